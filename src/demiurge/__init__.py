@@ -1,0 +1,68 @@
+"""Learned elevation: heights from one image, and better DSMs and DTMs from stereo.
+
+>>> import demiurge
+>>> surface = demiurge.refine("dsm.tif", "better.tif", bundle="my.bundle")  # doctest: +SKIP
+
+All names are loaded when first used, so that the import itself is quick.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from demiurge._version import __version__
+
+if TYPE_CHECKING:
+    from demiurge.errors import DemiurgeError as DemiurgeError
+    from demiurge.evaluation.evaluate import Evaluation as Evaluation
+    from demiurge.evaluation.evaluate import evaluate as evaluate
+    from demiurge.model.bundle import Bundle as Bundle
+    from demiurge.model.bundle import load_bundle as load_bundle
+    from demiurge.predict.surface import Surface as Surface
+    from demiurge.predict.verbs import Options as Options
+    from demiurge.predict.verbs import generate as generate
+    from demiurge.predict.verbs import refine as refine
+    from demiurge.scene.check import check as check
+    from demiurge.scene.open import open_scene as open_scene
+    from demiurge.scene.open import scene_from_files as scene_from_files
+    from demiurge.scene.prepare import prepare as prepare
+    from demiurge.scene.scene import Scene as Scene
+    from demiurge.training.fit import train as train
+    from demiurge.training.recipe import Recipe as Recipe
+    from demiurge.training.recipe import load_recipe as load_recipe
+
+_HOMES = {
+    "Bundle": "demiurge.model.bundle",
+    "DemiurgeError": "demiurge.errors",
+    "Evaluation": "demiurge.evaluation.evaluate",
+    "Options": "demiurge.predict.verbs",
+    "Recipe": "demiurge.training.recipe",
+    "Scene": "demiurge.scene.scene",
+    "Surface": "demiurge.predict.surface",
+    "check": "demiurge.scene.check",
+    "evaluate": "demiurge.evaluation.evaluate",
+    "generate": "demiurge.predict.verbs",
+    "load_bundle": "demiurge.model.bundle",
+    "load_recipe": "demiurge.training.recipe",
+    "open_scene": "demiurge.scene.open",
+    "prepare": "demiurge.scene.prepare",
+    "refine": "demiurge.predict.verbs",
+    "scene_from_files": "demiurge.scene.open",
+    "train": "demiurge.training.fit",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'demiurge' has no attribute '{name}'")
+    from importlib import import_module
+
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES})

@@ -1,0 +1,147 @@
+"""The vocabulary of layers: every band name that demiurge knows, and what it means.
+
+No other module spells out what a band is; they ask here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from difflib import get_close_matches
+from enum import StrEnum
+
+from demiurge.errors import UsageError
+
+
+class Kind(StrEnum):
+    """What the numbers of a layer are."""
+
+    HEIGHT = "height"
+    IMAGE = "image"
+    INDEX = "index"
+    ERROR = "error"
+    MASK = "mask"
+    CLASS = "class"
+
+
+class Role(StrEnum):
+    """What a layer is used for."""
+
+    INPUT = "input"
+    TRUTH = "truth"
+    AUXILIARY = "auxiliary"
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One named band.
+
+    Attributes
+    ----------
+    name
+        The name used in scenes, recipes, bundles and on the command line.
+    kind, role
+        What its numbers are, and what it is used for.
+    unit
+        Unit of its values; ``DN`` is a digital number of unknown scale, ``1`` has no unit.
+    resampling
+        Name of GDAL's resampling that brings it to another grid.
+    void
+        What a missing value means and how a network is told.
+    about
+        One line for people.
+    aliases
+        Other band descriptions by which files name it (lower case).
+    """
+
+    name: str
+    kind: Kind
+    role: Role
+    unit: str
+    resampling: str
+    void: str
+    about: str
+    aliases: tuple[str, ...] = ()
+
+
+_NOT_MEASURED = "NaN where not measured; filled for the network, which is told by a mask"
+_NO_IMAGE = "NaN outside the image; the network sees the image's mean there"
+
+
+def _height(name: str, about: str, role: Role = Role.INPUT, *aliases: str) -> Layer:
+    # The prior is far coarser than its scene, so it is upsampled smoothly.
+    resampling = "cubic" if name == "dem_prior" else "bilinear"
+    void = "NaN where unknown; never part of a loss" if role is Role.TRUTH else _NOT_MEASURED
+    return Layer(name, Kind.HEIGHT, role, "m", resampling, void, about, aliases)
+
+
+def _image(name: str, about: str, *aliases: str) -> Layer:
+    return Layer(name, Kind.IMAGE, Role.INPUT, "DN", "bilinear", _NO_IMAGE, about, aliases)
+
+
+_ALL = (
+    _height("dsm", "initial digital surface model, as stereo matching made it", Role.INPUT),
+    _height("dtm", "bare-earth heights known beforehand", Role.INPUT),
+    _height("dem_prior", "coarse elevation model that covers the scene", Role.INPUT, "prior"),
+    _image("ortho_left", "left panchromatic image, orthorectified with the initial DSM", "left"),
+    _image("ortho_right", "right panchromatic image, orthorectified likewise", "right"),
+    _image("coastal", "coastal aerosol band, about 443 nm", "b1", "b01", "coastal aerosol"),
+    _image("blue", "blue band, about 490 nm", "b2", "b02"),
+    _image("green", "green band, about 560 nm", "b3", "b03"),
+    _image("red", "red band, about 665 nm", "b4", "b04"),
+    _image("red_edge1", "red edge band, about 705 nm", "b5", "b05"),
+    _image("red_edge2", "red edge band, about 740 nm", "b6", "b06"),
+    _image("red_edge3", "red edge band, about 783 nm", "b7", "b07"),
+    _image("nir", "near infrared band, about 840 nm", "b8", "b08", "near infrared"),
+    _image("nir_narrow", "narrow near infrared band, about 865 nm", "b8a"),
+    _image("swir1", "short-wave infrared band, about 1610 nm", "b11"),
+    _image("swir2", "short-wave infrared band, about 2190 nm", "b12"),
+    Layer("ndvi", Kind.INDEX, Role.INPUT, "1", "bilinear", "NaN where red or NIR is missing",
+          "normalised difference vegetation index, -1 to 1"),
+    Layer("triangulation_error", Kind.ERROR, Role.INPUT, "m", "bilinear",
+          "NaN where no rays were intersected", "miss distance of the two rays",
+          ("intersection_error", "intersectionerr")),
+    Layer("valid", Kind.MASK, Role.INPUT, "1", "min", "never missing",
+          "1 where the inputs were truly measured, 0 elsewhere"),
+    _height("truth_dsm", "reference surface, as lidar sees it", Role.TRUTH),
+    _height("truth_dtm", "reference bare-earth heights", Role.TRUTH),
+    Layer("landcover", Kind.CLASS, Role.AUXILIARY, "1", "nearest", "NaN where unclassified",
+          "land-cover class numbers, for reports by class"),
+)  # fmt: skip
+
+LAYERS: dict[str, Layer] = {layer.name: layer for layer in _ALL}
+
+#: Layers that can carry a scene's grid and its measured heights, the first present wins.
+BASES = ("dsm", "dem_prior", "dtm")
+
+#: Panchromatic images whose contrast is equalised.
+PANCHROMATIC = ("ortho_left", "ortho_right")
+
+#: What a network can be asked for, and the truth it learns it from.
+TARGETS = {"dsm": "truth_dsm", "dtm": "truth_dtm"}
+
+_ALIASES = {alias: layer.name for layer in _ALL for alias in (layer.name, *layer.aliases)}
+
+
+def layer(name: str) -> Layer:
+    """Return the layer called ``name``.
+
+    Raises
+    ------
+    UsageError
+        If there is none; names the closest.
+    """
+    try:
+        return LAYERS[name]
+    except KeyError:
+        close = get_close_matches(name, LAYERS, n=1)
+        hint = f"did you mean '{close[0]}'?" if close else "the names are: " + ", ".join(LAYERS)
+        raise UsageError(f"there is no layer called '{name}'", hint.rstrip("?.")) from None
+
+
+def recognise(description: str | None) -> str | None:
+    """Return the layer that a band description names, or None.
+
+    >>> recognise("B08"), recognise("Red"), recognise("foo")
+    ('nir', 'red', None)
+    """
+    return _ALIASES.get((description or "").strip().lower().replace("-", "_"))

@@ -1,0 +1,1 @@
+"""What is learned: networks, losses, and the bundle file that carries them."""

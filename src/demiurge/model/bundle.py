@@ -1,0 +1,243 @@
+"""The bundle: a trained model in one file that anyone can open without running its code.
+
+A stored (not deflated) zip with three members: ``bundle.json``, the card, with everything needed
+to use the model honestly; ``graph.onnx``, to apply it without PyTorch; ``weights.safetensors``,
+to train on from it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import zipfile
+from dataclasses import dataclass
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from demiurge.errors import BundleError, ResourceError
+from demiurge.model.contract import Contract
+from demiurge.outputs import whole_file
+from demiurge.scene.spec import Strict, Vertical, first_fault
+
+SUFFIX = ".bundle"
+CARD, GRAPH, WEIGHTS = "bundle.json", "graph.onnx", "weights.safetensors"
+MEMBERS = (CARD, GRAPH, WEIGHTS)
+MAX_CARD_BYTES = 16 * 2**20
+
+Task = Literal["refine", "generate"]
+
+
+class PixelSizes(Strict):
+    """Pixel sizes in metres that the model was trained at."""
+
+    low: Annotated[float, Field(gt=0)]
+    high: Annotated[float, Field(gt=0)]
+
+    def fits(self, gsd: float) -> bool:
+        """Tell whether a pixel size is within a quarter of the range."""
+        return self.low / 1.25 <= gsd <= self.high * 1.25
+
+
+class WindowPlan(Strict):
+    """How rasters are cut for the model, in pixels."""
+
+    size: Annotated[int, Field(ge=64, le=4096, multiple_of=32)] = 256
+    overlap: Annotated[float, Field(ge=0, lt=1, description="share of a window")] = 0.25
+
+
+class Precision(Strict):
+    """How far a reduced precision is from float32 on held-out windows, in metres."""
+
+    mean: float
+    p99: float
+    maximum: float
+
+
+class Card(BaseModel):
+    """The content of ``bundle.json``."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    format: Literal[1] = 1
+    name: str
+    task: Task
+    about: str = ""
+    contract: Contract
+    pixel_sizes: PixelSizes
+    vertical: Vertical = Vertical()
+    window: WindowPlan = WindowPlan()
+    recipe: dict[str, Any] = Field(default_factory=dict, description="as trained, resolved")
+    provenance: dict[str, Any] = Field(
+        default_factory=dict, description="scenes, versions, device, time, attributions"
+    )
+    metrics: dict[str, Any] = Field(
+        default_factory=dict, description="on validation places, in metres"
+    )
+    precision: dict[str, Precision] = Field(default_factory=dict)
+    runtime_precision: Literal["f32", "bf16"] = Field(
+        "f32", description="precision chosen by default where the hardware has it"
+    )
+    sha256: dict[str, str] = Field(default_factory=dict, description="of the other members")
+
+
+@dataclass(frozen=True)
+class Bundle:
+    """A bundle that was read and found whole.
+
+    Attributes
+    ----------
+    path
+        Where it lies.
+    card
+        Its description.
+    """
+
+    path: Path
+    card: Card
+
+    @property
+    def contract(self) -> Contract:
+        """Return what goes in and what comes out."""
+        return self.card.contract
+
+    def graph(self) -> bytes:
+        """Return the ONNX graph."""
+        return _member(self.path, GRAPH)
+
+    def weights(self) -> bytes:
+        """Return the weights in safetensors format."""
+        return _member(self.path, WEIGHTS)
+
+
+def save_bundle(
+    path: Path, card: Card, graph: bytes, weights: bytes, *, overwrite: bool = False
+) -> Bundle:
+    """Write a bundle; it appears under its name only when it is whole."""
+    sums = {GRAPH: _sha256(graph), WEIGHTS: _sha256(weights)}
+    card = card.model_copy(update={"sha256": sums})
+    text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
+    with (
+        whole_file(path, overwrite=overwrite) as partial,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+    ):
+        for name, content in ((CARD, text.encode()), (GRAPH, graph), (WEIGHTS, weights)):
+            # A fixed date makes equal models equal files.
+            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+    return Bundle(path, card)
+
+
+def load_bundle(name: str | os.PathLike[str] | Bundle) -> Bundle:
+    """Read a bundle from a file, or a shipped one by its name, and check all of it.
+
+    Raises
+    ------
+    ResourceError
+        If there is no such bundle.
+    BundleError
+        If it is damaged, of another format, or no bundle at all.
+    """
+    if isinstance(name, Bundle):
+        return name
+    path = _locate(name)
+    _refuse_foreign(path)
+    try:
+        card_bytes = _member(path, CARD)
+        card = Card.model_validate_json(card_bytes)
+    except ValidationError as error:
+        raise BundleError(
+            f"{path}: its card is not understood ({first_fault(error)})",
+            "it may come from another version of demiurge; train or fetch it anew",
+        ) from None
+    for member in (GRAPH, WEIGHTS):
+        if _sha256(_member(path, member)) != card.sha256.get(member):
+            raise BundleError(f"{path}: {member} is not what its card says", "fetch it anew")
+    return Bundle(path, card)
+
+
+def shipped_bundles() -> dict[str, Path]:
+    """Return the bundles that come with demiurge, and those in $DEMIURGE_BUNDLES, by name."""
+    folders = [Path(str(resources.files("demiurge") / "bundles"))]
+    extra = os.environ.get("DEMIURGE_BUNDLES")
+    folders += [Path(part) for part in extra.split(os.pathsep)] if extra else []
+    return {p.stem: p for folder in folders for p in sorted(folder.glob(f"*{SUFFIX}"))}
+
+
+def default_bundle(task: Task) -> Bundle:
+    """Return the shipped bundle for a task.
+
+    Raises
+    ------
+    ResourceError
+        If none is shipped.
+    """
+    found = shipped_bundles()
+    if task not in found:
+        raise ResourceError(
+            f"no bundle for '{task}' comes with this version",
+            "train one with: demiurge train SCENE -o my.bundle, and name it with --bundle",
+        )
+    return load_bundle(found[task])
+
+
+def _locate(name: str | os.PathLike[str]) -> Path:
+    path = Path(name)
+    if path.exists():
+        return path
+    shipped = shipped_bundles()
+    if str(name) in shipped:
+        return shipped[str(name)]
+    have = ", ".join(shipped) or "none"
+    raise ResourceError(
+        f"{name}: there is no such bundle", f"name a file, or a shipped one (here: {have})"
+    )
+
+
+def _refuse_foreign(path: Path) -> None:
+    """Raise a sentence that says what the file is instead of a bundle."""
+    if path.is_dir():
+        raise BundleError(f"{path}: is a folder, not a bundle", "name the file")
+    try:
+        with path.open("rb") as file:
+            head = file.read(4)
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be read ({error.strerror})") from None
+    if head[:1] == b"\x80":
+        raise BundleError(
+            f"{path}: is a pickle, which could run any code when loaded",
+            "train a bundle with demiurge train instead",
+        )
+    if not zipfile.is_zipfile(path):
+        cut = head == b"PK\x03\x04"
+        what = "is cut short" if cut else "is not a bundle"
+        raise BundleError(f"{path}: {what}", "fetch it anew" if cut else "name a .bundle file")
+    with zipfile.ZipFile(path) as archive:
+        names = archive.namelist()
+        if any(n.endswith(("data.pkl", ".pickle")) for n in names):
+            raise BundleError(
+                f"{path}: is a PyTorch checkpoint, a pickle that could run any code when loaded",
+                "train a bundle with demiurge train instead",
+            )
+        missing = [m for m in MEMBERS if m not in names]
+        strange = [n for n in names if n not in MEMBERS]
+        if missing or strange:
+            fault = f"lacks {missing[0]}" if missing else f"holds '{strange[0]}'"
+            raise BundleError(f"{path}: is not a bundle, for it {fault}", "name a .bundle file")
+        if archive.getinfo(CARD).file_size > MAX_CARD_BYTES:
+            raise BundleError(f"{path}: its card is too large", "fetch it anew")
+
+
+def _member(path: Path, name: str) -> bytes:
+    try:
+        with zipfile.ZipFile(path) as archive:
+            return archive.read(name)
+    except (zipfile.BadZipFile, OSError, EOFError, KeyError) as error:
+        raise BundleError(f"{path}: {name} cannot be read ({error})", "fetch it anew") from None
+
+
+def _sha256(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()
+

@@ -1,0 +1,214 @@
+"""The contract between rasters and a network: the one place where layers become numbers.
+
+A network sees, per window, one plane for each layer (heights about the window's mean, images
+about theirs, all of unit size, 0 where nothing is known) and one plane of 0 and 1 for each layer
+that says where it was measured. It answers with corrections in units of ``heights.scale``, and
+the logarithm of their Laplace scale. Training and applying both go through here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field, model_validator
+
+from demiurge import layers as vocabulary
+from demiurge.layers import Kind
+from demiurge.model.voids import fill_voids
+from demiurge.scene.scene import Scene
+from demiurge.scene.spec import Strict
+
+Array = npt.NDArray[np.float32]
+
+_SQRT2 = float(np.sqrt(2))
+
+
+class InputLayer(Strict):
+    """One layer that the network sees.
+
+    ``(value - offset) / scale`` is what it sees of images and indices.
+    """
+
+    name: str
+    offset: float = 0.0
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    normalise: Literal["bundle", "scene"] = Field(
+        "bundle", description="offset and scale from the training scenes, or from each scene"
+    )
+    optional: bool = Field(False, description="the network was trained to do without it")
+
+    @property
+    def kind(self) -> Kind:
+        """Return what the numbers of the layer are."""
+        return vocabulary.layer(self.name).kind
+
+
+class Heights(Strict):
+    """How metres become numbers of about unit size."""
+
+    unit: Literal["metres", "pixels"] = Field(
+        "metres", description="whether `scale` is in metres or in pixel sizes"
+    )
+    scale: Annotated[float, Field(gt=0)] = 1.0
+    offset: float = Field(0.0, description="metres added to results of a network without a base")
+
+    def metres(self, gsd: float) -> float:
+        """Return the metres of one unit at a pixel size in metres."""
+        return self.scale * gsd if self.unit == "pixels" else self.scale
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """A window as the network sees it.
+
+    Attributes
+    ----------
+    planes
+        float32 (channels, height, width), finite.
+    base
+        float32 (height, width) in metres, voids filled: what corrections are added to.
+    unit
+        Metres of one unit of the network's answer.
+    """
+
+    planes: Array
+    base: Array
+    unit: float
+
+
+class Contract(Strict):
+    """What goes into a network and what comes out."""
+
+    layers: list[InputLayer]
+    base: str | None = Field(None, description="height layer that the answer corrects")
+    targets: list[Literal["dsm", "dtm"]]
+    heights: Heights = Heights()
+    relative: bool = Field(False, description="heights are relative, not metres above a datum")
+    uncertainty: bool = True
+    calibration: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="factor on the predicted uncertainty, found on validation places"
+    )
+    equalise: bool = Field(True, description="panchromatic images are contrast equalised")
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Contract:
+        names = self.names
+        if len(set(names)) != len(names):
+            raise ValueError("a layer is named twice")
+        for name in names:
+            vocabulary.layer(name)
+        if self.base is not None and self.base not in names:
+            raise ValueError(f"the base '{self.base}' is not among the layers")
+        if not self.targets:
+            raise ValueError("there is no target")
+        return self
+
+    @property
+    def names(self) -> list[str]:
+        """Return the layers' names in order."""
+        return [entry.name for entry in self.layers]
+
+    @property
+    def required(self) -> tuple[str, ...]:
+        """Return the layers that cannot be left out."""
+        return tuple(entry.name for entry in self.layers if not entry.optional)
+
+    @property
+    def channels(self) -> int:
+        """Return the number of planes the network sees."""
+        return len(self.layers) + len(self._masked)
+
+    @property
+    def outputs(self) -> int:
+        """Return the number of planes the network answers with."""
+        return len(self.targets) * (2 if self.uncertainty else 1)
+
+    @property
+    def _masked(self) -> list[int]:
+        return [i for i, entry in enumerate(self.layers) if entry.kind is not Kind.MASK]
+
+    def normals(self, scene: Scene) -> dict[str, tuple[float, float]]:
+        """Return offset and scale of every layer for a scene."""
+        found = {}
+        for entry in self.layers:
+            offset, scale = entry.offset, entry.scale
+            if entry.normalise == "scene" and entry.name in scene.layers:
+                statistics = scene.statistics(entry.name)
+                if statistics["measured"] and statistics["std"] > 0:
+                    offset, scale = statistics["mean"], statistics["std"]
+            found[entry.name] = (offset, scale)
+        return found
+
+    def encode(
+        self, window: Array, gsd: float, normals: Mapping[str, tuple[float, float]]
+    ) -> Encoded:
+        """Turn a window of layers into what the network sees.
+
+        Parameters
+        ----------
+        window
+            float32 (layers, height, width) in the contract's order and the layers' own units,
+            NaN for no data; not changed.
+        gsd
+            Pixel size in metres.
+        normals
+            Offset and scale by layer, from :meth:`normals`.
+        """
+        unit = self.heights.metres(gsd)
+        planes = np.zeros((self.channels, *window.shape[1:]), np.float32)
+        base = np.zeros(window.shape[1:], np.float32)
+        reference = np.float32(0)
+        if self.base is not None:
+            index = self.names.index(self.base)
+            base = fill_voids(window[index])
+            reference = _mean(window[index], base)
+        for i, entry in enumerate(self.layers):
+            if entry.kind is Kind.HEIGHT:
+                filled = base if entry.name == self.base else fill_voids(window[i])
+                about = reference if self.base is not None else _mean(window[i], filled)
+                planes[i] = (filled - about) / np.float32(unit)
+                if not np.isfinite(window[i]).any():
+                    planes[i] = 0
+            else:
+                offset, scale = normals[entry.name]
+                planes[i] = (window[i] - np.float32(offset)) / np.float32(scale)
+        np.nan_to_num(planes[: len(self.layers)], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
+        for channel, i in enumerate(self._masked, start=len(self.layers)):
+            planes[channel] = np.isfinite(window[i])
+        return Encoded(planes, base, unit)
+
+    def decode(self, answer: Array, encoded: Encoded) -> tuple[Array, Array | None]:
+        """Turn the network's answer into heights.
+
+        Parameters
+        ----------
+        answer
+            float32 (outputs, height, width).
+        encoded
+            The window the answer belongs to.
+
+        Returns
+        -------
+        heights
+            float32 (targets, height, width) in metres.
+        uncertainty
+            float32 of that shape: standard deviation in metres, √2 times the scale of the
+            predicted Laplace distribution; None if the network gives none.
+        """
+        count = len(self.targets)
+        offset = np.float32(0 if self.base is not None else self.heights.offset)
+        heights = encoded.base + answer[:count] * np.float32(encoded.unit) + offset
+        if not self.uncertainty:
+            return heights, None
+        factor = np.float32(_SQRT2 * encoded.unit * self.calibration)
+        return heights, np.exp(np.clip(answer[count:], -12, 12)) * factor
+
+
+def _mean(measured: Array, filled: Array) -> np.float32:
+    """Return the mean of the measured heights (in float64), or of the filled ones."""
+    mask = np.isfinite(measured)
+    return np.float32((measured[mask] if mask.any() else filled).mean(dtype=np.float64))

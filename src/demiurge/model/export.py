@@ -1,0 +1,66 @@
+"""From a trained network to the members of a bundle."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import logging
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+from torch import nn
+
+_SIDE = 64
+
+
+def to_onnx(network: nn.Module, channels: int) -> bytes:
+    """Return the network as an ONNX graph with free batch, height and width."""
+    example = torch.zeros(2, channels, _SIDE, _SIDE)
+    network = network.eval().cpu()
+    dynamic = torch.export.Dim.DYNAMIC
+    with tempfile.TemporaryDirectory() as folder, _hushed():
+        path = Path(folder) / "graph.onnx"
+        torch.onnx.export(
+            network,
+            (example,),
+            str(path),
+            dynamo=True,
+            input_names=["planes"],
+            output_names=["answer"],
+            dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
+            external_data=False,
+            verbose=False,
+        )
+        return path.read_bytes()
+
+
+def to_safetensors(network: nn.Module) -> bytes:
+    """Return the network's weights and buffers in safetensors format."""
+    from safetensors.torch import save
+
+    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    content: bytes = save(state)
+    return content
+
+
+def load_safetensors(network: nn.Module, weights: bytes) -> None:
+    """Put weights into a network; raises RuntimeError where they do not fit."""
+    from safetensors.torch import load
+
+    network.load_state_dict(load(weights))
+
+
+@contextlib.contextmanager
+def _hushed():  # type: ignore[no-untyped-def]
+    """Keep the exporter's remarks to itself; its errors still come through."""
+    logger = logging.getLogger("torch.onnx")
+    level = logger.level
+    logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings(), contextlib.redirect_stdout(io.StringIO()):
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        logger.setLevel(level)

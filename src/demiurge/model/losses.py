@@ -1,0 +1,47 @@
+"""Losses over the pixels whose truth is known. Heights in the network's unit."""
+
+from __future__ import annotations
+
+import math
+
+import torch
+from torch import Tensor
+
+
+def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean of ``values`` where ``mask`` is 1; 0 if it is nowhere."""
+    return (values * mask).sum() / mask.sum().clamp(min=1)
+
+
+def gradient_loss(heights: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean absolute error of the height differences to the right and downward.
+
+    Parameters
+    ----------
+    heights, truth, mask
+        (batch, targets, height, width); mask is 1 where the truth is known.
+    """
+    error = heights - truth
+    across = masked_mean((error[..., 1:] - error[..., :-1]).abs(), mask[..., 1:] * mask[..., :-1])
+    down = masked_mean(
+        (error[..., 1:, :] - error[..., :-1, :]).abs(), mask[..., 1:, :] * mask[..., :-1, :]
+    )
+    return across + down
+
+
+def laplace_nll(log_scale: Tensor, error: Tensor, mask: Tensor) -> Tensor:
+    """Return the mean negative log-likelihood of |error| under a Laplace distribution.
+
+    The error is taken as given (no gradient), so that the heights follow the plain absolute
+    error and the scale learns how large that is; a heavy-tailed likelihood would let the network
+    give up on difficult pixels.
+    """
+    log_scale = log_scale.clamp(-12, 12)
+    nll = math.log(2) + log_scale + error.detach().abs() * torch.exp(-log_scale)
+    return masked_mean(nll, mask)
+
+
+def centred(heights: Tensor, mask: Tensor) -> Tensor:
+    """Return the heights of each chip and target less their mean over the mask."""
+    total = mask.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    return heights - (heights * mask).sum(dim=(-2, -1), keepdim=True) / total

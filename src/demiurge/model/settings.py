@@ -1,0 +1,25 @@
+"""Which network: settings that are read without PyTorch."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from demiurge.scene.spec import Strict
+
+
+class NetworkSettings(Strict):
+    """Which network."""
+
+    architecture: Literal["unet", "unetplusplus", "fpn", "linknet", "manet"] = Field(
+        "unet", description="decoder family"
+    )
+    encoder: str = Field("resnet18", description="encoder; any name that timm knows as tu-NAME")
+    depth: int = Field(5, ge=3, le=5, description="halvings of the resolution")
+    decoder_channels: list[int] | None = Field(
+        None, description="widths of the decoder, coarse to fine; one for each halving"
+    )
+    pretrained: bool = Field(
+        False, description="begin with the encoder's ImageNet weights (fetched once)"
+    )

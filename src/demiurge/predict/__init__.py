@@ -1,0 +1,1 @@
+"""Applying bundles to scenes of any size, without PyTorch."""

@@ -1,0 +1,166 @@
+"""The engine: windows are read ahead, answered, blended and handed on, row by row."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.layers import Kind
+from demiurge.model.contract import Contract, Encoded
+from demiurge.predict.blend import Blender
+from demiurge.predict.plan import Plan, taper
+from demiurge.predict.runtime import Runtime
+from demiurge.progress import Advance, silent
+from demiurge.scene.grid import Window
+from demiurge.scene.scene import Scene
+
+Array = npt.NDArray[np.float32]
+
+_READERS = 2
+_AHEAD = 8
+
+
+@dataclass(frozen=True)
+class Question:
+    """A window read and encoded; without ``encoded`` it holds nothing to work from."""
+
+    window: Window
+    encoded: Encoded | None
+    informed: npt.NDArray[np.bool_]
+
+
+def predict_rows(
+    scene: Scene,
+    contract: Contract,
+    runtime: Runtime,
+    plan: Plan,
+    *,
+    in_flight: int = 4,
+    keep_voids: bool = False,
+    advance: Advance = silent,
+) -> Iterator[Array]:
+    """Predict a scene and yield finished rows from north to south.
+
+    Parameters
+    ----------
+    scene
+        Holds at least the layers that the contract requires.
+    in_flight
+        Windows worked on at a time; does not change the result.
+    keep_voids
+        Leave NaN where the base was not measured.
+
+    Yields
+    ------
+    float32 (planes, rows, width): the targets' heights in metres, then their uncertainties.
+    NaN where no input says anything.
+    """
+    planes = contract.outputs
+    blender = Blender(plan, planes)
+    weights = taper(plan.size, plan.overlap)
+    questions = _read_ahead(scene, contract, plan, keep_voids)
+    answered = _answered(questions, runtime, in_flight)
+    for index, _ in enumerate(plan.rows):
+        for question, answer in islice(answered, len(plan.columns)):
+            _blend(blender, contract, question, answer, weights)
+            advance(question.window.height * question.window.width / 1e6)
+        last = index + 1 == len(plan.rows)
+        yield blender.take(plan.shape[0] if last else plan.rows[index + 1])
+
+
+def _answered(
+    questions: Iterator[Question], runtime: Runtime, in_flight: int
+) -> Iterator[tuple[Question, Array | None]]:
+    """Yield every question in order with its answer; None for those that ask nothing."""
+    asked: deque[Question] = deque()
+
+    def planes() -> Iterator[Array]:
+        for question in questions:
+            asked.append(question)
+            if question.encoded is not None:
+                yield question.encoded.planes
+
+    for answer in runtime.answers(planes(), in_flight):
+        while asked[0].encoded is None:
+            yield asked.popleft(), None
+        yield asked.popleft(), answer
+    while asked:
+        yield asked.popleft(), None
+
+
+def _blend(
+    blender: Blender, contract: Contract, question: Question, answer: Array | None, weights: Array
+) -> None:
+    if answer is None or question.encoded is None:
+        return
+    heights, uncertainty = contract.decode(answer, question.encoded)
+    values = heights if uncertainty is None else np.concatenate([heights, uncertainty])
+    height, width = question.window.height, question.window.width
+    here = weights[:height, :width] * question.informed
+    blender.add(question.window, values[:, :height, :width], here)
+
+
+def _read_ahead(
+    scene: Scene, contract: Contract, plan: Plan, keep_voids: bool
+) -> Iterator[Question]:
+    """Read and encode windows in threads, a few ahead of their use, and yield them in order."""
+    names = [n for n in contract.names if n in scene.layers]
+    normals = contract.normals(scene)
+
+    def read(window: Window) -> Question:
+        found = scene.read(window, names)
+        return encode_window(
+            found, names, window, contract, plan.size, scene.pixel_size, normals, keep_voids
+        )
+
+    with ThreadPoolExecutor(_READERS) as pool:
+        waiting: deque[Future[Question]] = deque()
+        for row in plan.rows:
+            for column in plan.columns:
+                waiting.append(pool.submit(read, plan.window(row, column)))
+                if len(waiting) >= _AHEAD:
+                    yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def encode_window(
+    found: Array,
+    names: Sequence[str],
+    window: Window,
+    contract: Contract,
+    size: int,
+    gsd: float,
+    normals: dict[str, tuple[float, float]],
+    keep_voids: bool,
+) -> Question:
+    """Lay a window into a full square of the contract's layers and encode it.
+
+    Parameters
+    ----------
+    found
+        float32 (len(names), window.height, window.width).
+    """
+    square = np.full((len(contract.names), size, size), np.nan, np.float32)
+    for name, plane in zip(names, found, strict=True):
+        square[contract.names.index(name), : window.height, : window.width] = plane
+    informed = _informed(square, contract, keep_voids)[: window.height, : window.width]
+    base = square[contract.names.index(contract.base)] if contract.base else square
+    empty = not informed.any() or not np.isfinite(base).any()
+    encoded = None if empty else contract.encode(square, gsd, normals)
+    return Question(window, encoded, informed)
+
+
+def _informed(square: Array, contract: Contract, keep_voids: bool) -> npt.NDArray[np.bool_]:
+    """Return where an answer may stand: any layer says something, or the base was measured."""
+    if keep_voids and contract.base is not None:
+        return np.isfinite(square[contract.names.index(contract.base)])
+    telling = [i for i, entry in enumerate(contract.layers) if entry.kind is not Kind.MASK]
+    known: npt.NDArray[np.bool_] = np.isfinite(square[telling]).any(axis=0)
+    return known

@@ -1,0 +1,96 @@
+"""Which windows cover a raster, and how much each counts where they overlap."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.errors import UsageError
+from demiurge.scene.grid import Window
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Square windows in rows from north to south.
+
+    Attributes
+    ----------
+    shape
+        Rows and columns of the raster.
+    size
+        Side of a window; at the edge of a raster smaller than a window, part of it is empty.
+    overlap
+        Pixels that neighbours share at least.
+    rows, columns
+        First row of each row of windows, first column of each column of windows.
+    """
+
+    shape: tuple[int, int]
+    size: int
+    overlap: int
+    rows: tuple[int, ...]
+    columns: tuple[int, ...]
+
+    @property
+    def count(self) -> int:
+        """Return the number of windows."""
+        return len(self.rows) * len(self.columns)
+
+    def window(self, row: int, column: int) -> Window:
+        """Return the part of the raster under the window that begins at a row and a column."""
+        height, width = self.shape
+        return Window(row, column, min(self.size, height - row), min(self.size, width - column))
+
+
+def plan_windows(shape: tuple[int, int], size: int, overlap: float) -> Plan:
+    """Cover a raster with windows.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns.
+    size
+        Side of a window in pixels, a multiple of 32.
+    overlap
+        Share of a window that neighbours have in common, 0 up to 0.9.
+
+    Raises
+    ------
+    UsageError
+        If the overlap is out of range.
+    """
+    if not 0 <= overlap <= 0.9:
+        raise UsageError(f"the overlap is {overlap:g}", "choose a share from 0 to 0.9")
+    # A small raster is not blown up to a large window.
+    size = min(size, max(32, 32 * -(-max(shape) // 32)))
+    shared = round(size * overlap)
+    return Plan(
+        shape, size, shared, _starts(shape[0], size, shared), _starts(shape[1], size, shared)
+    )
+
+
+def _starts(length: int, size: int, shared: int) -> tuple[int, ...]:
+    if length <= size:
+        return (0,)
+    starts = list(range(0, length - size, size - shared))
+    return (*starts, length - size)
+
+
+def taper(size: int, overlap: int) -> Array:
+    """Return the weights of a window's pixels: 1 inside, falling as sin² over the overlap.
+
+    Two neighbours' weights sum to 1 where they overlap by just ``overlap`` pixels; elsewhere the
+    sum is divided out.
+
+    Returns
+    -------
+    float32 (size, size), all above 0.
+    """
+    distance = np.minimum(np.arange(size), np.arange(size)[::-1]) + 0.5
+    ramp = np.ones(size) if overlap == 0 else np.sin(np.pi / 2 * np.minimum(distance / overlap, 1))
+    edge = (ramp**2).astype(np.float32)
+    return edge[:, None] * edge[None, :]

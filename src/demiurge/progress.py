@@ -1,0 +1,69 @@
+"""Progress for people: a bar on a terminal, a plain line now and then elsewhere."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Advance(Protocol):
+    """Take note that some units of work are done; ``note`` is shown beside the bar."""
+
+    def __call__(self, done: float = 1, note: str = "") -> None: ...
+
+
+def silent(done: float = 1, note: str = "") -> None:
+    """Show nothing."""
+
+
+@contextmanager
+def progress(title: str, total: float, *, quiet: bool = False, unit: str = "") -> Iterator[Advance]:
+    """Show the progress of ``total`` units of work on standard error."""
+    if quiet:
+        yield silent
+    elif sys.stderr.isatty():
+        with _bar(title, total, unit) as advance:
+            yield advance
+    else:
+        yield _Lines(title, total, unit)
+
+
+@contextmanager
+def _bar(title: str, total: float, unit: str) -> Iterator[Advance]:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:.5g}/{task.total:.5g} " + unit),
+        TimeRemainingColumn(),
+        TextColumn("{task.fields[note]}"),
+    )
+    with Progress(*columns, console=Console(stderr=True)) as bar:
+        task = bar.add_task(title, total=total, note="")
+
+        def advance(done: float = 1, note: str = "") -> None:
+            bar.update(task, advance=done, **({"note": note} if note else {}))
+
+        yield advance
+
+
+class _Lines:
+    """One line every ten seconds at most, and one at the end."""
+
+    def __init__(self, title: str, total: float, unit: str) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done = 0.0
+        self.last = time.monotonic()
+
+    def __call__(self, done: float = 1, note: str = "") -> None:
+        self.done += done
+        now = time.monotonic()
+        if now - self.last >= 10 or self.done >= self.total:
+            self.last = now
+            text = f"{self.title}: {self.done:.5g}/{self.total:.5g} {self.unit}".rstrip()
+            print(f"{text}  {note}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201

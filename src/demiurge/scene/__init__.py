@@ -1,0 +1,1 @@
+"""A place as layers on one grid: open, read, prepare, check."""

@@ -1,0 +1,147 @@
+"""Is a scene fit for work: one verdict per layer, and the cure for each fault."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.errors import DataError
+from demiurge.layers import TARGETS, Kind, Role, layer
+from demiurge.scene.scene import Scene
+
+Array = npt.NDArray[np.float32]
+
+#: Median difference of two height layers, in metres, beyond which they measure from elsewhere.
+MAX_OFFSET = 10.0
+
+
+class Verdict(StrEnum):
+    """How bad it is."""
+
+    OK = "ok"
+    WARNING = "warning"
+    FAULT = "fault"
+
+
+@dataclass(frozen=True)
+class Finding:
+    """What the check says of one layer; voids are a share 0 … 1, range and median in ``unit``."""
+
+    layer: str
+    verdict: Verdict
+    message: str
+    unit: str
+    source: str
+    voids: float
+    low: float
+    median: float
+    high: float
+
+
+def check(scene: Scene) -> list[Finding]:
+    """Look at every layer of a scene on a thinned read.
+
+    Returns
+    -------
+    One finding per layer, in the scene's order.
+    """
+    samples = {name: scene.sample(name) for name in scene.layers}
+    findings = []
+    for name, sample in samples.items():
+        verdict, message = _judge(name, sample, samples, scene)
+        measured = sample[np.isfinite(sample)]
+        low, median, high = (
+            np.percentile(measured, (0, 50, 100)) if measured.size else (np.nan,) * 3
+        )
+        source = scene.sources.get(name)
+        findings.append(
+            Finding(
+                layer=name,
+                verdict=verdict,
+                message=message,
+                unit=layer(name).unit,
+                source="derived" if source is None else source.path,
+                voids=1 - measured.size / sample.size,
+                low=float(low),
+                median=float(median),
+                high=float(high),
+            )
+        )
+    return findings
+
+
+def require_fit(scene: Scene, needed: tuple[str, ...]) -> list[Finding]:
+    """Check a scene before work.
+
+    Parameters
+    ----------
+    needed
+        Layers the work depends on; faults of others are left alone.
+
+    Returns
+    -------
+    The findings that are warnings, for the user to see.
+
+    Raises
+    ------
+    UsageError
+        If a needed layer is missing.
+    DataError
+        At the first fault.
+    """
+    scene.require(needed)
+    findings = [f for f in check(scene) if f.layer in needed]
+    for finding in findings:
+        if finding.verdict is Verdict.FAULT:
+            raise DataError(f"scene '{scene.name}', layer '{finding.layer}': {finding.message}")
+    return [f for f in findings if f.verdict is Verdict.WARNING]
+
+
+def _judge(
+    name: str, sample: Array, samples: dict[str, Array], scene: Scene
+) -> tuple[Verdict, str]:
+    kind = layer(name).kind
+    measured = sample[np.isfinite(sample)]
+    if measured.size == 0:
+        return Verdict.FAULT, "holds no data; check its no-data value and extent"
+    if kind is Kind.MASK and not np.isin(measured, (0, 1)).all():
+        return Verdict.FAULT, "has values other than 0 and 1; make a mask of 0 and 1"
+    if kind is Kind.INDEX and np.abs(measured).max() > 1.001:
+        return Verdict.FAULT, "leaves -1 … 1; divide it by its scale factor"
+    if kind is Kind.ERROR and measured.min() < 0:
+        return Verdict.FAULT, "has negative errors; give lengths in metres, 0 or more"
+    if kind is Kind.MASK and measured.max() == 0:
+        return Verdict.FAULT, "is 0 everywhere; nothing was measured"
+    if kind is not Kind.MASK and measured.min() == measured.max():
+        return Verdict.WARNING, f"is {measured[0]:g} everywhere; is this the right file?"
+    if kind is Kind.HEIGHT:
+        return _judge_heights(name, sample, samples, scene)
+    return Verdict.OK, ""
+
+
+def _judge_heights(
+    name: str, sample: Array, samples: dict[str, Array], scene: Scene
+) -> tuple[Verdict, str]:
+    base = scene.base
+    if base is None or name == base:
+        voids = float(np.isnan(sample).mean())
+        if voids > 0.5:
+            return Verdict.WARNING, f"{voids:.0%} of it is void; crop the scene or expect guesses"
+        return Verdict.OK, ""
+    both = sample - samples[base]
+    both = both[np.isfinite(both)]
+    if both.size == 0:
+        role = layer(name).role
+        verdict = Verdict.FAULT if role is Role.TRUTH else Verdict.WARNING
+        return verdict, f"shares no pixel with '{base}'; choose files of one place"
+    offset = float(np.median(both))
+    same_surface = TARGETS.get(base) == name or base == "dem_prior" or name == "dem_prior"
+    if same_surface and abs(offset) > MAX_OFFSET:
+        return (
+            Verdict.WARNING,
+            f"lies {offset:+.1f} m from '{base}' at the median; compare their vertical references",
+        )
+    return Verdict.OK, ""

@@ -1,0 +1,41 @@
+"""Layers that are computed from others."""
+
+from __future__ import annotations
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+#: What each derived layer is computed from.
+NEEDS = {"ndvi": ("red", "nir")}
+
+
+def ndvi(red: Array, nir: Array) -> Array:
+    """Return the normalised difference vegetation index, (NIR − red) / (NIR + red).
+
+    Parameters
+    ----------
+    red, nir
+        float32 of one shape, same scale, NaN for no data.
+
+    Returns
+    -------
+    float32 in −1 … 1; NaN where either is missing or both are 0.
+    """
+    total = nir + red
+    with np.errstate(invalid="ignore", divide="ignore"):
+        index = (nir - red) / total
+    index[~(total > 0)] = np.nan
+    return np.clip(index, -1, 1).astype(np.float32)
+
+
+def valid(measured: Array) -> Array:
+    """Return 1 where all planes are measured, 0 elsewhere.
+
+    Parameters
+    ----------
+    measured
+        float32 (layers, height, width): the base heights, or all images where there is none.
+    """
+    return np.isfinite(measured).all(axis=0).astype(np.float32)

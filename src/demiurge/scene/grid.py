@@ -1,0 +1,199 @@
+"""Grids and windows: pure arithmetic on odc-geo's GeoBox, in metres.
+
+A grid is one frozen ``GeoBox`` (shape, affine, CRS). Windows are half-open
+pixel windows in row, column order. Bounds are ``(left, bottom, right, top)``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from odc.geo.geobox import GeoBox
+from odc.geo.geom import BoundingBox
+
+from demiurge.errors import DataError, UsageError
+
+Bounds = tuple[float, float, float, float]
+
+#: A grid of more pixels than this is taken for a slip of the pixel size.
+MAX_PIXELS = 10**13
+
+
+class Window(NamedTuple):
+    """A half-open window of pixels: rows ``row … row + height``, columns likewise."""
+
+    row: int
+    col: int
+    height: int
+    width: int
+
+    @property
+    def slices(self) -> tuple[slice, slice]:
+        """Return the window as NumPy slices (rows, columns)."""
+        return (
+            slice(self.row, self.row + self.height),
+            slice(self.col, self.col + self.width),
+        )
+
+
+def full_window(grid: GeoBox) -> Window:
+    """Return the window that covers the whole grid."""
+    return Window(0, 0, grid.shape[0], grid.shape[1])
+
+
+def blocks(shape: tuple[int, int], size: int) -> Iterator[Window]:
+    """Yield windows of at most ``size`` × ``size`` pixels that tile ``shape``, row by row."""
+    for row in range(0, shape[0], size):
+        for col in range(0, shape[1], size):
+            yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
+
+
+def pixel_size(grid: GeoBox) -> float:
+    """Return the pixel size in metres of a metric grid with square pixels."""
+    return float(abs(grid.affine.a))
+
+
+def is_plain(grid: GeoBox) -> bool:
+    """Tell whether the grid is projected in metres, north-up and of square pixels."""
+    a = grid.affine
+    upright = a.b == 0 and a.d == 0 and a.a > 0 and a.e < 0
+    square = math.isclose(a.a, -a.e, rel_tol=1e-4)
+    return bool(upright and square and is_metric(grid.crs))
+
+
+def is_metric(crs: Any) -> bool:
+    """Tell whether a CRS is projected with metre axes (within a millimetre per metre)."""
+    proj = crs.proj
+    if not proj.is_projected:
+        return False
+    return all(abs(axis.unit_conversion_factor - 1) < 1e-3 for axis in proj.axis_info[:2])
+
+
+def utm_of(grid: GeoBox) -> Any:
+    """Return the WGS 84 / UTM (or polar stereographic) CRS at the centre of a grid."""
+    from odc.geo.crs import CRS
+
+    lon, lat = grid.geographic_extent.centroid.coords[0]
+    if lat > 84:
+        return CRS("EPSG:3413")
+    if lat < -80:
+        return CRS("EPSG:3031")
+    zone = int((lon + 180) // 6) % 60 + 1
+    return CRS(f"EPSG:{(32600 if lat >= 0 else 32700) + zone}")
+
+
+def bounds_in(grid: GeoBox, crs: Any) -> Bounds:
+    """Return the bounds of a grid's footprint in another CRS, edges densified."""
+    from rasterio.errors import CRSError
+    from rasterio.warp import transform_bounds
+
+    box = grid.extent.boundingbox
+    try:
+        out = transform_bounds(grid.crs.to_wkt(), crs.to_wkt(), *box, densify_pts=21)
+    except CRSError as error:
+        raise DataError(f"bounds cannot be brought from {grid.crs} to {crs} ({error})") from error
+    return (float(out[0]), float(out[1]), float(out[2]), float(out[3]))
+
+
+def intersection(boxes: list[Bounds]) -> Bounds | None:
+    """Return what all the bounds share, or None."""
+    left, bottom = max(b[0] for b in boxes), max(b[1] for b in boxes)
+    right, top = min(b[2] for b in boxes), min(b[3] for b in boxes)
+    return (left, bottom, right, top) if left < right and bottom < top else None
+
+
+def union(boxes: list[Bounds]) -> Bounds:
+    """Return the smallest bounds that hold all."""
+    return (
+        min(b[0] for b in boxes),
+        min(b[1] for b in boxes),
+        max(b[2] for b in boxes),
+        max(b[3] for b in boxes),
+    )
+
+
+def snapped_grid(bounds: Bounds, crs: Any, gsd: float, *, inward: bool = False) -> GeoBox:
+    """Return a north-up grid whose edges are whole multiples of the pixel size.
+
+    Parameters
+    ----------
+    bounds
+        ``(left, bottom, right, top)`` in the CRS.
+    gsd
+        Pixel size in CRS units (metres), above 0.
+    inward
+        Shrink to whole pixels inside the bounds instead of growing to cover them.
+
+    Raises
+    ------
+    UsageError
+        If the pixel size is not positive, or the grid would be empty or absurdly large.
+    """
+    if not (gsd > 0 and math.isfinite(gsd)):
+        raise UsageError(f"the pixel size is {gsd}", "give --gsd a number of metres above 0")
+    low, high = (math.ceil, math.floor) if inward else (math.floor, math.ceil)
+    slack = -1e-6 if inward else 1e-6  # an edge that is a multiple but for rounding stays
+    left = low(bounds[0] / gsd + slack) * gsd
+    bottom = low(bounds[1] / gsd + slack) * gsd
+    right = high(bounds[2] / gsd - slack) * gsd
+    top = high(bounds[3] / gsd - slack) * gsd
+    columns, rows = round((right - left) / gsd), round((top - bottom) / gsd)
+    if columns < 1 or rows < 1:
+        raise UsageError(
+            f"a pixel of {gsd:g} m is larger than the area",
+            "choose a smaller --gsd or a larger --extent",
+        )
+    if columns * rows > MAX_PIXELS:
+        raise UsageError(
+            f"a pixel of {gsd:g} m would make {columns} × {rows} pixels", "choose a larger --gsd"
+        )
+    box = BoundingBox(left, bottom, right, top, crs)
+    return GeoBox.from_bbox(box, shape=(rows, columns), tight=True)
+
+
+def window_grid(grid: GeoBox, window: Window) -> GeoBox:
+    """Return the part of a grid that a window covers."""
+    part = grid[window.slices]
+    assert isinstance(part, GeoBox)
+    return part
+
+
+def same_grid(a: GeoBox, b: GeoBox) -> bool:
+    """Tell whether two grids hold the same pixels (to a thousandth of one)."""
+    if a.shape != b.shape or a.crs != b.crs:
+        return False
+    tolerance = 1e-3 * max(abs(a.affine.a), abs(a.affine.e), abs(a.affine.b), abs(a.affine.d))
+    corners = ((0, 0), (a.shape[1], 0), (0, a.shape[0]))
+    return all(
+        math.dist(_at(a.affine, *corner), _at(b.affine, *corner)) <= tolerance
+        for corner in corners
+    )
+
+
+def _at(affine: Any, col: float, row: float) -> tuple[float, float]:
+    x = affine.a * col + affine.b * row + affine.c
+    y = affine.d * col + affine.e * row + affine.f
+    return x, y
+
+
+def source_window(source: GeoBox, target: GeoBox, margin: int = 0) -> Window | None:
+    """Return the window of one grid that holds another's footprint, or None if they are apart.
+
+    Parameters
+    ----------
+    margin
+        Pixels added on every side before clipping to the source grid.
+    """
+    left, bottom, right, top = bounds_in(target, source.crs)
+    inverse = ~source.affine
+    corners = [_at(inverse, x, y) for x in (left, right) for y in (bottom, top)]
+    columns, rows = [c for c, _ in corners], [r for _, r in corners]
+    first_row = max(0, math.floor(min(rows)) - margin)
+    first_col = max(0, math.floor(min(columns)) - margin)
+    height = min(source.shape[0], math.ceil(max(rows)) + margin) - first_row
+    width = min(source.shape[1], math.ceil(max(columns)) + margin) - first_col
+    if height <= 0 or width <= 0:
+        return None
+    return Window(first_row, first_col, height, width)

@@ -1,0 +1,317 @@
+"""Ways to a scene: a prepared folder, a scene.yaml, or loose files."""
+
+from __future__ import annotations
+
+import math
+import os
+import re
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
+from demiurge.layers import Kind, Role, layer, recognise
+from demiurge.scene.grid import (
+    Bounds,
+    GeoBox,
+    bounds_in,
+    intersection,
+    is_metric,
+    is_plain,
+    same_grid,
+    snapped_grid,
+    union,
+    utm_of,
+)
+from demiurge.scene.scene import Scene, load_fingerprint
+from demiurge.scene.source import Source, is_remote, open_raster
+from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical, load_spec
+from demiurge.scene.stack import map_stack
+from demiurge.scene.vertical import agree, vertical_of
+
+PathLike = str | os.PathLike[str]
+
+
+def open_scene(path: PathLike) -> Scene:
+    """Open a scene folder or its ``scene.yaml``.
+
+    Raises
+    ------
+    ResourceError, ConfigError, DataError
+        If it is missing, badly written, or its files do not fit.
+    """
+    place = Path(path)
+    if place.is_dir():
+        place /= SPEC_NAME
+        if not place.exists():
+            raise ResourceError(
+                f"{path}: is no scene, for it holds no {SPEC_NAME}",
+                "make one with: demiurge prepare",
+            )
+    elif place.exists() and place.suffix.lower() not in (".yaml", ".yml"):
+        raise DataError(f"{path}: is no scene", f"name a folder with a {SPEC_NAME}")
+    spec = load_spec(place)
+    folder = place.parent
+    sources = {}
+    for name, entry in spec.layers.items():
+        file = entry.file if is_remote(entry.file) else str(folder / entry.file)
+        sources[name] = Source.open(file, layer(name), entry.band)
+    grid = _spec_grid(spec, place) or choose_grid(sources)[0]
+    vertical = spec.vertical
+    if vertical.reference == "unknown":
+        vertical = _vertical(sources)
+    fingerprint = load_fingerprint(folder)
+    return Scene(
+        name=spec.name or folder.resolve().name,
+        grid=grid,
+        sources=sources,
+        vertical=vertical,
+        folder=folder,
+        equalised=frozenset(n for n, entry in spec.layers.items() if entry.equalised),
+        spec=spec,
+        _stack=_stack_of(sources, grid),
+        _statistics=dict(fingerprint.get("layers", {})),
+    )
+
+
+def scene_from_files(
+    files: Mapping[str, PathLike],
+    *,
+    gsd: float | None = None,
+    crs: str | None = None,
+    extent: str | Bounds | GeoBox | None = None,
+    name: str = "",
+) -> Scene:
+    """Make a scene on the fly.
+
+    Parameters
+    ----------
+    files
+        Layer name to file; ``file.tif:3`` means its third band. Any CRS, pixel size and extent.
+    gsd
+        Pixel size in metres; that of the leading layer if None.
+    crs
+        CRS of the scene; the leading layer's if that is in metres, else the UTM zone.
+    extent
+        ``"intersection"`` or ``"union"`` of all layers, bounds in the scene's CRS, another
+        grid whose extent counts, or None for the leading layer's own extent (and own grid,
+        where that is north-up in metres and neither ``gsd`` nor ``crs`` is given).
+
+    Raises
+    ------
+    UsageError, ResourceError, DataError
+        For unknown layers, missing or unsuitable files, layers that do not overlap.
+    """
+    if not files:
+        raise UsageError("no layer is given", "name at least one as LAYER=FILE")
+    sources = {}
+    for layer_name, file in files.items():
+        path, band = split_band(str(file))
+        sources[layer_name] = Source.open(path, layer(layer_name), band)
+    grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
+    _check_overlap(sources, grid)
+    lead = sources[_leading(sources)]
+    return Scene(
+        name=name or Path(lead.path).stem,
+        grid=grid,
+        sources=sources,
+        vertical=_vertical(sources),
+        notes=tuple(notes),
+    )
+
+
+def split_band(text: str) -> tuple[str, int]:
+    """Split ``file.tif:3`` into path and band; without a band it is the first.
+
+    >>> split_band("C:/a.tif"), split_band("a.tif:2")
+    (('C:/a.tif', 1), ('a.tif', 2))
+    """
+    match = re.fullmatch(r"(.+):(\d+)", text)
+    return (match[1], int(match[2])) if match else (text, 1)
+
+
+def name_inputs(inputs: Sequence[str]) -> dict[str, str]:
+    """Turn ``LAYER=FILE[:BAND]`` and plain files into layers by name.
+
+    A plain file's bands are recognised by their descriptions or colours, or, if it has one
+    band, by the file's name.
+
+    Raises
+    ------
+    UsageError
+        If a band cannot be recognised, or two claim one layer.
+    """
+    found: dict[str, str] = {}
+    for text in inputs:
+        head, equals, rest = text.partition("=")
+        if equals and re.fullmatch(r"\w+", head):
+            if not rest:
+                raise UsageError(f"'{text}' names no file", "write LAYER=FILE")
+            named = {layer(head).name: rest}
+        else:
+            named = recognise_bands(text)
+        for name, file in named.items():
+            if name in found:
+                raise UsageError(
+                    f"layer '{name}' is given twice: {found[name]} and {file}", "keep one"
+                )
+            found[name] = file
+    return found
+
+
+def recognise_bands(path: str) -> dict[str, str]:
+    """Return the layers in a file by band description, colour interpretation or file name."""
+    with open_raster(path) as dataset:
+        count, descriptions = dataset.count, dataset.descriptions
+        colours = [c.name for c in dataset.colorinterp]
+    by_band = {
+        band: recognise(descriptions[band - 1]) or recognise(colours[band - 1])
+        for band in range(1, count + 1)
+    }
+    named = {name: f"{path}:{band}" for band, name in by_band.items() if name}
+    if not named and count == 1:
+        stem = recognise(Path(path).stem)
+        named = {stem: f"{path}:1"} if stem else {}
+    if not named:
+        raise UsageError(
+            f"{path}: it is not clear which layer this is", f"write LAYER={path}, e.g. dsm={path}"
+        )
+    return named
+
+
+def choose_grid(
+    sources: Mapping[str, Source],
+    *,
+    gsd: float | None = None,
+    crs: str | None = None,
+    extent: str | Bounds | GeoBox | None = None,
+) -> tuple[GeoBox, list[str]]:
+    """Choose the grid of a scene; see :func:`scene_from_files` for the rules."""
+    lead = sources[_leading(sources)]
+    if gsd is None and crs is None and extent is None and is_plain(lead.grid):
+        return lead.grid, []
+    notes = []
+    if crs is not None:
+        target = _parse_crs(crs)
+    elif is_metric(lead.grid.crs):
+        target = lead.grid.crs
+    else:
+        target = utm_of(lead.grid)
+        notes.append(f"{lead.path} is in {_short(lead.grid.crs)}: reprojected to {_short(target)}")
+    boxes = {name: bounds_in(source.grid, target) for name, source in sources.items()}
+    if gsd is None:
+        gsd = _natural_gsd(lead.grid, bounds_in(lead.grid, target))
+        if not is_plain(lead.grid):
+            notes.append(f"the pixel size is {gsd:g} m, about that of {lead.path}")
+    if isinstance(extent, GeoBox):
+        box = bounds_in(extent, target)
+    elif extent is None:
+        box = boxes[_leading(sources)]
+    elif isinstance(extent, str):
+        box = _named_extent(extent, boxes, sources)
+    else:
+        box = extent
+    return snapped_grid(box, target, gsd, inward=extent == "intersection"), notes
+
+
+def _leading(sources: Mapping[str, Source]) -> str:
+    """Return the layer that gives the grid: the DSM, else the finest image, else the first."""
+    if "dsm" in sources:
+        return "dsm"
+    images = [n for n in sources if layer(n).kind is Kind.IMAGE]
+    inputs = [n for n in sources if layer(n).role is Role.INPUT]
+    return (images or inputs or list(sources))[0]
+
+
+def _named_extent(extent: str, boxes: dict[str, Bounds], sources: Mapping[str, Source]) -> Bounds:
+    if extent == "union":
+        return union(list(boxes.values()))
+    if extent != "intersection":
+        raise UsageError(f"--extent is '{extent}'", "use intersection, union, bounds or a raster")
+    shared = intersection(list(boxes.values()))
+    if shared is None:
+        first, second = _apart(boxes)
+        raise DataError(
+            f"{sources[first].path} ({first}) and {sources[second].path} ({second}) do not overlap",
+            "check their CRS and extents with gdalinfo",
+        )
+    return shared
+
+
+def _apart(boxes: dict[str, Bounds]) -> tuple[str, str]:
+    """Return the first two layers that share nothing."""
+    names = list(boxes)
+    pairs = ((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
+    lone = (pair for pair in pairs if intersection([boxes[pair[0]], boxes[pair[1]]]) is None)
+    return next(lone, (names[0], names[-1]))
+
+
+def _check_overlap(sources: Mapping[str, Source], grid: GeoBox) -> None:
+    whole = bounds_in(grid, grid.crs)
+    for name, source in sources.items():
+        if intersection([bounds_in(source.grid, grid.crs), whole]) is None:
+            raise DataError(
+                f"{source.path}: layer '{name}' does not overlap the scene",
+                "check its CRS and extent with gdalinfo",
+            )
+
+
+def _natural_gsd(grid: GeoBox, bounds: Bounds) -> float:
+    """Return the pixel size that keeps about the number of pixels, to 3 digits."""
+    if is_metric(grid.crs):
+        size = math.sqrt(abs(grid.affine.determinant))
+        return size if is_plain(grid) else float(f"{size:.6g}")
+    area = (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
+    return float(f"{math.sqrt(area / (grid.shape[0] * grid.shape[1])):.3g}")
+
+
+def _parse_crs(text: str) -> Any:
+    from odc.geo.crs import CRS, CRSError
+
+    try:
+        crs = CRS(text)
+    except CRSError:
+        raise UsageError(f"'{text}' is no CRS", "write it as EPSG:32633") from None
+    if not is_metric(crs):
+        raise UsageError(f"{_short(crs)} is not projected in metres", "choose e.g. a UTM zone")
+    return crs
+
+
+def _short(crs: Any) -> str:
+    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name)
+
+
+def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:
+    from odc.geo.crs import CRS, CRSError
+    from affine import Affine
+
+    if spec.grid is None:
+        return None
+    try:
+        crs = CRS(spec.grid.crs)
+    except CRSError:
+        raise ConfigError(f"{path}: grid.crs: is no CRS", "write it as EPSG:32633") from None
+    grid = GeoBox((spec.grid.height, spec.grid.width), Affine(*spec.grid.transform), crs)
+    if not is_plain(grid):
+        raise ConfigError(
+            f"{path}: grid: is not north-up in metres with square pixels",
+            "prepare the scene from its files instead",
+        )
+    return grid
+
+
+def _vertical(sources: Mapping[str, Source]) -> Vertical:
+    heights = {n: s for n, s in sources.items() if s.layer.kind is Kind.HEIGHT}
+    return agree({s.path: vertical_of(s.grid.crs) for s in heights.values()})
+
+
+def _stack_of(sources: Mapping[str, Source], grid: GeoBox) -> Any:
+    """Map the layers into memory if they all lie in one file of the scene's own grid."""
+    paths = {source.path for source in sources.values()}
+    path = next(iter(paths))
+    one_file = len(paths) == 1 and not is_remote(path)
+    if not one_file or not all(same_grid(s.grid, grid) for s in sources.values()):
+        return None
+    if any(source.sentinels for source in sources.values()):
+        return None
+    return map_stack(Path(path))

@@ -1,0 +1,210 @@
+"""From loose files to a scene folder: one grid, one memory-mappable stack, one fingerprint."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections import deque
+from collections.abc import Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.errors import DataError, UsageError
+from demiurge.layers import Role, layer
+from demiurge.outputs import whole_folder
+from demiurge.progress import Advance, silent
+from demiurge.scene.grid import Bounds, GeoBox, Window, blocks
+from demiurge.scene.open import PathLike, open_scene, scene_from_files
+from demiurge.scene.scene import FINGERPRINT_NAME, Scene
+from demiurge.scene.source import is_remote, open_raster
+from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
+from demiurge.scene.stack import STACK_NAME, create_stack, map_stack
+from demiurge.scene.statistics import Statistics
+
+Array = npt.NDArray[np.float32]
+
+BLOCK = 1024
+
+
+def prepare(
+    files: Mapping[str, PathLike],
+    out: PathLike,
+    *,
+    gsd: float | None = None,
+    crs: str | None = None,
+    extent: str | Bounds = "intersection",
+    equalise: bool = True,
+    name: str = "",
+    jobs: int | None = None,
+    overwrite: bool = False,
+    advance: Advance = silent,
+) -> Scene:
+    """Bring files to one grid and write a scene folder.
+
+    Parameters
+    ----------
+    files
+        Layer name to file (``file.tif:3`` for its third band).
+    out
+        The folder to make.
+    gsd, crs
+        Pixel size in metres and CRS of the scene; taken from the leading layer if None.
+    extent
+        ``"intersection"`` or ``"union"`` of the layers, a raster whose extent counts, or bounds
+        ``(left, bottom, right, top)`` in the scene's CRS. Edges become whole multiples of the
+        pixel size.
+    equalise
+        Equalise the contrast of panchromatic images (see :mod:`demiurge.scene.equalise`).
+    jobs
+        Threads that read; all cores if None.
+
+    Returns
+    -------
+    The prepared scene, opened.
+
+    Raises
+    ------
+    UsageError, ResourceError, DataError
+        For options that make no sense, missing files, and files that cannot be used.
+    """
+    path = Path(out)
+    with whole_folder(path, overwrite=overwrite, marker=SPEC_NAME) as partial:
+        scene = scene_from_files(
+            files,
+            gsd=gsd,
+            crs=crs,
+            extent=_extent(extent),
+            name=name or path.absolute().name,
+        )
+        scene = scene.with_equalised() if equalise else scene
+        names = list(scene.layers)
+        create_stack(partial / STACK_NAME, scene.grid, names)
+        report = _fill(scene, names, partial / STACK_NAME, jobs or os.cpu_count() or 1, advance)
+        _refuse_empty(scene, report)
+        text = json.dumps(report, indent=1)
+        (partial / FINGERPRINT_NAME).write_text(text + "\n", encoding="utf-8")
+        (partial / SPEC_NAME).write_text(dump_spec(_spec(scene, names)), encoding="utf-8")
+    return replace(open_scene(path), notes=scene.notes)
+
+
+def _extent(extent: str | Bounds) -> str | Bounds | GeoBox:
+    if not isinstance(extent, str) or extent in ("intersection", "union"):
+        return extent
+    parts = extent.split(",")
+    if len(parts) == 4:
+        try:
+            left, bottom, right, top = (float(p) for p in parts)
+        except ValueError:
+            raise UsageError(
+                f"--extent {extent}: is no bounds", "write left,bottom,right,top in metres"
+            ) from None
+        if not (left < right and bottom < top):
+            raise UsageError(f"--extent {extent}: is empty", "write left,bottom,right,top")
+        return (left, bottom, right, top)
+    with open_raster(extent) as dataset:
+        if dataset.crs is None:
+            raise DataError(f"{extent}: has no coordinate reference system", "use another file")
+        return GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
+
+
+def _fill(
+    scene: Scene, names: list[str], path: Path, jobs: int, advance: Advance
+) -> dict[str, Any]:
+    """Copy the scene into its stack, block by block, and gather the fingerprint on the way."""
+    stack = map_stack(path, writable=True)
+    assert stack is not None
+    statistics = {name: Statistics.of_shape(scene.shape) for name in names}
+    shared = np.zeros((len(names), len(names)), np.int64)
+
+    def copy(window: Window) -> tuple[Window, Array]:
+        data = scene.read(window, names)
+        stack[:, *window.slices] = data
+        return window, data
+
+    for window, data in _in_order(copy, blocks(scene.shape, BLOCK), jobs):
+        for name, plane in zip(names, data, strict=True):
+            statistics[name].add(plane)
+        here = np.isfinite(data).reshape(len(names), -1).astype(np.float32)
+        shared += np.rint(here @ here.T).astype(np.int64)
+        advance(window.height * window.width / 1e6)
+    stack.flush()
+    return _fingerprint(scene, {n: s.result() for n, s in statistics.items()}, shared)
+
+
+def _in_order(work: Any, windows: Iterator[Window], jobs: int) -> Iterator[tuple[Window, Array]]:
+    """Run ``work`` on windows in threads, yield in order, hold at most two results a thread."""
+    with ThreadPoolExecutor(jobs) as pool:
+        waiting: deque[Future[tuple[Window, Array]]] = deque()
+        for window in windows:
+            waiting.append(pool.submit(work, window))
+            if len(waiting) > 2 * jobs:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+
+
+def _fingerprint(
+    scene: Scene, results: dict[str, Any], shared: npt.NDArray[np.int64]
+) -> dict[str, Any]:
+    total = scene.shape[0] * scene.shape[1]
+    names = list(results)
+    base = results.get(scene.base or "")
+    relief = None if not base or base["p99"] is None else base["p99"] - base["p01"]
+    return {
+        "format": 1,
+        "pixel_size": scene.pixel_size,
+        "shape": list(scene.shape),
+        "crs": str(scene.grid.crs),
+        "base": scene.base,
+        "relief": relief,
+        "layers": results,
+        "overlaps": {
+            a: {b: round(int(shared[i, j]) / total, 6) for j, b in enumerate(names)}
+            for i, a in enumerate(names)
+        },
+    }
+
+
+def _refuse_empty(scene: Scene, report: dict[str, Any]) -> None:
+    for name, result in report["layers"].items():
+        if result["measured"] == 0 and name in scene.sources:
+            raise DataError(
+                f"{scene.sources[name].path}: layer '{name}' holds no data within the scene",
+                "check its no-data value and extent with gdalinfo -stats",
+            )
+    truths = [n for n in report["layers"] if layer(n).role is Role.TRUTH]
+    for truth in truths:
+        if scene.base and report["overlaps"][scene.base][truth] == 0:
+            raise DataError(
+                f"{scene.sources[truth].path}: layer '{truth}' shares no measured pixel with "
+                f"'{scene.base}'",
+                "choose files of one place",
+            )
+
+
+def _spec(scene: Scene, names: list[str]) -> SceneSpec:
+    a = scene.grid.affine
+    epsg = scene.grid.crs.epsg
+    return SceneSpec(
+        name=scene.name,
+        grid=GridSpec(
+            crs=f"EPSG:{epsg}" if epsg else scene.grid.crs.to_wkt(),
+            transform=(a.a, a.b, a.c, a.d, a.e, a.f),
+            height=scene.shape[0],
+            width=scene.shape[1],
+        ),
+        vertical=scene.vertical,
+        layers={
+            name: LayerSpec(file=STACK_NAME, band=band, equalised=name in scene.equalised)
+            for band, name in enumerate(names, start=1)
+        },
+        sources={
+            name: source.path if is_remote(source.path) else Path(source.path).name
+            for name, source in scene.sources.items()
+        },
+    )

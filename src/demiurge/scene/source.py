@@ -1,0 +1,294 @@
+"""One band of one raster file, read by window on any grid, NaN for no data."""
+
+from __future__ import annotations
+
+import threading
+import warnings
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.errors import DataError, ResourceError
+from demiurge.layers import Kind, Layer
+from demiurge.scene.grid import GeoBox, Window, same_grid, source_window, window_grid
+
+Array = npt.NDArray[np.float32]
+
+#: Values that files use for "no data" without saying so.
+SENTINELS = (-9999.0, -32768.0, -32767.0, -99999.0)
+#: No height on Earth lies outside these metres; what does is no height.
+HEIGHT_RANGE = (-12000.0, 10000.0)
+#: How far, in pixels, GDAL's quick way of transforming coordinates may be off. Its own 0.125
+#: costs metres of height on steep ground; this costs under a centimetre and no time.
+WARP_TOLERANCE = 0.001
+
+_METRES = {"", "m", "metre", "metres", "meter", "meters", "unknown"}
+_REMOTE = ("/vsi", "http://", "https://", "s3://", "gs://", "az://")
+
+
+def is_remote(path: str) -> bool:
+    """Tell whether GDAL, not the file system, resolves the path."""
+    return path.startswith(_REMOTE)
+
+
+def open_raster(path: str | Path) -> Any:
+    """Open a raster for reading.
+
+    Raises
+    ------
+    ResourceError
+        If there is no such file, or it may not be read.
+    DataError
+        If it is no raster.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
+
+    text = str(path)
+    is_xml = text.startswith("<")
+    if not is_xml and not is_remote(text):
+        local = Path(text)
+        if not local.exists():
+            raise ResourceError(f"{text}: there is no such file", "check the path")
+        if local.is_dir():
+            raise DataError(f"{text}: is a folder where a raster is expected", "name the file")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            return rasterio.open(text)
+    except RasterioIOError as error:
+        if is_remote(text):
+            raise ResourceError(f"{text}: cannot be reached ({error})", "check the URL") from None
+        raise DataError(
+            f"{text}: is not a raster that GDAL can read", "check it with gdalinfo"
+        ) from None
+
+
+@dataclass(frozen=True)
+class Source:
+    """A band of a raster file that plays the part of a layer.
+
+    Attributes
+    ----------
+    path, band
+        The file (or GDAL URL) and the band, counted from 1.
+    layer
+        What the band means.
+    grid
+        The file's own grid; may be rotated, south-up or in degrees.
+    sentinels
+        No-data values found in the band that the file does not declare.
+    """
+
+    path: str
+    band: int
+    layer: Layer
+    grid: GeoBox
+    sentinels: tuple[float, ...] = ()
+    _local: threading.local = field(default_factory=threading.local, compare=False, repr=False)
+
+    @classmethod
+    def open(cls, path: str | Path, layer: Layer, band: int = 1) -> Source:
+        """Look at a file and check that the band can be what it is said to be.
+
+        Raises
+        ------
+        ResourceError, DataError
+            For a missing file, a file that is no raster, a band that is not there, a raster
+            without CRS or georeference, heights in other units than metres.
+        """
+        with open_raster(path) as dataset:
+            if not 1 <= band <= dataset.count:
+                raise DataError(
+                    f"{path}: has no band {band} for layer '{layer.name}'",
+                    f"its bands are 1 to {dataset.count}",
+                )
+            if dataset.dtypes[band - 1].startswith("complex"):
+                raise DataError(f"{path}: band {band} is complex", "take its real part first")
+            if dataset.crs is None:
+                raise DataError(
+                    f"{path}: has no coordinate reference system",
+                    "set it, for example with gdal_edit.py -a_srs EPSG:32633",
+                )
+            _check_units(path, dataset, band, layer)
+            grid = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
+            if grid.affine.determinant == 0 or grid.affine.is_identity:
+                raise DataError(
+                    f"{path}: has no geotransform", "georeference it, e.g. with gdal_translate -a_ullr"
+                )
+            sentinels = _undeclared(dataset, band, layer)
+        return cls(str(path), band, layer, grid, sentinels)
+
+    def read(self, grid: GeoBox, window: Window, step: int = 1) -> Array:
+        """Read the window of a grid.
+
+        Parameters
+        ----------
+        grid
+            The grid to read on; where it is not the file's own, the band is warped with the
+            layer's resampling.
+        window
+            Pixels of that grid.
+        step
+            Read only about every ``step``-th pixel (nearest), for statistics.
+
+        Returns
+        -------
+        float32 of shape (height, width), or about 1/step of it; NaN for no data; scale and
+        offset of the file applied.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged.
+        """
+        from rasterio.errors import RasterioError
+        from rasterio.windows import Window as RioWindow
+
+        rio = RioWindow(window.col, window.row, window.width, window.height)
+        shape = (-(-window.height // step), -(-window.width // step))
+        try:
+            if self.sentinels and not same_grid(self.grid, grid):
+                return self._read_cleaned(grid, window, shape)
+            view, mask_band = self._view(grid)
+            data = view.read(self.band, window=rio, out_shape=shape, out_dtype="float32")
+            data = np.asarray(data, np.float32)
+            if mask_band:
+                mask = view.read(mask_band, window=rio, out_shape=shape)
+                data[mask < 128] = np.nan
+        except RasterioError as error:
+            raise DataError(
+                f"{self.path}: band {self.band} cannot be read at row {window.row}, column "
+                f"{window.col} ({error})",
+                "the file looks damaged; copy it anew",
+            ) from None
+        return self._clean(data, view)
+
+    def _read_cleaned(self, grid: GeoBox, window: Window, shape: tuple[int, int]) -> Array:
+        """Warp a window by hand: undeclared no data must go before pixels are mixed."""
+        from rasterio.io import MemoryFile
+        from rasterio.vrt import WarpedVRT
+        from rasterio.windows import Window as RioWindow
+
+        dataset, _ = self._view(self.grid)
+        target = window_grid(grid, window).zoom_to(shape)
+        out = np.full(shape, np.nan, np.float32)
+        part = source_window(self.grid, target, margin=4)
+        if part is None:
+            return out
+        # Reading at the target's own fineness bounds the memory when pixels are merged.
+        step = max(1, min(part.height // (2 * shape[0]), part.width // (2 * shape[1])))
+        size = (-(-part.height // step), -(-part.width // step))
+        data = dataset.read(
+            self.band,
+            window=RioWindow(part.col, part.row, part.width, part.height),
+            out_shape=size,
+            out_dtype="float32",
+        )
+        here = window_grid(self.grid, part).zoom_to(size)
+        clean = self._clean(np.asarray(data, np.float32), dataset)
+        profile = {
+            "driver": "GTiff",
+            "height": size[0],
+            "width": size[1],
+            "count": 1,
+            "dtype": "float32",
+            "crs": here.crs.to_wkt(),
+            "transform": here.affine,
+        }
+        with MemoryFile() as memory:
+            with memory.open(**profile) as writer:
+                writer.write(clean, 1)
+            with (
+                memory.open() as copy,
+                WarpedVRT(copy, src_nodata=np.nan, nodata=np.nan, **self._warp(target)) as view,
+            ):
+                return np.asarray(view.read(1), np.float32)
+
+    def _warp(self, grid: GeoBox) -> dict[str, Any]:
+        from rasterio.enums import Resampling
+
+        return {
+            "crs": grid.crs.to_wkt(),
+            "transform": grid.affine,
+            "height": grid.shape[0],
+            "width": grid.shape[1],
+            "resampling": Resampling[self.layer.resampling],
+            "dtype": "float32",
+            "num_threads": 1,
+            "tolerance": WARP_TOLERANCE,
+        }
+
+    def _clean(self, data: Array, view: Any) -> Array:
+        index = self.band - 1
+        nodata = view.nodata
+        if nodata is not None and not np.isnan(nodata):
+            data[data == np.float32(nodata)] = np.nan
+        for sentinel in self.sentinels:
+            data[data == np.float32(sentinel)] = np.nan
+        scale, offset = view.scales[index], view.offsets[index]
+        if (scale, offset) != (1.0, 0.0):
+            data *= np.float32(scale)
+            data += np.float32(offset)
+        np.copyto(data, np.nan, where=~(np.abs(data) < 1e30))
+        if self.layer.kind is Kind.HEIGHT:
+            low, high = HEIGHT_RANGE
+            np.copyto(data, np.nan, where=(data < low) | (data > high))
+        return data
+
+    def _view(self, grid: GeoBox) -> tuple[Any, int | None]:
+        """Return this thread's open view of the file on a grid, and its mask band if any."""
+        cache: dict[Any, tuple[Any, int | None]] = self._local.__dict__.setdefault("views", {})
+        key = (tuple(grid.shape), tuple(grid.affine), str(grid.crs))
+        if key not in cache:
+            if len(cache) >= 4:
+                cache.pop(next(iter(cache)))[0].close()
+            cache[key] = self._open_view(grid)
+        return cache[key]
+
+    def _open_view(self, grid: GeoBox) -> tuple[Any, int | None]:
+        from rasterio.enums import ColorInterp, MaskFlags
+        from rasterio.vrt import WarpedVRT
+
+        dataset = open_raster(self.path)
+        flags = dataset.mask_flag_enums[self.band - 1]
+        masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
+        if same_grid(self.grid, grid) and not masked:
+            return dataset, None
+        options = self._warp(grid)
+        if masked:
+            has_alpha = ColorInterp.alpha in dataset.colorinterp
+            view = WarpedVRT(dataset, add_alpha=not has_alpha, **options)
+            return view, view.count
+        # A NaN in a float file is no data whether declared or not; integers have none.
+        nodata = np.nan if dataset.nodata is None else dataset.nodata
+        return WarpedVRT(dataset, src_nodata=nodata, nodata=np.nan, **options), None
+
+
+def _check_units(path: str | Path, dataset: Any, band: int, layer: Layer) -> None:
+    unit = (dataset.units[band - 1] or "").strip().lower()
+    if layer.unit == "m" and unit not in _METRES:
+        raise DataError(
+            f"{path}: band {band} is in '{unit}', but layer '{layer.name}' is in metres",
+            "convert it, for example with gdal_calc.py --calc 'A*0.3048' for feet",
+        )
+
+
+def _undeclared(dataset: Any, band: int, layer: Layer) -> tuple[float, ...]:
+    """Find no-data values that the file holds but does not declare, on a thinned read."""
+    if layer.kind is not Kind.HEIGHT and layer.kind is not Kind.ERROR:
+        return ()
+    from rasterio.errors import RasterioError
+
+    rows, columns = (min(n, 1024) for n in dataset.shape)
+    try:
+        sample = dataset.read(band, out_shape=(rows, columns)).astype(np.float64)
+    except RasterioError:
+        return ()  # the fault is told where the pixels are really read
+    found = [v for v in SENTINELS if v != dataset.nodata and np.any(sample == v)]
+    huge = np.unique(sample[np.isfinite(sample) & (np.abs(sample) > 1e30)])
+    found += [float(v) for v in huge[:4] if v != dataset.nodata]
+    return tuple(found)

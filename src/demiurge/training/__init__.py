@@ -1,0 +1,1 @@
+"""Learning: recipes, chips, Lightning tasks. Needs the extra ``train``."""

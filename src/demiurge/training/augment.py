@@ -1,0 +1,88 @@
+"""Changes to training chips that keep the truth true. Pure functions on arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from demiurge.layers import Kind, layer
+from demiurge.training.recipe import Recipe
+
+Array = npt.NDArray[np.float32]
+
+
+def augment(
+    inputs: Array, truth: Array, names: Sequence[str], recipe: Recipe, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """Apply the recipe's changes to one chip.
+
+    Parameters
+    ----------
+    inputs
+        float32 (layers, size, size) in the order of ``names``, NaN for no data; may be changed.
+    truth
+        float32 (targets, size, size); turned along, otherwise left alone.
+    """
+    settings = recipe.augment
+    if settings.flip:
+        inputs, truth = _turn(inputs, truth, rng)
+    if settings.swap_images and rng.random() < 0.5:
+        _swap(inputs, names)
+    if settings.brightness:
+        _brighten(inputs, names, settings.brightness, rng)
+    if recipe.base is not None and rng.random() < settings.voids:
+        _tear(inputs, names, recipe.base, rng)
+    if settings.drop_layers:
+        for name in recipe.optional:
+            if rng.random() < settings.drop_layers:
+                inputs[names.index(name)] = np.nan
+    return inputs, truth
+
+
+def _turn(inputs: Array, truth: Array, rng: np.random.Generator) -> tuple[Array, Array]:
+    quarters, mirror = int(rng.integers(4)), bool(rng.integers(2))
+    turned = [np.rot90(a, quarters, axes=(1, 2)) for a in (inputs, truth)]
+    if mirror:
+        turned = [a[:, :, ::-1] for a in turned]
+    return np.ascontiguousarray(turned[0]), np.ascontiguousarray(turned[1])
+
+
+def _swap(inputs: Array, names: Sequence[str]) -> None:
+    if "ortho_left" in names and "ortho_right" in names:
+        left, right = names.index("ortho_left"), names.index("ortho_right")
+        inputs[[left, right]] = inputs[[right, left]]
+
+
+def _brighten(
+    inputs: Array, names: Sequence[str], spread: float, rng: np.random.Generator
+) -> None:
+    """Change gain and offset of each image by a share of its own spread in the chip."""
+    for index, name in enumerate(names):
+        if layer(name).kind is not Kind.IMAGE or not np.isfinite(inputs[index]).any():
+            continue
+        mean, deviation = np.nanmean(inputs[index]), np.nanstd(inputs[index])
+        gain = np.float32(1 + spread * rng.standard_normal())
+        shift = np.float32(spread * rng.standard_normal() * deviation)
+        inputs[index] = (inputs[index] - mean) * gain + mean + shift
+
+
+def _tear(inputs: Array, names: Sequence[str], base: str, rng: np.random.Generator) -> None:
+    """Make a ragged void in the base heights and in what was measured along with them."""
+    size = inputs.shape[1]
+    noise = ndimage.gaussian_filter(rng.standard_normal(inputs.shape[1:]), size / 24)
+    rows, columns = np.mgrid[:size, :size]
+    middle = rng.uniform(0, size, 2)
+    radius = rng.uniform(0.05, 0.3) * size
+    distance = np.hypot(rows - middle[0], columns - middle[1]) / radius
+    hole = distance + 0.5 * noise / max(float(noise.std()), 1e-9) < 1
+    known = np.isfinite(inputs[names.index(base)])
+    if (known & ~hole).sum() < 0.1 * known.size:
+        return
+    inputs[names.index(base)][hole] = np.nan
+    if "triangulation_error" in names:
+        inputs[names.index("triangulation_error")][hole] = np.nan
+    if "valid" in names:
+        inputs[names.index("valid")][hole] = 0

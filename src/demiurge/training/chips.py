@@ -1,0 +1,190 @@
+"""Chips: square pieces of scenes with their truth, drawn at random or laid out in a grid."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.errors import DataError
+from demiurge.model.contract import Contract, Heights, InputLayer
+from demiurge.layers import Kind, layer
+from demiurge.scene.grid import Window
+from demiurge.training.augment import augment
+from demiurge.training.recipe import Recipe
+from demiurge.training.split import Region
+
+Array = npt.NDArray[np.float32]
+Item = dict[str, Array]
+
+_TRIES = 50
+
+
+class Chips:
+    """A map-style data set; each item depends on its index, the epoch and the seed alone.
+
+    Items hold ``planes`` (channels, size, size) as the network sees them, ``truth``
+    (targets, size, size) as corrections in the network's unit, ``known`` 1 where the truth is,
+    and ``unit``, the metres of one unit.
+    """
+
+    def __init__(
+        self, regions: Sequence[Region], recipe: Recipe, contract: Contract, *, training: bool
+    ) -> None:
+        self.regions, self.recipe, self.contract = list(regions), recipe, contract
+        self.training = training
+        self.epoch = 0
+        self._normals = [contract.normals(region.scene) for region in regions]
+        areas = np.array([r.window.height * r.window.width for r in regions], float)
+        self._chances = areas / areas.sum()
+        self._grid = [] if training else self._layout()
+        if not training and not self._grid:
+            raise DataError(
+                "the validation places hold no chip with enough truth",
+                "lower chips.min_truth, or give scenes with more truth",
+            )
+
+    def __len__(self) -> int:
+        return self.recipe.chips.per_epoch if self.training else len(self._grid)
+
+    def __getitem__(self, index: int) -> Item:
+        if not self.training:
+            place, window = self._grid[index]
+            return self._item(place, *self._read(place, window))
+        rng = np.random.default_rng((self.recipe.seed, self.epoch, index))
+        place, inputs, truth = self.draw(rng)
+        inputs, truth = augment(inputs, truth, self.contract.names, self.recipe, rng)
+        return self._item(place, inputs, truth)
+
+    def draw(self, rng: np.random.Generator) -> tuple[int, Array, Array]:
+        """Draw a chip with enough truth: its region, inputs and truth, NaN for no data.
+
+        Raises
+        ------
+        DataError
+            If none is found.
+        """
+        size = self.recipe.chips.size
+        for _ in range(_TRIES):
+            place = int(rng.choice(len(self.regions), p=self._chances))
+            area = self.regions[place].window
+            row = area.row + int(rng.integers(area.height - size + 1))
+            col = area.col + int(rng.integers(area.width - size + 1))
+            inputs, truth = self._read(place, Window(row, col, size, size))
+            if self._enough(inputs, truth):
+                return place, inputs, truth
+        raise DataError(
+            f"no chip with {self.recipe.chips.min_truth:.0%} of known truth was found in "
+            f"{_TRIES} tries",
+            "lower chips.min_truth, or crop the scenes to where the truth is",
+        )
+
+    def _layout(self) -> list[tuple[int, Window]]:
+        """Lay the regions out in chips that do not overlap, the last ones pushed inward."""
+        size = self.recipe.chips.size
+        found = []
+        for place, region in enumerate(self.regions):
+            area = region.window
+            for row in _starts(area.row, area.height, size):
+                for col in _starts(area.col, area.width, size):
+                    window = Window(row, col, size, size)
+                    if self._enough(*self._read(place, window)):
+                        found.append((place, window))
+        return found
+
+    def _enough(self, inputs: Array, truth: Array) -> bool:
+        if np.isfinite(truth).any(axis=0).mean() < self.recipe.chips.min_truth:
+            return False
+        base = self.contract.base
+        return base is None or bool(np.isfinite(inputs[self.contract.names.index(base)]).any())
+
+    def _read(self, place: int, window: Window) -> tuple[Array, Array]:
+        scene = self.regions[place].scene
+        have = [n for n in self.contract.names if n in scene.layers]
+        data = scene.read(window, [*have, *self.recipe.truths])
+        inputs = np.full((len(self.contract.names), *data.shape[1:]), np.nan, np.float32)
+        for name, plane in zip(have, data[: len(have)], strict=True):
+            inputs[self.contract.names.index(name)] = plane
+        return inputs, data[len(have) :]
+
+    def _item(self, place: int, inputs: Array, truth: Array) -> Item:
+        encoded = self.contract.encode(
+            inputs, self.regions[place].scene.pixel_size, self._normals[place]
+        )
+        known = np.isfinite(truth)
+        offset = np.float32(0 if self.contract.base else self.contract.heights.offset)
+        wanted = (truth - encoded.base - offset) / np.float32(encoded.unit)
+        return {
+            "planes": encoded.planes,
+            "truth": np.where(known, wanted, np.float32(0)),
+            "known": known.astype(np.float32),
+            "unit": np.float32(encoded.unit).reshape(1),
+        }
+
+
+def _starts(first: int, length: int, size: int) -> list[int]:
+    starts = list(range(first, first + length - size + 1, size))
+    if starts[-1] + size < first + length:
+        starts.append(first + length - size)
+    return starts
+
+
+def make_contract(regions: Sequence[Region], recipe: Recipe) -> Contract:
+    """Settle what the network sees from the training places alone."""
+    entries = [_input(name, regions, recipe) for name in recipe.layers]
+    equalise = all("ortho" not in n or n in r.scene.equalised for r in regions for n in recipe.layers)
+    draft = Contract(
+        layers=entries,
+        base=recipe.base,
+        targets=recipe.targets,
+        relative=recipe.heights.relative,
+        uncertainty=recipe.losses.uncertainty > 0,
+        equalise=equalise,
+    )
+    scale, offset = _heights(Chips(regions, recipe, draft, training=True), recipe)
+    heights = Heights(unit=recipe.heights.unit, scale=scale, offset=offset)
+    return draft.model_copy(update={"heights": heights})
+
+
+def _input(name: str, regions: Sequence[Region], recipe: Recipe) -> InputLayer:
+    kind = layer(name).kind
+    optional = name in recipe.optional
+    if kind in (Kind.HEIGHT, Kind.MASK, Kind.CLASS):
+        return InputLayer(name=name, optional=optional)
+    found = [r.scene.statistics(name) for r in regions if name in r.scene.layers]
+    found = [s for s in found if s["measured"]]
+    if not found:
+        return InputLayer(name=name, optional=optional)
+    mean = float(np.mean([s["mean"] for s in found]))
+    # Spread within scenes and between them.
+    spread = float(np.sqrt(np.mean([s["std"] ** 2 + (s["mean"] - mean) ** 2 for s in found])))
+    return InputLayer(
+        name=name,
+        offset=mean,
+        scale=spread or 1.0,
+        normalise=recipe.images if kind is Kind.IMAGE else "bundle",
+        optional=optional,
+    )
+
+
+def _heights(chips: Chips, recipe: Recipe) -> tuple[float, float]:
+    """Return the height scale and the mean height, from a hundred chips.
+
+    The scale is the mean standard deviation of the chips' heights between their 5th and 95th
+    percentile, as in DeepDEM.
+    """
+    rng = np.random.default_rng(recipe.seed)
+    spreads, means = [], []
+    for _ in range(100):
+        place, inputs, truth = chips.draw(rng)
+        plane = truth[0] if recipe.base is None else inputs[chips.contract.names.index(recipe.base)]
+        heights = plane[np.isfinite(plane)].astype(np.float64)
+        low, high = np.percentile(heights, (5, 95))
+        spread = float(heights[(heights >= low) & (heights <= high)].std())
+        if recipe.heights.unit == "pixels":
+            spread /= chips.regions[place].scene.pixel_size
+        spreads.append(spread)
+        means.append(float(heights.mean()))
+    offset = 0.0 if recipe.base is not None or recipe.heights.relative else float(np.mean(means))
+    return recipe.heights.scale or max(float(np.mean(spreads)), 1e-3), offset

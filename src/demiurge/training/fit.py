@@ -1,0 +1,300 @@
+"""From scenes and a recipe to a bundle."""
+
+from __future__ import annotations
+
+import datetime as dt
+import logging
+import os
+import platform
+import shutil
+import time
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import yaml
+
+from demiurge._version import __version__
+from demiurge.errors import ConfigError, DataError, UsageError, missing_extra
+from demiurge.model.bundle import Bundle, Card, PixelSizes, WindowPlan, load_bundle, save_bundle
+from demiurge.outputs import check_output
+from demiurge.scene.check import require_fit
+from demiurge.scene.open import PathLike, open_scene
+from demiurge.scene.scene import Scene
+from demiurge.scene.vertical import agree
+from demiurge.training.chips import Chips, make_contract
+from demiurge.training.recipe import Recipe, load_recipe
+from demiurge.training.split import split_places
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from demiurge.model.contract import Contract
+
+
+def train(
+    scenes: Sequence[PathLike | Scene],
+    output: PathLike,
+    *,
+    recipe: Recipe | str | Path = "demiurge",
+    changes: Sequence[str] = (),
+    begin_from: PathLike | Bundle | None = None,
+    resume: bool = False,
+    overwrite: bool = False,
+    devices: int | str = "auto",
+    nodes: int = 1,
+    quiet: bool = True,
+) -> Bundle:
+    """Train a network on scenes with truth and write the bundle of the best validation.
+
+    Parameters
+    ----------
+    scenes
+        Prepared scenes (folders or opened). With four or more, whole scenes validate; with
+        fewer, a stripe of each.
+    output
+        The bundle to write. Beside it, ``<output>.work`` holds checkpoints until it is done.
+    recipe
+        A recipe, its file, or the name of a shipped one.
+    changes
+        ``a.b=value`` settings over a recipe given by name.
+    begin_from
+        A bundle whose weights are trained on; it must see the same layers.
+    resume
+        Go on with an interrupted training of the same recipe.
+    devices, nodes
+        Handed to Lightning.
+
+    Raises
+    ------
+    UsageError, ConfigError, ResourceError, DataError
+        One sentence each.
+    """
+    path = Path(os.fspath(output))
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, changes)
+    check_output(path, overwrite=overwrite)
+    _require_torch()
+    opened = [s if isinstance(s, Scene) else open_scene(s) for s in scenes]
+    if not opened:
+        raise UsageError("no scene is given", "name at least one prepared scene")
+    _require_layers(opened, recipe)
+    work = _work_folder(path, recipe, resume=resume, overwrite=overwrite)
+    training, validating = split_places(opened, recipe)
+    contract = make_contract(training, recipe)
+    begin = None if begin_from is None else load_bundle(begin_from)
+    start = time.monotonic()
+    network, history = _fit(
+        Chips(training, recipe, contract, training=True),
+        Chips(validating, recipe, contract, training=False),
+        contract,
+        recipe,
+        work,
+        begin,
+        {"devices": devices, "num_nodes": nodes},
+        quiet,
+    )
+    card = _card(opened, recipe, contract, history, time.monotonic() - start)
+    bundle = _write(path, card, network, Chips(validating, recipe, contract, training=False), work)
+    shutil.rmtree(work, ignore_errors=True)
+    return bundle
+
+
+def _require_torch() -> None:
+    for module in ("torch", "lightning", "segmentation_models_pytorch", "safetensors", "onnx"):
+        try:
+            __import__(module)
+        except ImportError:
+            raise missing_extra(module, "train", "training") from None
+
+
+def _require_layers(scenes: Sequence[Scene], recipe: Recipe) -> None:
+    for scene in scenes:
+        needed = [n for n in recipe.layers if n not in recipe.optional]
+        missing = [n for n in (*needed, *recipe.truths) if n not in scene.layers]
+        if missing:
+            raise UsageError(
+                f"scene '{scene.name}' has no layer '{missing[0]}', which recipe "
+                f"'{recipe.name}' needs",
+                f"prepare the scene with {missing[0]}=FILE, or --set layers=[…]",
+            )
+        extra = [n for n in recipe.optional if n in scene.layers]
+        require_fit(scene, (*needed, *extra, *recipe.truths))
+
+
+def _work_folder(path: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> Path:
+    """Make or find the folder of checkpoints; nobody's unfinished training is lost unasked."""
+    work = path.with_name(path.name + ".work")
+    noted = work / "recipe.yaml"
+    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    if resume:
+        if not (work / "last.ckpt").exists():
+            raise UsageError(f"{path}: there is no training to resume", "leave out --resume")
+        if noted.read_text(encoding="utf-8") != text:
+            raise ConfigError(
+                f"{path}: the interrupted training had other settings ({noted})",
+                "resume with those, or begin anew with --overwrite",
+            )
+        return work
+    if (work / "last.ckpt").exists() and not overwrite:
+        raise UsageError(
+            f"{work}: holds an interrupted training", "add --resume to go on, or --overwrite"
+        )
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    noted.write_text(text, encoding="utf-8")
+    return work
+
+
+def _fit(
+    training: Chips,
+    validating: Chips,
+    contract: Contract,
+    recipe: Recipe,
+    work: Path,
+    begin: Bundle | None,
+    machines: dict[str, Any],
+    quiet: bool,
+) -> tuple[nn.Module, list[dict[str, float]]]:
+    import lightning as L
+    import torch
+    from lightning.pytorch.callbacks import ModelCheckpoint
+    from torch.utils.data import DataLoader
+
+    from demiurge.model.network import build_network
+    from demiurge.training.callbacks import callbacks
+    from demiurge.training.task import HeightTask
+
+    with _hushed():
+        L.seed_everything(recipe.seed, verbose=False)
+        network = build_network(recipe.network, contract.channels, contract.outputs)
+        if begin is not None:
+            _load(network, begin, contract)
+        batch = recipe.chips.batch
+        steps = recipe.epochs * -(-len(training) // batch)
+        task = HeightTask(network, recipe, len(contract.targets), steps)
+        gpu = torch.cuda.is_available()
+        # On CPUs the network takes all cores; more processes would only get in its way.
+        workers = min(8, (os.cpu_count() or 1) - 1) if gpu else 0
+        loader: dict[str, Any] = {"num_workers": workers, "pin_memory": gpu}
+        best = ModelCheckpoint(
+            work, "best", monitor="mae", mode="min", save_last=True, enable_version_counter=False
+        )
+        extra, history = callbacks(recipe, training, quiet)
+        trainer = L.Trainer(
+            max_epochs=recipe.epochs,
+            precision=_precision(recipe, gpu),
+            callbacks=[best, *extra],
+            logger=False,
+            enable_progress_bar=False,
+            enable_model_summary=False,
+            gradient_clip_val=1.0,
+            num_sanity_val_steps=0,
+            default_root_dir=work,
+            **machines,
+        )
+        last = work / "last.ckpt"
+        trainer.fit(
+            task,
+            DataLoader(training, batch, shuffle=False, drop_last=False, **loader),
+            DataLoader(validating, batch, **loader),
+            ckpt_path=last if last.exists() else None,
+            weights_only=False,
+        )
+        if trainer.interrupted:
+            raise KeyboardInterrupt
+        state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
+        task.load_state_dict(state["state_dict"])
+    return task.network, history
+
+
+def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
+    from demiurge.model.export import load_safetensors
+
+    if begin.contract.names != contract.names or begin.contract.targets != contract.targets:
+        raise DataError(
+            f"{begin.path}: sees {', '.join(begin.contract.names)}, the recipe "
+            f"{', '.join(contract.names)}",
+            "train on from a bundle with the same layers and targets",
+        )
+    try:
+        load_safetensors(network, begin.weights())
+    except RuntimeError:
+        raise DataError(
+            f"{begin.path}: its weights do not fit the recipe's network",
+            "use the recipe that the bundle was trained with",
+        ) from None
+
+
+def _precision(recipe: Recipe, gpu: bool) -> Any:
+    if recipe.precision == "auto":
+        return "bf16-mixed" if gpu else "32-true"
+    return {"f32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep Lightning's remarks to itself."""
+    loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric")]
+    levels = [logger.level for logger in loggers]
+    for logger in loggers:
+        logger.setLevel(logging.ERROR)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            yield
+    finally:
+        for logger, level in zip(loggers, levels, strict=True):
+            logger.setLevel(level)
+
+
+def _card(
+    scenes: Sequence[Scene],
+    recipe: Recipe,
+    contract: Contract,
+    history: list[dict[str, float]],
+    seconds: float,
+) -> Card:
+    sizes = [scene.pixel_size for scene in scenes]
+    return Card(
+        name=recipe.name,
+        task=recipe.task,
+        about=recipe.about,
+        contract=contract,
+        pixel_sizes=PixelSizes(low=min(sizes), high=max(sizes)),
+        vertical=agree({scene.name: scene.vertical for scene in scenes}),
+        window=WindowPlan(size=recipe.window or min(4096, 2 * recipe.chips.size)),
+        recipe=recipe.model_dump(mode="json"),
+        provenance={
+            "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "demiurge": __version__,
+            "scenes": [
+                {"name": s.name, "sources": dict(s.spec.sources) if s.spec else {}} for s in scenes
+            ],
+            "seconds": round(seconds, 1),
+            "machine": platform.machine(),
+        },
+        metrics={"history": history},
+    )
+
+
+def _write(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path) -> Bundle:
+    """Export, judge the exported graph, and write the bundle with what was found."""
+    from demiurge.model.export import to_onnx, to_safetensors
+    from demiurge.training.judge import judge
+
+    graph, weights = to_onnx(network, card.contract.channels), to_safetensors(network)
+    draft = save_bundle(work / "draft.bundle", card, graph, weights, overwrite=True)
+    found = judge(draft, chips)
+    contract = card.contract.model_copy(update={"calibration": found.calibration})
+    card = card.model_copy(
+        update={
+            "contract": contract,
+            "metrics": {**found.metrics, **card.metrics},
+            "precision": found.precision,
+            "runtime_precision": found.runtime_precision,
+        }
+    )
+    return save_bundle(path, card, graph, weights, overwrite=True)

@@ -1,0 +1,123 @@
+"""What a new bundle is worth: its errors and calibration on the validation places, and how much
+a reduced precision costs. All through the exported graph, as users will run it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.model.bundle import Bundle, Precision
+from demiurge.predict.runtime import OpenVinoRuntime, has_bf16
+from demiurge.training.chips import Chips, Item
+
+Array = npt.NDArray[np.float32]
+
+#: A reduced precision is the default only if it moves heights by less than this share of the MAE.
+MAX_DEVIATION = 0.02
+_MOST_CHIPS = 64
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """What goes into the card."""
+
+    metrics: dict[str, Any]
+    precision: dict[str, Precision]
+    runtime_precision: Literal["f32", "bf16"]
+    calibration: float
+
+
+def judge(bundle: Bundle, chips: Chips) -> Judgement:
+    """Run a bundle's graph over validation chips.
+
+    Parameters
+    ----------
+    chips
+        Validation chips; an even choice of at most 64 of them is used.
+    """
+    step = max(1, len(chips) // _MOST_CHIPS)
+    items = [chips[i] for i in range(0, len(chips), step)]
+    exact = _answers(bundle, items, "f32")
+    metrics, calibration = _errors(bundle, items, exact)
+    precision: dict[str, Precision] = {}
+    chosen: Literal["f32", "bf16"] = "f32"
+    if has_bf16():
+        deviation = _deviation(bundle, items, exact, _answers(bundle, items, "bf16"))
+        precision["bf16"] = deviation
+        if deviation.mean <= MAX_DEVIATION * metrics["mae"]:
+            chosen = "bf16"
+    return Judgement(metrics, precision, chosen, calibration)
+
+
+def _answers(bundle: Bundle, items: list[Item], precision: Literal["f32", "bf16"]) -> list[Array]:
+    size = items[0]["planes"].shape[-1]
+    runtime = OpenVinoRuntime(bundle, size, precision)
+    return list(runtime.answers((item["planes"] for item in items), in_flight=2))
+
+
+def _pieces(
+    bundle: Bundle, items: list[Item], answers: list[Array]
+) -> Iterator[tuple[Array, Array, Array]]:
+    """Yield error, initial error and predicted Laplace scale in metres, known pixels only."""
+    count = len(bundle.contract.targets)
+    for item, answer in zip(items, answers, strict=True):
+        known, unit = item["known"] > 0, float(item["unit"][0])
+        heights, truth = answer[:count], item["truth"]
+        if bundle.contract.relative:
+            heights, truth = _centred(heights, known), _centred(truth, known)
+        scale = np.ones_like(heights)
+        if bundle.contract.uncertainty:
+            scale = np.exp(np.clip(answer[count:], -12, 12))
+        yield (
+            ((heights - truth) * unit)[known],
+            (truth * unit)[known],
+            (scale * unit)[known],
+        )
+
+
+def _centred(heights: Array, known: npt.NDArray[np.bool_]) -> Array:
+    total = np.maximum(known.sum(axis=(1, 2), keepdims=True), 1)
+    mean = np.where(known, heights, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / total
+    return (heights - mean).astype(np.float32)
+
+
+def _errors(bundle: Bundle, items: list[Item], answers: list[Array]) -> tuple[dict[str, Any], float]:
+    parts = list(_pieces(bundle, items, answers))
+    error, before, scale = (np.concatenate([p[i] for p in parts]) for i in range(3))
+    metrics = {
+        "mae": float(np.abs(error).mean(dtype=np.float64)),
+        "rmse": float(np.sqrt((error.astype(np.float64) ** 2).mean())),
+        "input_mae": float(np.abs(before).mean(dtype=np.float64)),
+        "pixels": int(error.size),
+    }
+    if not bundle.contract.uncertainty:
+        return metrics, 1.0
+    # A Laplace interval of 90 % reaches ln 10 scales; the factor makes it hold 90 %.
+    reach = float(np.quantile(np.abs(error) / scale, 0.9))
+    calibration = max(reach / math.log(10), 1e-3)
+    metrics["coverage_90_before_calibration"] = float(
+        (np.abs(error) <= scale * math.log(10)).mean()
+    )
+    return metrics, calibration
+
+
+def _deviation(
+    bundle: Bundle, items: list[Item], exact: list[Array], reduced: list[Array]
+) -> Precision:
+    count = len(bundle.contract.targets)
+    gaps = np.concatenate(
+        [
+            np.abs(a[:count] - b[:count]).ravel() * float(item["unit"][0])
+            for a, b, item in zip(exact, reduced, items, strict=True)
+        ]
+    )
+    return Precision(
+        mean=float(gaps.mean(dtype=np.float64)),
+        p99=float(np.quantile(gaps, 0.99)),
+        maximum=float(gaps.max()),
+    )

@@ -1,0 +1,198 @@
+"""Recipes: everything that decides a training, typed, with help in every field."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from importlib import resources
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import Field, ValidationError, model_validator
+
+from demiurge import layers as vocabulary
+from demiurge.errors import ConfigError, DemiurgeError, ResourceError
+from demiurge.model.settings import NetworkSettings
+from demiurge.scene.spec import Strict, first_fault, read_yaml
+
+Share = Annotated[float, Field(ge=0, le=1)]
+Positive = Annotated[float, Field(gt=0)]
+
+
+class Chips(Strict):
+    """Pieces of scenes that the network is trained on."""
+
+    size: int = Field(256, ge=32, le=1024, multiple_of=32, description="side in pixels")
+    per_epoch: int = Field(2000, gt=0, description="chips that make an epoch")
+    batch: int = Field(8, gt=0, description="chips per step")
+    min_truth: Share = Field(0.2, description="least share of a chip with known truth")
+
+
+class Augment(Strict):
+    """Changes to training chips that keep the truth true."""
+
+    flip: bool = Field(True, description="mirror and turn by quarters")
+    swap_images: bool = Field(False, description="exchange left and right image")
+    voids: Share = Field(0.0, description="share of chips that lose a patch of the base heights")
+    drop_layers: Share = Field(
+        0.0, description="chance for each optional layer to be left out of a chip"
+    )
+    brightness: Share = Field(0.0, description="spread of random gain and offset of images")
+
+
+class Split(Strict):
+    """Which places validate: whole scenes where there are at least four, else stripes."""
+
+    validation: Annotated[float, Field(gt=0, le=0.5)] = Field(
+        0.2, description="share of the places"
+    )
+    axis: Literal["x", "y"] = Field("x", description="stripes from west to east, or north to south")
+    buffer: int | None = Field(
+        None, ge=0, description="pixels between training and validation; a chip's side if empty"
+    )
+
+
+class Losses(Strict):
+    """Weights of the parts of the loss."""
+
+    absolute: Annotated[float, Field(ge=0)] = Field(1.0, description="mean absolute error")
+    gradient: Annotated[float, Field(ge=0)] = Field(0.0, description="error of height differences")
+    uncertainty: Annotated[float, Field(ge=0)] = Field(
+        0.1, description="Laplace likelihood of the error; 0 trains no uncertainty"
+    )
+
+
+class Optimiser(Strict):
+    """How the weights move."""
+
+    name: Literal["adam", "adamw"] = "adamw"
+    rate: Positive = Field(1e-3, description="highest learning rate")
+    decay: Annotated[float, Field(ge=0)] = Field(1e-2, description="weight decay")
+    schedule: Literal["onecycle", "plateau", "constant"] = Field(
+        "onecycle", description="up and down over the training, lower when stuck, or constant"
+    )
+
+
+class HeightSettings(Strict):
+    """How metres become numbers of about unit size."""
+
+    unit: Literal["metres", "pixels"] = Field("metres", description="unit of `scale`")
+    scale: Positive | None = Field(
+        None, description="one unit of the network; found from the chips if empty"
+    )
+    relative: bool = Field(False, description="learn heights up to an offset (no base)")
+
+
+class Recipe(Strict):
+    """A training, written down."""
+
+    name: str = "custom"
+    about: str = ""
+    task: Literal["refine", "generate"]
+    layers: list[str] = Field(min_length=1, description="what the network sees")
+    optional: list[str] = Field(default_factory=list, description="layers it can do without")
+    base: str | None = Field(None, description="height layer whose correction is learned")
+    targets: list[Literal["dsm", "dtm"]] = Field(min_length=1, description="what is learned")
+    images: Literal["bundle", "scene"] = Field(
+        "scene", description="image statistics from the training scenes or from each scene"
+    )
+    heights: HeightSettings = HeightSettings()
+    network: NetworkSettings = NetworkSettings()
+    chips: Chips = Chips()
+    augment: Augment = Augment()
+    split: Split = Split()
+    losses: Losses = Losses()
+    optimiser: Optimiser = Optimiser()
+    epochs: int = Field(30, gt=0)
+    patience: int | None = Field(None, gt=0, description="epochs without gain before stopping")
+    ema: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.0, description="decay of the running mean of weights that is kept; 0 keeps none"
+    )
+    seed: int = 0
+    precision: Literal["auto", "f32", "bf16"] = Field("auto", description="of training")
+    window: int | None = Field(
+        None, ge=64, le=4096, multiple_of=32, description="window when applied; 2 chips if empty"
+    )
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Recipe:
+        for name in (*self.layers, *self.optional):
+            try:
+                vocabulary.layer(name)
+            except DemiurgeError as error:
+                raise ValueError(str(error).rstrip(".")) from None
+        truths = [n for n in self.layers if vocabulary.layer(n).role is vocabulary.Role.TRUTH]
+        if truths:
+            raise ValueError(f"'{truths[0]}' is truth and cannot be an input")
+        if self.base is not None and self.base not in self.layers:
+            raise ValueError(f"base '{self.base}' is not among the layers")
+        if self.base in self.optional:
+            raise ValueError(f"base '{self.base}' cannot be optional")
+        lost = [n for n in self.optional if n not in self.layers]
+        if lost:
+            raise ValueError(f"optional '{lost[0]}' is not among the layers")
+        if self.heights.relative and self.base is not None:
+            raise ValueError("heights over a base are not relative")
+        return self
+
+    @property
+    def truths(self) -> list[str]:
+        """Return the truth layer of each target."""
+        return [vocabulary.TARGETS[target] for target in self.targets]
+
+
+def shipped_recipes() -> dict[str, Path]:
+    """Return the recipes that come with demiurge, by name."""
+    folder = Path(str(resources.files("demiurge") / "training" / "recipes"))
+    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+
+
+def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
+    """Read a recipe by shipped name or from a file.
+
+    Parameters
+    ----------
+    changes
+        ``a.b=value`` settings, values as YAML, applied over the file.
+
+    Raises
+    ------
+    ResourceError
+        If there is no such recipe.
+    ConfigError
+        If a key is unknown or a value does not fit; names it.
+    """
+    shipped = shipped_recipes()
+    path = shipped.get(str(name), Path(name))
+    if not path.exists():
+        raise ResourceError(
+            f"{name}: there is no such recipe",
+            f"name a YAML file or one of: {', '.join(shipped)}",
+        )
+    content = read_yaml(path, "recipe")
+    for change in changes:
+        _apply(content, change)
+    try:
+        return Recipe.model_validate(content)
+    except ValidationError as error:
+        raise ConfigError(
+            f"recipe {name}: {first_fault(error)}", "see: demiurge recipes --keys"
+        ) from None
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    key, equals, text = change.partition("=")
+    if not equals or not key:
+        raise ConfigError(f"--set {change}: is no setting", "write it as epochs=10")
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError:
+        raise ConfigError(f"--set {change}: the value is not valid YAML") from None
+    *path, last = key.split(".")
+    place = content
+    for part in path:
+        inner = place.setdefault(part, {})
+        if not isinstance(inner, dict):
+            raise ConfigError(f"--set {change}: '{part}' has no keys below it")
+        place = inner
+    place[last] = value

@@ -1,0 +1,89 @@
+"""The Lightning module: one step, shared by training and validation."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import lightning as L
+import torch
+from torch import Tensor, nn
+
+from demiurge.model.losses import centred, gradient_loss, laplace_nll, masked_mean
+from demiurge.training.recipe import Recipe
+
+Batch = dict[str, Tensor]
+
+
+class HeightTask(L.LightningModule):
+    """Learns corrections of heights and how far off they are."""
+
+    def __init__(self, network: nn.Module, recipe: Recipe, targets: int, steps: int) -> None:
+        super().__init__()
+        self.network = network
+        self.recipe = recipe
+        self.targets = targets
+        self.steps = steps
+        self._sums: dict[str, Tensor] = {}
+
+    def forward(self, planes: Tensor) -> Tensor:
+        out: Tensor = self.network(planes)
+        return out
+
+    def _parts(self, batch: Batch) -> tuple[Tensor, Tensor]:
+        """Return the loss and the absolute error in metres (batch, targets, height, width)."""
+        known, losses = batch["known"], self.recipe.losses
+        answer = self(batch["planes"]).float()
+        heights, truth = answer[:, : self.targets], batch["truth"]
+        if self.recipe.heights.relative:
+            heights, truth = centred(heights, known), centred(truth, known)
+        error = (heights - truth) * known
+        loss = losses.absolute * masked_mean(error.abs(), known)
+        if losses.gradient:
+            loss = loss + losses.gradient * gradient_loss(heights, truth, known)
+        if losses.uncertainty:
+            log_scale = answer[:, self.targets :]
+            loss = loss + losses.uncertainty * laplace_nll(log_scale, error, known)
+        return loss, error.detach().abs() * batch["unit"][:, :, None, None]
+
+    def training_step(self, batch: Batch, _: int) -> Tensor:
+        loss, _error = self._parts(batch)
+        return loss
+
+    def on_validation_epoch_start(self) -> None:
+        self._sums = {k: torch.zeros((), device=self.device) for k in ("error", "input", "count")}
+
+    def validation_step(self, batch: Batch, _: int) -> None:
+        _loss, error = self._parts(batch)
+        before = batch["truth"]
+        if self.recipe.heights.relative:
+            before = centred(before, batch["known"])
+        before = before.abs() * batch["known"] * batch["unit"][:, :, None, None]
+        self._sums["error"] += error.sum()
+        self._sums["input"] += before.sum()
+        self._sums["count"] += batch["known"].sum()
+
+    def on_validation_epoch_end(self) -> None:
+        sums = {k: self.all_gather(v).sum() for k, v in self._sums.items()}
+        count = sums["count"].clamp(min=1)
+        self.log("mae", sums["error"] / count)
+        self.log("input_mae", sums["input"] / count)
+
+    def configure_optimizers(self) -> Any:
+        settings = self.recipe.optimiser
+        kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
+        optimiser = kind(self.parameters(), lr=settings.rate, weight_decay=settings.decay)
+        if settings.schedule == "onecycle":
+            cycle = torch.optim.lr_scheduler.OneCycleLR(
+                optimiser, settings.rate, total_steps=self.steps, pct_start=0.2
+            )
+            return {
+                "optimizer": optimiser,
+                "lr_scheduler": {"scheduler": cycle, "interval": "step"},
+            }
+        if settings.schedule == "plateau":
+            plateau = torch.optim.lr_scheduler.ReduceLROnPlateau(optimiser, patience=5, factor=0.5)
+            return {
+                "optimizer": optimiser,
+                "lr_scheduler": {"scheduler": plateau, "monitor": "mae"},
+            }
+        return optimiser
