@@ -39,7 +39,7 @@ def check_output(path: Path, *, overwrite: bool) -> None:
 
 @contextmanager
 def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
-    """Give a temporary path beside ``path`` that replaces it on success and is removed on failure."""
+    """Give a temporary path beside ``path``: it replaces it on success, goes on failure."""
     check_output(path, overwrite=overwrite)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")

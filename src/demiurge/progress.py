@@ -47,7 +47,9 @@ def _bar(title: str, total: float, unit: str) -> Iterator[Advance]:
         task = bar.add_task(title, total=total, note="")
 
         def advance(done: float = 1, note: str = "") -> None:
-            bar.update(task, advance=done, **({"note": note} if note else {}))
+            bar.update(task, advance=done)
+            if note:
+                bar.update(task, note=note)
 
         yield advance
 

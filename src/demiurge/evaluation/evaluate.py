@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
 from demiurge.evaluation.metrics import ErrorStatistics, error_statistics
 from demiurge.layers import Layer, layer
 from demiurge.progress import Advance, silent
-from demiurge.scene.grid import GeoBox, blocks, bounds_in, intersection, is_plain
+from demiurge.scene.grid import blocks, bounds_in, intersection, is_plain
 from demiurge.scene.open import PathLike, choose_grid, split_band
 from demiurge.scene.source import Source, open_raster
 from demiurge.scene.vertical import agree, vertical_of
@@ -96,7 +96,7 @@ def evaluate(
     _refuse_relative(sources["surface"].path)
     agree({s.path: vertical_of(s.grid.crs) for s in sources.values()})
     grid = sources["surface"].grid
-    notes = []
+    notes: list[str] = []
     if not is_plain(grid):
         grid, notes = choose_grid({"dsm": sources["surface"]})
     grid = _overlap(grid, sources)
@@ -116,9 +116,7 @@ def evaluate(
     other, common = None, None
     if "baseline" in differences:
         other, common = _against(differences, reference_count, sources["baseline"].path)
-    return Evaluation(
-        found, other, common, {r: s.path for r, s in sources.items()}, tuple(notes)
-    )
+    return Evaluation(found, other, common, {r: s.path for r, s in sources.items()}, tuple(notes))
 
 
 def _open(role: str, path: PathLike) -> Source:
@@ -193,5 +191,3 @@ def _against(
         error_statistics(differences["baseline"][both], reference_count),
     )
     return error_statistics(differences["baseline"], reference_count), common
-
-

@@ -240,4 +240,3 @@ def _member(path: Path, name: str) -> bytes:
 
 def _sha256(content: bytes) -> str:
     return hashlib.sha256(content).hexdigest()
-

@@ -40,7 +40,9 @@ def to_safetensors(network: nn.Module) -> bytes:
     """Return the network's weights and buffers in safetensors format."""
     from safetensors.torch import save
 
-    state = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
+    state = {
+        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+    }
     content: bytes = save(state)
     return content
 

@@ -60,11 +60,9 @@ def _twice(plane: Array) -> Array:
     """Double the size with bilinear weights (3/4 and 1/4)."""
     for axis in (0, 1):
         near = np.repeat(plane, 2, axis=axis)
-        edge = np.concatenate(
-            [plane.take([0], axis), plane, plane.take([-1], axis)], axis=axis
-        )
+        edge = np.concatenate([plane.take([0], axis), plane, plane.take([-1], axis)], axis=axis)
         size = plane.shape[axis]
         before, after = edge.take(range(size), axis), edge.take(range(2, size + 2), axis)
         other = np.stack([before, after], axis=axis + 1).reshape(near.shape)
-        plane = np.float32(0.75) * near + np.float32(0.25) * other
+        plane = np.asarray(0.75 * near + 0.25 * other, np.float32)
     return plane

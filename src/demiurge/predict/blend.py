@@ -42,7 +42,7 @@ class Blender:
         self._weights[rows, columns] += weights
 
     def take(self, until: int) -> Array:
-        """Return the finished rows above ``until`` as float32 (planes, rows, width), NaN unknown."""
+        """Return the rows above ``until`` as float32 (planes, rows, width), NaN where unknown."""
         count = until - self._top
         weights = self._weights[:count]
         with np.errstate(invalid="ignore"):
@@ -52,4 +52,4 @@ class Blender:
             buffer[..., : kept.shape[-2], :] = kept
             buffer[..., kept.shape[-2] :, :] = 0
         self._top = until
-        return done
+        return np.asarray(done, np.float32)

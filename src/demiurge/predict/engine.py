@@ -160,7 +160,6 @@ def encode_window(
 def _informed(square: Array, contract: Contract, keep_voids: bool) -> npt.NDArray[np.bool_]:
     """Return where an answer may stand: any layer says something, or the base was measured."""
     if keep_voids and contract.base is not None:
-        return np.isfinite(square[contract.names.index(contract.base)])
+        return np.asarray(np.isfinite(square[contract.names.index(contract.base)]))
     telling = [i for i, entry in enumerate(contract.layers) if entry.kind is not Kind.MASK]
-    known: npt.NDArray[np.bool_] = np.isfinite(square[telling]).any(axis=0)
-    return known
+    return np.asarray(np.isfinite(square[telling]).any(axis=0))

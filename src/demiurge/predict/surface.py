@@ -8,10 +8,11 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ResourceError
 from demiurge.outputs import whole_file
-from demiurge.scene.grid import GeoBox
+from demiurge.scene.grid import wkt
 
 Array = npt.NDArray[np.float32]
 
@@ -96,7 +97,7 @@ def write_surface(
         "count": len(bands),
         "height": grid.shape[0],
         "width": grid.shape[1],
-        "crs": grid.crs.to_wkt(),
+        "crs": wkt(grid),
         "transform": grid.affine,
         "nodata": np.nan,
         "bigtiff": "IF_SAFER",

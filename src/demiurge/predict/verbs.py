@@ -239,20 +239,18 @@ def apply_bundle(
 
 
 def _targets(bundle: Bundle, wanted: Target | None) -> list[str]:
-    have = list(bundle.contract.targets)
-    need = {None: have, "both": ["dsm", "dtm"]}.get(wanted, [str(wanted)])
+    have: list[str] = list(bundle.contract.targets)
+    need: list[str] = ["dsm", "dtm"] if wanted == "both" else [wanted] if wanted else have
     missing = [target for target in need if target not in have]
     if missing:
         raise UsageError(
             f"bundle '{bundle.card.name}' predicts no {missing[0]}",
             f"choose --target {' or '.join(have)}, or another bundle",
         )
-    return list(need)
+    return need
 
 
-def _require_match(
-    scene: Scene, bundle: Bundle, task: Task, options: Options
-) -> tuple[str, ...]:
+def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -> tuple[str, ...]:
     """Raise unless scene and bundle go together; return warnings about the scene."""
     card = bundle.card
     if card.task != task:
@@ -278,9 +276,10 @@ def _require_match(
 def _order(bundle: Bundle, targets: list[str]) -> list[int]:
     """Return which of the engine's planes go into the file, heights and uncertainty in turn."""
     contract = bundle.contract
-    order = []
+    order: list[int] = []
+    have: list[str] = list(contract.targets)
     for target in targets:
-        place = list(contract.targets).index(target)
+        place = have.index(target)
         order.append(place)
         if contract.uncertainty:
             order.append(len(contract.targets) + place)
@@ -300,9 +299,7 @@ def _bands(bundle: Bundle, targets: list[str]) -> list[BandInfo]:
     return bands
 
 
-def _tags(
-    scene: Scene, bundle: Bundle, runtime: str, window: int, overlap: int
-) -> dict[str, str]:
+def _tags(scene: Scene, bundle: Bundle, runtime: str, window: int, overlap: int) -> dict[str, str]:
     inputs = {name: Path(source.path).name for name, source in scene.sources.items()}
     used = [f"{n}={f}" for n, f in inputs.items() if n in bundle.contract.names]
     return {

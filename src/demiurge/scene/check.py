@@ -107,19 +107,34 @@ def _judge(
     measured = sample[np.isfinite(sample)]
     if measured.size == 0:
         return Verdict.FAULT, "holds no data; check its no-data value and extent"
-    if kind is Kind.MASK and not np.isin(measured, (0, 1)).all():
-        return Verdict.FAULT, "has values other than 0 and 1; make a mask of 0 and 1"
-    if kind is Kind.INDEX and np.abs(measured).max() > 1.001:
-        return Verdict.FAULT, "leaves -1 … 1; divide it by its scale factor"
-    if kind is Kind.ERROR and measured.min() < 0:
-        return Verdict.FAULT, "has negative errors; give lengths in metres, 0 or more"
-    if kind is Kind.MASK and measured.max() == 0:
-        return Verdict.FAULT, "is 0 everywhere; nothing was measured"
+    fault = _fault(kind, measured)
+    if fault:
+        return Verdict.FAULT, fault
     if kind is not Kind.MASK and measured.min() == measured.max():
         return Verdict.WARNING, f"is {measured[0]:g} everywhere; is this the right file?"
     if kind is Kind.HEIGHT:
         return _judge_heights(name, sample, samples, scene)
     return Verdict.OK, ""
+
+
+def _fault(kind: Kind, measured: Array) -> str:
+    """Return what is wrong with the values of a layer, or nothing."""
+    wrong = {
+        Kind.MASK: (
+            (
+                not np.isin(measured, (0, 1)).all(),
+                "has values other than 0 and 1; make a mask of 0 and 1",
+            ),
+            (measured.max() == 0, "is 0 everywhere; nothing was measured"),
+        ),
+        Kind.INDEX: (
+            (np.abs(measured).max() > 1.001, "leaves -1 … 1; divide it by its scale factor"),
+        ),
+        Kind.ERROR: (
+            (measured.min() < 0, "has negative errors; give lengths in metres, 0 or more"),
+        ),
+    }
+    return next((message for found, message in wrong.get(kind, ()) if found), "")
 
 
 def _judge_heights(

@@ -38,4 +38,4 @@ def valid(measured: Array) -> Array:
     measured
         float32 (layers, height, width): the base heights, or all images where there is none.
     """
-    return np.isfinite(measured).all(axis=0).astype(np.float32)
+    return np.asarray(np.isfinite(measured).all(axis=0), np.float32)

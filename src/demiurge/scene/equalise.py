@@ -108,7 +108,9 @@ def fit_equaliser(sample: Array, shape: tuple[int, int], *, tile: int = TILE) ->
     if not high > low:
         return None
     tiles = (-(-shape[0] // tile), -(-shape[1] // tile))
-    rows = np.minimum(np.arange(sample.shape[0]) * shape[0] // sample.shape[0] // tile, tiles[0] - 1)
+    rows = np.minimum(
+        np.arange(sample.shape[0]) * shape[0] // sample.shape[0] // tile, tiles[0] - 1
+    )
     columns = np.minimum(
         np.arange(sample.shape[1]) * shape[1] // sample.shape[1] // tile, tiles[1] - 1
     )

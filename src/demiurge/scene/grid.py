@@ -50,6 +50,12 @@ def blocks(shape: tuple[int, int], size: int) -> Iterator[Window]:
             yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
 
 
+def wkt(grid: GeoBox) -> str:
+    """Return the CRS of a grid as WKT, as GDAL wants it."""
+    assert grid.crs is not None
+    return str(grid.crs.to_wkt())
+
+
 def pixel_size(grid: GeoBox) -> float:
     """Return the pixel size in metres of a metric grid with square pixels."""
     return float(abs(grid.affine.a))
@@ -91,7 +97,7 @@ def bounds_in(grid: GeoBox, crs: Any) -> Bounds:
 
     box = grid.extent.boundingbox
     try:
-        out = transform_bounds(grid.crs.to_wkt(), crs.to_wkt(), *box, densify_pts=21)
+        out = transform_bounds(wkt(grid), crs.to_wkt(), *box, densify_pts=21)
     except CRSError as error:
         raise DataError(f"bounds cannot be brought from {grid.crs} to {crs} ({error})") from error
     return (float(out[0]), float(out[1]), float(out[2]), float(out[3]))
@@ -167,8 +173,7 @@ def same_grid(a: GeoBox, b: GeoBox) -> bool:
     tolerance = 1e-3 * max(abs(a.affine.a), abs(a.affine.e), abs(a.affine.b), abs(a.affine.d))
     corners = ((0, 0), (a.shape[1], 0), (0, a.shape[0]))
     return all(
-        math.dist(_at(a.affine, *corner), _at(b.affine, *corner)) <= tolerance
-        for corner in corners
+        math.dist(_at(a.affine, *corner), _at(b.affine, *corner)) <= tolerance for corner in corners
     )
 
 

@@ -9,11 +9,12 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from odc.geo.geobox import GeoBox
+
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.layers import Kind, Role, layer, recognise
 from demiurge.scene.grid import (
     Bounds,
-    GeoBox,
     bounds_in,
     intersection,
     is_metric,
@@ -266,7 +267,8 @@ def _natural_gsd(grid: GeoBox, bounds: Bounds) -> float:
 
 
 def _parse_crs(text: str) -> Any:
-    from odc.geo.crs import CRS, CRSError
+    from odc.geo.crs import CRS
+    from pyproj.exceptions import CRSError
 
     try:
         crs = CRS(text)
@@ -282,8 +284,9 @@ def _short(crs: Any) -> str:
 
 
 def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:
-    from odc.geo.crs import CRS, CRSError
     from affine import Affine
+    from odc.geo.crs import CRS
+    from pyproj.exceptions import CRSError
 
     if spec.grid is None:
         return None

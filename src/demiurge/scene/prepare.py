@@ -13,12 +13,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import Role, layer
 from demiurge.outputs import whole_folder
-from demiurge.progress import Advance, silent
-from demiurge.scene.grid import Bounds, GeoBox, Window, blocks
+from demiurge.progress import Advance, progress
+from demiurge.scene.grid import Bounds, Window, blocks
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
 from demiurge.scene.scene import FINGERPRINT_NAME, Scene
 from demiurge.scene.source import is_remote, open_raster
@@ -42,7 +43,7 @@ def prepare(
     name: str = "",
     jobs: int | None = None,
     overwrite: bool = False,
-    advance: Advance = silent,
+    quiet: bool = True,
 ) -> Scene:
     """Bring files to one grid and write a scene folder.
 
@@ -84,7 +85,9 @@ def prepare(
         scene = scene.with_equalised() if equalise else scene
         names = list(scene.layers)
         create_stack(partial / STACK_NAME, scene.grid, names)
-        report = _fill(scene, names, partial / STACK_NAME, jobs or os.cpu_count() or 1, advance)
+        total = scene.shape[0] * scene.shape[1] / 1e6
+        with progress("prepare", total, quiet=quiet, unit="Mpx") as advance:
+            report = _fill(scene, names, partial / STACK_NAME, jobs or os.cpu_count() or 1, advance)
         _refuse_empty(scene, report)
         text = json.dumps(report, indent=1)
         (partial / FINGERPRINT_NAME).write_text(text + "\n", encoding="utf-8")
@@ -189,11 +192,11 @@ def _refuse_empty(scene: Scene, report: dict[str, Any]) -> None:
 
 def _spec(scene: Scene, names: list[str]) -> SceneSpec:
     a = scene.grid.affine
-    epsg = scene.grid.crs.epsg
+    crs: Any = scene.grid.crs
     return SceneSpec(
         name=scene.name,
         grid=GridSpec(
-            crs=f"EPSG:{epsg}" if epsg else scene.grid.crs.to_wkt(),
+            crs=f"EPSG:{crs.epsg}" if crs.epsg else crs.to_wkt(),
             transform=(a.a, a.b, a.c, a.d, a.e, a.f),
             height=scene.shape[0],
             width=scene.shape[1],

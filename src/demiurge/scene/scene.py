@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import BASES, PANCHROMATIC, Kind, layer
 from demiurge.scene import derive
 from demiurge.scene.equalise import TILE, Equaliser, fit_equaliser
-from demiurge.scene.grid import GeoBox, Window, blocks, full_window, pixel_size
+from demiurge.scene.grid import Window, blocks, full_window, pixel_size
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SceneSpec, Vertical
 from demiurge.scene.stack import Stack
@@ -75,7 +76,9 @@ class Scene:
     def layers(self) -> tuple[str, ...]:
         """Return all layers that can be read: stored ones, then derived ones."""
         names = list(self.sources)
-        names += [n for n, needs in derive.NEEDS.items() if n not in names and set(needs) <= {*names}]
+        names += [
+            n for n, needs in derive.NEEDS.items() if n not in names and set(needs) <= {*names}
+        ]
         if "valid" not in names and self.measuring:
             names.append("valid")
         return tuple(names)
@@ -143,7 +146,8 @@ class Scene:
         source = self.sources[name]
         if self._stack is not None:
             rows, columns = window.slices
-            return self._stack[source.band - 1, rows, columns][::step, ::step].copy()
+            part = self._stack[source.band - 1, rows, columns][::step, ::step]
+            return np.array(part, np.float32)
         return source.read(self.grid, window, step)
 
     def require(self, names: Iterable[str]) -> None:

@@ -10,10 +10,11 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import Kind, Layer
-from demiurge.scene.grid import GeoBox, Window, same_grid, source_window, window_grid
+from demiurge.scene.grid import Window, same_grid, source_window, window_grid, wkt
 
 Array = npt.NDArray[np.float32]
 
@@ -117,7 +118,8 @@ class Source:
             grid = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
             if grid.affine.determinant == 0 or grid.affine.is_identity:
                 raise DataError(
-                    f"{path}: has no geotransform", "georeference it, e.g. with gdal_translate -a_ullr"
+                    f"{path}: has no geotransform",
+                    "georeference it, e.g. with gdal_translate -a_ullr",
                 )
             sentinels = _undeclared(dataset, band, layer)
         return cls(str(path), band, layer, grid, sentinels)
@@ -196,7 +198,7 @@ class Source:
             "width": size[1],
             "count": 1,
             "dtype": "float32",
-            "crs": here.crs.to_wkt(),
+            "crs": wkt(here),
             "transform": here.affine,
         }
         with MemoryFile() as memory:
@@ -212,7 +214,7 @@ class Source:
         from rasterio.enums import Resampling
 
         return {
-            "crs": grid.crs.to_wkt(),
+            "crs": wkt(grid),
             "transform": grid.affine,
             "height": grid.shape[0],
             "width": grid.shape[1],

@@ -7,15 +7,15 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
+from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import layer
-from demiurge.scene.grid import GeoBox
+from demiurge.scene.grid import wkt
 from demiurge.scene.source import open_raster
 
 STACK_NAME = "stack.tif"
-Stack = npt.NDArray[np.float32]
+Stack = np.memmap[Any, np.dtype[np.float32]]
 
 
 def create_stack(path: Path, grid: GeoBox, names: list[str]) -> None:
@@ -39,7 +39,7 @@ def create_stack(path: Path, grid: GeoBox, names: list[str]) -> None:
             count=len(names),
             height=grid.shape[0],
             width=grid.shape[1],
-            crs=grid.crs.to_wkt(),
+            crs=wkt(grid),
             transform=grid.affine,
             nodata=np.nan,
             **options,
@@ -50,7 +50,9 @@ def create_stack(path: Path, grid: GeoBox, names: list[str]) -> None:
                 dataset.set_band_unit(band, unit if unit not in ("1", "DN") else "")
             # Nothing is written here: on closing, GDAL fills the strips with no data, in order.
     except (RasterioError, OSError) as error:
-        raise ResourceError(f"{path}: cannot be written ({error})", "free or choose a disk") from None
+        raise ResourceError(
+            f"{path}: cannot be written ({error})", "free or choose a disk"
+        ) from None
 
 
 def map_stack(path: Path, *, writable: bool = False) -> Stack | None:

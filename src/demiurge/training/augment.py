@@ -56,9 +56,7 @@ def _swap(inputs: Array, names: Sequence[str]) -> None:
         inputs[[left, right]] = inputs[[right, left]]
 
 
-def _brighten(
-    inputs: Array, names: Sequence[str], spread: float, rng: np.random.Generator
-) -> None:
+def _brighten(inputs: Array, names: Sequence[str], spread: float, rng: np.random.Generator) -> None:
     """Change gain and offset of each image by a share of its own spread in the chip."""
     for index, name in enumerate(names):
         if layer(name).kind is not Kind.IMAGE or not np.isfinite(inputs[index]).any():

@@ -24,7 +24,8 @@ def callbacks(recipe: Recipe, chips: Chips, quiet: bool) -> tuple[list[Callback]
     if recipe.patience is not None:
         found.append(EarlyStopping("mae", patience=recipe.patience))
     if recipe.ema:
-        found.append(WeightAveraging(multi_avg_fn=get_ema_multi_avg_fn(recipe.ema)))
+        average: Any = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
+        found.append(WeightAveraging(multi_avg_fn=average))
     return found, history
 
 

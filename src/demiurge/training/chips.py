@@ -8,8 +8,8 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.errors import DataError
-from demiurge.model.contract import Contract, Heights, InputLayer
 from demiurge.layers import Kind, layer
+from demiurge.model.contract import Contract, Heights, InputLayer
 from demiurge.scene.grid import Window
 from demiurge.training.augment import augment
 from demiurge.training.recipe import Recipe
@@ -133,7 +133,9 @@ def _starts(first: int, length: int, size: int) -> list[int]:
 def make_contract(regions: Sequence[Region], recipe: Recipe) -> Contract:
     """Settle what the network sees from the training places alone."""
     entries = [_input(name, regions, recipe) for name in recipe.layers]
-    equalise = all("ortho" not in n or n in r.scene.equalised for r in regions for n in recipe.layers)
+    equalise = all(
+        "ortho" not in n or n in r.scene.equalised for r in regions for n in recipe.layers
+    )
     draft = Contract(
         layers=entries,
         base=recipe.base,

@@ -196,10 +196,13 @@ def _fit(
             **machines,
         )
         last = work / "last.ckpt"
+        # Chips draw at random themselves, so the loader need not shuffle.
+        sets: list[Any] = [training, validating]
+        train_chips, held_chips = (DataLoader(chips, batch, **loader) for chips in sets)
         trainer.fit(
             task,
-            DataLoader(training, batch, shuffle=False, drop_last=False, **loader),
-            DataLoader(validating, batch, **loader),
+            train_chips,
+            held_chips,
             ckpt_path=last if last.exists() else None,
             weights_only=False,
         )

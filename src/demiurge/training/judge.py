@@ -1,5 +1,4 @@
-"""What a new bundle is worth: its errors and calibration on the validation places, and how much
-a reduced precision costs. All through the exported graph, as users will run it."""
+"""What a new bundle is worth, measured through the exported graph, as users will run it."""
 
 from __future__ import annotations
 
@@ -83,10 +82,12 @@ def _pieces(
 def _centred(heights: Array, known: npt.NDArray[np.bool_]) -> Array:
     total = np.maximum(known.sum(axis=(1, 2), keepdims=True), 1)
     mean = np.where(known, heights, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / total
-    return (heights - mean).astype(np.float32)
+    return np.asarray(heights - mean, np.float32)
 
 
-def _errors(bundle: Bundle, items: list[Item], answers: list[Array]) -> tuple[dict[str, Any], float]:
+def _errors(
+    bundle: Bundle, items: list[Item], answers: list[Array]
+) -> tuple[dict[str, Any], float]:
     parts = list(_pieces(bundle, items, answers))
     error, before, scale = (np.concatenate([p[i] for p in parts]) for i in range(3))
     metrics = {

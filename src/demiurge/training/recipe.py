@@ -41,7 +41,13 @@ class Augment(Strict):
 
 
 class Split(Strict):
-    """Which places validate: whole scenes where there are at least four, else stripes."""
+    """Which places validate."""
+
+    by: Literal["auto", "scenes", "stripes"] = Field(
+        "auto",
+        description="whole scenes, or a stripe of each; auto takes scenes where there are at "
+        "least four that do not overlap",
+    )
 
     validation: Annotated[float, Field(gt=0, le=0.5)] = Field(
         0.2, description="share of the places"

@@ -63,7 +63,7 @@ class HeightTask(L.LightningModule):
         self._sums["count"] += batch["known"].sum()
 
     def on_validation_epoch_end(self) -> None:
-        sums = {k: self.all_gather(v).sum() for k, v in self._sums.items()}
+        sums = {k: torch.as_tensor(self.all_gather(v)).sum() for k, v in self._sums.items()}
         count = sums["count"].clamp(min=1)
         self.log("mae", sums["error"] / count)
         self.log("input_mae", sums["input"] / count)

@@ -1,0 +1,84 @@
+"""``demiurge bundles`` and ``demiurge bundle info``."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from demiurge.cli.common import table
+
+bundle_app = typer.Typer(help="Look into bundles.", no_args_is_help=True, rich_markup_mode=None)
+
+
+def bundles() -> None:
+    """List the shipped bundles and those in $DEMIURGE_BUNDLES."""
+    from demiurge.model.bundle import load_bundle, shipped_bundles
+
+    found = shipped_bundles()
+    if not found:
+        typer.echo(
+            "No bundle comes with this version; train one with demiurge train, and put its folder "
+            "into $DEMIURGE_BUNDLES to find it here."
+        )
+        return
+    loaded = [(name, load_bundle(path).card) for name, path in found.items()]
+    table(
+        ("bundle", "task", "pixel size", "about"),
+        [
+            (name, c.task, f"{c.pixel_sizes.low:g} to {c.pixel_sizes.high:g} m", c.about)
+            for name, c in loaded
+        ],
+    )
+
+
+@bundle_app.callback()
+def _bundle() -> None:
+    """Look into bundles."""
+
+
+@bundle_app.command("info")
+def info(
+    bundle: Annotated[str, typer.Argument(help="Bundle file, or the name of a shipped one.")],
+    as_json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,
+) -> None:
+    """Print a bundle's card: what it sees, predicts, was trained on, and how good it is."""
+    from demiurge.model.bundle import load_bundle
+
+    loaded = load_bundle(bundle)
+    card = loaded.card
+    if as_json:
+        typer.echo(card.model_dump_json(indent=1))
+        return
+    contract, metrics = card.contract, card.metrics
+    names = [f"{e.name} (optional)" if e.optional else e.name for e in contract.layers]
+    unit = "relative" if contract.relative else "metres"
+    rows = [
+        ("name", card.name),
+        ("about", card.about),
+        ("task", card.task),
+        ("sees", ", ".join(names)),
+        ("corrects", contract.base or "nothing: it predicts heights outright"),
+        ("predicts", f"{', '.join(contract.targets)} in {unit}"),
+        ("uncertainty", "yes" if contract.uncertainty else "no"),
+        ("pixel size", f"{card.pixel_sizes.low:g} to {card.pixel_sizes.high:g} m"),
+        ("heights above", str(card.vertical)),
+        ("window", f"{card.window.size} px, overlap {card.window.overlap:.0%}"),
+        ("runs in", card.runtime_precision),
+    ]
+    if "mae" in metrics:
+        text = f"MAE {metrics['mae']:.3g} m, RMSE {metrics['rmse']:.3g} m"
+        rows.append(("validation", f"{text}; its input {metrics['input_mae']:.3g} m MAE"))
+    for name, p in card.precision.items():
+        text = f"off f32 by {p.mean:.2g} m (mean), {p.p99:.2g} m (99 %), {p.maximum:.2g} m (most)"
+        rows.append((name, text))
+    scenes = card.provenance.get("scenes", [])
+    rows.append(("trained on", ", ".join(str(s.get("name", "?")) for s in scenes) or "unknown"))
+    rows.append(
+        (
+            "made",
+            f"{card.provenance.get('created', '')} by demiurge "
+            f"{card.provenance.get('demiurge', '?')}",
+        )
+    )
+    table(("card", "what it means"), rows)

@@ -1,0 +1,116 @@
+"""Options and output that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+if TYPE_CHECKING:
+    from demiurge.predict.surface import Surface
+    from demiurge.predict.verbs import Options
+
+Output = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless it fails.")]
+BundleName = Annotated[
+    str | None, typer.Option("--bundle", help="Bundle file, or the name of a shipped one.")
+]
+Window = Annotated[
+    int | None, typer.Option("--window", help="Side of a window in pixels, a multiple of 32.")
+]
+Overlap = Annotated[
+    float | None, typer.Option("--overlap", help="Share of a window that neighbours share.")
+]
+Batch = Annotated[
+    int, typer.Option("--batch", min=1, help="Windows worked on at a time; same result.")
+]
+PrecisionOption = Annotated[
+    str, typer.Option("--precision", help="auto, f32 or bf16; auto is what the bundle allows.")
+]
+KeepVoids = Annotated[bool, typer.Option("--keep-voids", help="Leave voids of the input void.")]
+AnyPixelSize = Annotated[
+    bool, typer.Option("--any-pixel-size", help="Go on outside the bundle's pixel sizes.")
+]
+
+
+def options(
+    *,
+    target: str | None,
+    window: int | None,
+    overlap: float | None,
+    batch: int,
+    precision: str,
+    keep_voids: bool,
+    any_pixel_size: bool,
+    overwrite: bool,
+    quiet: bool,
+) -> Options:
+    """Check the texts among the options and return them as one value."""
+    from demiurge.errors import UsageError
+    from demiurge.predict.verbs import Options
+
+    if target not in (None, "dsm", "dtm", "both"):
+        raise UsageError(f"--target is '{target}'", "choose dsm, dtm or both")
+    if precision not in ("auto", "f32", "bf16"):
+        raise UsageError(f"--precision is '{precision}'", "choose auto, f32 or bf16")
+    if window is not None and (window < 64 or window > 4096 or window % 32):
+        raise UsageError(f"--window is {window}", "choose a multiple of 32 from 64 to 4096")
+    return Options(
+        target=target,  # type: ignore[arg-type]
+        window=window,
+        overlap=overlap,
+        in_flight=batch,
+        precision=precision,  # type: ignore[arg-type]
+        keep_voids=keep_voids,
+        any_pixel_size=any_pixel_size,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+
+
+def note(text: str) -> None:
+    """Print a remark on standard error."""
+    typer.echo(text, err=True)
+
+
+def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
+    """Print a table on standard output; the first column to the left, the rest to the right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table
+
+    shown = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
+    for index, column in enumerate(columns):
+        last_text = column in ("verdict", "about", "where", "what it means")
+        left = index == 0 or last_text
+        shown.add_column(column, justify="left" if left else "right", overflow="fold")
+    for row in rows:
+        shown.add_row(*(str(value) for value in row))
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=120)
+    console.print(shown)
+
+
+def report(surface: Surface, quiet: bool) -> None:
+    """Say what was written."""
+    if quiet:
+        return
+    for text in surface.notes:
+        note(f"note: {text}")
+    rows, columns = surface.grid.shape
+    gsd = abs(surface.grid.affine.a)
+    known = (1 - surface.unknown) * rows * columns * gsd**2 / 1e6
+    lines = [
+        f"{surface.path}: {', '.join(surface.bands)}",
+        f"  {rows} × {columns} px of {gsd:g} m, {known:.4g} km² with heights",
+        f"  {surface.filled} void pixels filled" if surface.filled else "",
+        f"  mean uncertainty {surface.uncertainty:.3g} m"
+        if surface.uncertainty == surface.uncertainty
+        else "",
+        f"  {surface.seconds:.1f} s, {surface.megapixels / max(surface.seconds, 1e-9):.2f} Mpx/s",
+    ]
+    typer.echo("\n".join(line for line in lines if line))

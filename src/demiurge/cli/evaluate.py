@@ -1,0 +1,82 @@
+"""``demiurge evaluate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from demiurge.cli.common import Overwrite, Quiet, note, table
+
+if TYPE_CHECKING:
+    from demiurge.evaluation.evaluate import Evaluation
+
+_ROWS = (
+    ("count", "pixels compared", "{:d}"),
+    ("coverage", "share of the reference", "{:.2%}"),
+    ("mean", "mean error, m", "{:+.3f}"),
+    ("median", "median error, m", "{:+.3f}"),
+    ("mae", "MAE, m", "{:.3f}"),
+    ("rmse", "RMSE, m", "{:.3f}"),
+    ("std", "standard deviation, m", "{:.3f}"),
+    ("nmad", "NMAD, m", "{:.3f}"),
+    ("le90", "LE90, m", "{:.3f}"),
+)
+
+
+def evaluate(
+    surface: Annotated[str, typer.Argument(help="Heights to judge; FILE:BAND for another band.")],
+    reference: Annotated[str, typer.Option(help="Reference heights, e.g. lidar.")],
+    baseline: Annotated[
+        str | None, typer.Option(help="What the surface was made from, for the ratio.")
+    ] = None,
+    json_file: Annotated[
+        Path | None, typer.Option("--json", help="Write the figures here.")
+    ] = None,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Compare heights with a reference, and with a baseline."""
+    import json
+
+    from demiurge.evaluation.evaluate import evaluate as run
+    from demiurge.outputs import check_output, whole_file
+
+    if json_file is not None:
+        check_output(json_file, overwrite=overwrite)
+    found = run(surface, reference, baseline=baseline)
+    if json_file is not None:
+        with whole_file(json_file, overwrite=overwrite) as partial:
+            partial.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
+    if quiet:
+        return
+    for text in found.notes:
+        note(f"note: {text}")
+    _show(found)
+
+
+def _show(found: Evaluation) -> None:
+    own = found.surface.as_dict()
+    if found.common is None:
+        table(("", "surface"), [(name, form.format(own[key])) for key, name, form in _ROWS])
+        return
+    surface, baseline = (s.as_dict() for s in found.common)
+    ratios = found.ratios()
+    table(
+        ("where both have heights", "surface", "baseline", "ratio"),
+        [
+            (
+                name,
+                form.format(surface[key]),
+                form.format(baseline[key]),
+                f"{ratios[key]:.3f}" if key in ratios else "",
+            )
+            for key, name, form in _ROWS
+        ],
+    )
+    assert found.baseline is not None
+    typer.echo(
+        f"all of it: surface MAE {found.surface.mae:.3f} m over {found.surface.coverage:.1%} of "
+        f"the reference, baseline {found.baseline.mae:.3f} m over {found.baseline.coverage:.1%}"
+    )

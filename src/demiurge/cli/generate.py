@@ -1,0 +1,65 @@
+"""``demiurge generate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demiurge.cli import common
+from demiurge.cli.common import Output
+
+
+def generate(
+    image: Annotated[str, typer.Argument(help="Image raster, or a scene folder.")],
+    output: Output,
+    prior: Annotated[str | None, typer.Option(help="Coarse elevation model in metres.")] = None,
+    bands: Annotated[
+        str | None, typer.Option(help="What the bands are, as red=1,green=2,blue=3.")
+    ] = None,
+    bundle: common.BundleName = None,
+    target: Annotated[str | None, typer.Option(help="dsm, dtm or both; all if left out.")] = None,
+    window: common.Window = None,
+    overlap: common.Overlap = None,
+    batch: common.Batch = 4,
+    precision: common.PrecisionOption = "auto",
+    keep_voids: common.KeepVoids = False,
+    any_pixel_size: common.AnyPixelSize = False,
+    overwrite: common.Overwrite = False,
+    quiet: common.Quiet = False,
+) -> None:
+    """Make an elevation surface from one image."""
+    from demiurge.predict.verbs import generate as run
+
+    options = common.options(
+        target=target,
+        window=window,
+        overlap=overlap,
+        batch=batch,
+        precision=precision,
+        keep_voids=keep_voids,
+        any_pixel_size=any_pixel_size,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    surface = run(
+        image, Path(output), prior=prior, bands=_bands(bands), bundle=bundle, options=options
+    )
+    common.report(surface, quiet)
+
+
+def _bands(text: str | None) -> dict[str, int] | None:
+    """Read ``red=1,green=2``."""
+    if text is None:
+        return None
+    from demiurge.errors import UsageError
+    from demiurge.layers import layer
+
+    found = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        if not number.strip().isdigit():
+            raise UsageError(f"--bands {text}: '{part}' is no band", "write red=1,green=2,blue=3")
+        found[layer(name.strip()).name] = int(number)
+    return found

@@ -1,0 +1,58 @@
+"""``demiurge refine``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demiurge.cli import common
+from demiurge.cli.common import Output
+
+
+def refine(
+    dsm: Annotated[str, typer.Argument(help="Initial DSM in metres, or a scene folder.")],
+    output: Output,
+    left: Annotated[str | None, typer.Option(help="Left orthorectified image.")] = None,
+    right: Annotated[str | None, typer.Option(help="Right orthorectified image.")] = None,
+    triangulation_error: Annotated[
+        str | None, typer.Option("--triangulation-error", help="Triangulation error in metres.")
+    ] = None,
+    ndvi: Annotated[str | None, typer.Option(help="NDVI, -1 to 1.")] = None,
+    bundle: common.BundleName = None,
+    target: Annotated[str | None, typer.Option(help="dsm, dtm or both; all if left out.")] = None,
+    window: common.Window = None,
+    overlap: common.Overlap = None,
+    batch: common.Batch = 4,
+    precision: common.PrecisionOption = "auto",
+    keep_voids: common.KeepVoids = False,
+    any_pixel_size: common.AnyPixelSize = False,
+    overwrite: common.Overwrite = False,
+    quiet: common.Quiet = False,
+) -> None:
+    """Make a better DSM, or the DTM, from a stereo DSM."""
+    from demiurge.predict.verbs import refine as run
+
+    options = common.options(
+        target=target,
+        window=window,
+        overlap=overlap,
+        batch=batch,
+        precision=precision,
+        keep_voids=keep_voids,
+        any_pixel_size=any_pixel_size,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    surface = run(
+        dsm,
+        Path(output),
+        left=left,
+        right=right,
+        triangulation_error=triangulation_error,
+        ndvi=ndvi,
+        bundle=bundle,
+        options=options,
+    )
+    common.report(surface, quiet)

@@ -1,0 +1,176 @@
+"""Small rasters with known answers, and a bundle whose answer is known."""
+
+from __future__ import annotations
+
+import json
+import socket
+import struct
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import Affine, from_origin
+
+from demiurge.model.bundle import Bundle, Card, PixelSizes, WindowPlan, save_bundle
+from demiurge.model.contract import Contract, Heights, InputLayer
+
+LEFT, TOP, PIXEL = 500000.0, 4000000.0, 2.0
+CRS = "EPSG:32633"
+
+
+@pytest.fixture(autouse=True)
+def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: Any, **__: Any) -> None:
+        raise AssertionError("a test tried to reach the network")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def write_raster(
+    path: Path,
+    data: np.ndarray,
+    *,
+    crs: str | None = CRS,
+    transform: Affine | None = None,
+    nodata: float | None = None,
+    names: list[str] | None = None,
+    unit: str | None = None,
+    scale: float | None = None,
+    offset: float | None = None,
+    **profile: Any,
+) -> Path:
+    """Write an array of (rows, columns) or (bands, rows, columns)."""
+    data = data if data.ndim == 3 else data[None]
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        count=data.shape[0],
+        height=data.shape[1],
+        width=data.shape[2],
+        dtype=data.dtype,
+        crs=crs,
+        transform=from_origin(LEFT, TOP, PIXEL, PIXEL) if transform is None else transform,
+        nodata=nodata,
+        **profile,
+    ) as target:
+        target.write(data)
+        for band, name in enumerate(names or [], start=1):
+            target.set_band_description(band, name)
+        if unit:
+            target.units = [unit] * data.shape[0]
+        if scale is not None:
+            target.scales = [scale] * data.shape[0]
+        if offset is not None:
+            target.offsets = [offset] * data.shape[0]
+    return path
+
+
+def terrain(rows: int = 160, columns: int = 192, seed: int = 0) -> np.ndarray:
+    """Smooth hills between about 60 and 140 m, float32."""
+    rng = np.random.default_rng(seed)
+    y, x = np.mgrid[:rows, :columns].astype(np.float64)
+    heights = np.full((rows, columns), 100.0)
+    for _ in range(6):
+        kx, ky, phase = rng.uniform(0.02, 0.12), rng.uniform(0.02, 0.12), rng.uniform(0, 6)
+        heights += rng.uniform(2, 8) * np.sin(kx * x + ky * y + phase)
+    return heights.astype(np.float32)
+
+
+@pytest.fixture
+def raster(tmp_path: Path) -> Callable[..., Path]:
+    """Write a raster of the test's own into its folder, by name."""
+
+    def write(name: str, data: np.ndarray, **options: Any) -> Path:
+        return write_raster(tmp_path / name, data, **options)
+
+    return write
+
+
+def constant_graph(channels: int, answers: list[float]) -> bytes:
+    """Return a graph whose every output plane is a constant: a 1 × 1 convolution with no slope."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.zeros((len(answers), channels, 1, 1), np.float32)
+    tensors = [
+        numpy_helper.from_array(weight, "weight"),
+        numpy_helper.from_array(np.array(answers, np.float32), "bias"),
+    ]
+    node = helper.make_node("Conv", ["planes", "weight", "bias"], ["answer"])
+    shape = ["n", channels, "h", "w"]
+    graph = helper.make_graph(
+        [node],
+        "constant",
+        [helper.make_tensor_value_info("planes", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["n", len(answers), "h", "w"])],
+        tensors,
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def blur_graph(channels: int, outputs: int) -> bytes:
+    """Return a graph that depends on neighbours: a 9 × 9 mean of the first plane, everywhere."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    weight = np.zeros((outputs, channels, 9, 9), np.float32)
+    weight[:, 0] = -1 / 81
+    node = helper.make_node("Conv", ["planes", "weight"], ["answer"], pads=[4, 4, 4, 4])
+    shape = ["n", channels, "h", "w"]
+    graph = helper.make_graph(
+        [node],
+        "blur",
+        [helper.make_tensor_value_info("planes", TensorProto.FLOAT, shape)],
+        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["n", outputs, "h", "w"])],
+        [numpy_helper.from_array(weight, "weight")],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+def no_weights() -> bytes:
+    header = json.dumps({}).encode()
+    return struct.pack("<Q", len(header)) + header
+
+
+def make_bundle(
+    path: Path,
+    *,
+    task: str = "refine",
+    layers: tuple[str, ...] = ("dsm",),
+    optional: tuple[str, ...] = (),
+    base: str | None = "dsm",
+    targets: tuple[str, ...] = ("dsm",),
+    answers: list[float] | None = None,
+    scale: float = 10.0,
+    uncertainty: bool = True,
+    relative: bool = False,
+    pixel: tuple[float, float] = (2.0, 2.0),
+    graph: bytes | None = None,
+    window: int = 64,
+) -> Bundle:
+    """Write a bundle; by default it adds half a unit (5 m), with a scale of one unit."""
+    contract = Contract(
+        layers=[InputLayer(name=n, optional=n in optional) for n in layers],
+        base=base,
+        targets=list(targets),
+        heights=Heights(scale=scale),
+        uncertainty=uncertainty,
+        relative=relative,
+    )
+    if answers is None:
+        answers = [0.5] * len(targets) + [0.0] * (len(targets) if uncertainty else 0)
+    card = Card(
+        name=path.stem,
+        task=task,
+        contract=contract,
+        pixel_sizes=PixelSizes(low=pixel[0], high=pixel[1]),
+        window=WindowPlan(size=window, overlap=0.25),
+    )
+    content = graph or constant_graph(contract.channels, answers)
+    return save_bundle(path, card, content, no_weights(), overwrite=True)

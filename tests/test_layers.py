@@ -1,0 +1,33 @@
+import pytest
+
+from demiurge import layers
+from demiurge.errors import UsageError
+
+
+def test_every_layer_says_how_it_is_resampled_and_in_which_unit() -> None:
+    allowed = {"bilinear", "cubic", "nearest", "mode", "min"}
+    for layer in layers.LAYERS.values():
+        assert layer.resampling in allowed
+        assert layer.unit
+        assert layer.void
+    assert layers.layer("landcover").resampling == "nearest"
+    assert layers.layer("valid").resampling == "min"
+
+
+def test_heights_are_never_taken_from_the_nearest_pixel() -> None:
+    heights = [x for x in layers.LAYERS.values() if x.kind is layers.Kind.HEIGHT]
+    assert len(heights) >= 5
+    assert all(x.resampling in ("bilinear", "cubic") and x.unit == "m" for x in heights)
+
+
+def test_unknown_layer_names_the_closest() -> None:
+    with pytest.raises(UsageError, match="did you mean 'ortho_left'"):
+        layers.layer("orto_left")
+
+
+@pytest.mark.parametrize(
+    ("description", "name"),
+    [("red", "red"), ("B08", "nir"), ("Ortho-Left", "ortho_left"), ("x", None), (None, None)],
+)
+def test_bands_are_recognised_by_description(description: str | None, name: str | None) -> None:
+    assert layers.recognise(description) == name
