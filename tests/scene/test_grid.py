@@ -1,6 +1,7 @@
 import math
 
 import pytest
+from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 
@@ -16,12 +17,11 @@ from demiurge.scene.grid import (
     utm_of,
     window_grid,
 )
-from odc.geo.crs import CRS
 
 UTM = CRS("EPSG:32633")
 
 
-def grid(a: float = 2, b: float = 0, d: float = 0, e: float = -2, crs: str = "EPSG:32633") -> GeoBox:
+def grid(a: float = 2, b: float = 0, d: float = 0, e: float = -2, crs: object = UTM) -> GeoBox:
     return GeoBox((40, 30), Affine(a, b, 500000, d, e, 4000000), crs)
 
 

@@ -7,10 +7,10 @@ from typing import Any
 import numpy as np
 import pytest
 import rasterio
-from conftest import LEFT, PIXEL, TOP, terrain, write_raster
 from rasterio.transform import Affine, from_origin
 from scipy.ndimage import binary_erosion
 
+from conftest import LEFT, PIXEL, TOP, terrain, write_raster
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import layer
 from demiurge.scene.grid import Window, full_window, snapped_grid
@@ -82,7 +82,8 @@ def test_mask_band_and_alpha(tmp_path: Path) -> None:
             file.write_mask(mask)
     alpha = write_raster(tmp_path / "a.tif", np.stack([data, data, data, mask]), photometric="RGB")
     with rasterio.open(alpha, "r+") as file:
-        file.colorinterp = [rasterio.enums.ColorInterp[c] for c in ("red", "green", "blue", "alpha")]
+        colours = ("red", "green", "blue", "alpha")
+        file.colorinterp = [rasterio.enums.ColorInterp[c] for c in colours]
     for path in (masked, alpha):
         source = Source.open(path, layer("red"))
         own = source.read(source.grid, full_window(source.grid))

@@ -183,6 +183,24 @@ def _at(affine: Any, col: float, row: float) -> tuple[float, float]:
     return x, y
 
 
+def pixel_ratio(source: GeoBox, target: GeoBox) -> float:
+    """Return how many target pixels go to one source pixel along an axis, amid the target."""
+    from pyproj import Transformer
+
+    assert source.crs is not None
+    assert target.crs is not None
+    move = Transformer.from_crs(target.crs.proj, source.crs.proj, always_xy=True)
+    row, col = target.shape[0] / 2, target.shape[1] / 2
+    inverse = ~source.affine
+    corners = [
+        _at(inverse, *move.transform(*_at(target.affine, col + dx, row + dy)))
+        for dx, dy in ((0, 0), (1, 0), (0, 1))
+    ]
+    (x0, y0), (x1, y1), (x2, y2) = corners
+    area = abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
+    return 1 / math.sqrt(area) if area > 0 and math.isfinite(area) else 1.0
+
+
 def source_window(source: GeoBox, target: GeoBox, margin: int = 0) -> Window | None:
     """Return the window of one grid that holds another's footprint, or None if they are apart.
 

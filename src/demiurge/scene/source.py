@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import Kind, Layer
-from demiurge.scene.grid import Window, same_grid, source_window, window_grid, wkt
+from demiurge.scene.grid import Window, pixel_ratio, same_grid, source_window, window_grid, wkt
 
 Array = npt.NDArray[np.float32]
 
@@ -204,15 +204,14 @@ class Source:
         with MemoryFile() as memory:
             with memory.open(**profile) as writer:
                 writer.write(clean, 1)
-            with (
-                memory.open() as copy,
-                WarpedVRT(copy, src_nodata=np.nan, nodata=np.nan, **self._warp(target)) as view,
-            ):
+            options = {"src_nodata": np.nan, "nodata": np.nan, **self._warp(here, target)}
+            with memory.open() as copy, WarpedVRT(copy, **options) as view:
                 return np.asarray(view.read(1), np.float32)
 
-    def _warp(self, grid: GeoBox) -> dict[str, Any]:
+    def _warp(self, source: GeoBox, grid: GeoBox) -> dict[str, Any]:
         from rasterio.enums import Resampling
 
+        scale = pixel_ratio(source, grid)
         return {
             "crs": wkt(grid),
             "transform": grid.affine,
@@ -222,6 +221,10 @@ class Source:
             "dtype": "float32",
             "num_threads": 1,
             "tolerance": WARP_TOLERANCE,
+            # Left alone, GDAL takes the scale from each piece it warps, so that results would
+            # depend on how the raster is cut.
+            "XSCALE": scale,
+            "YSCALE": scale,
         }
 
     def _clean(self, data: Array, view: Any) -> Array:
@@ -260,7 +263,7 @@ class Source:
         masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
         if same_grid(self.grid, grid) and not masked:
             return dataset, None
-        options = self._warp(grid)
+        options = self._warp(self.grid, grid)
         if masked:
             has_alpha = ColorInterp.alpha in dataset.colorinterp
             view = WarpedVRT(dataset, add_alpha=not has_alpha, **options)

@@ -108,5 +108,6 @@ def _plain_offset(dataset: Any) -> int | None:
             if offset(band, strip) != start + strip * rows_per_strip * row_bytes:
                 return None
     # Bytes in the other order would be read as nonsense.
-    order = dataset.get_tag_item("ENDIANNESS", "IMAGE_STRUCTURE") or "LITTLE"
-    return first if first > 0 and order.lower() == sys.byteorder else None
+    with Path(dataset.name).open("rb") as file:
+        order = {b"II": "little", b"MM": "big"}.get(file.read(2))
+    return first if first > 0 and order == sys.byteorder else None

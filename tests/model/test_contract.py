@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+from conftest import terrain
+from pydantic import ValidationError
+
+from demiurge.model.contract import Contract, Heights, InputLayer
+
+
+def contract(**changes: object) -> Contract:
+    content = {
+        "layers": [
+            InputLayer(name="dsm"),
+            InputLayer(name="red", offset=100.0, scale=50.0, optional=True),
+            InputLayer(name="valid"),
+        ],
+        "base": "dsm",
+        "targets": ["dsm"],
+        "heights": Heights(scale=4.0),
+        **changes,
+    }
+    return Contract.model_validate(content)
+
+
+NORMALS = {"dsm": (0.0, 1.0), "red": (100.0, 50.0), "valid": (0.0, 1.0)}
+
+
+def window() -> np.ndarray:
+    heights = terrain(64, 64) + 3000
+    heights[10:20, 10:20] = np.nan
+    red = np.full((64, 64), 150, np.float32)
+    red[40:] = np.nan
+    return np.stack([heights, red, np.isfinite(heights).astype(np.float32)])
+
+
+def test_the_network_sees_finite_numbers_and_masks() -> None:
+    encoded = contract().encode(window(), 0.5, NORMALS)
+    assert encoded.planes.shape == (5, 64, 64)
+    assert np.isfinite(encoded.planes).all()
+    np.testing.assert_array_equal(encoded.planes[1][:40], 1.0)
+    np.testing.assert_array_equal(encoded.planes[1][40:], 0.0)
+    np.testing.assert_array_equal(encoded.planes[3], window()[2], err_msg="mask of the dsm")
+    np.testing.assert_array_equal(encoded.planes[4][40:], 0.0, err_msg="mask of red")
+
+
+def test_heights_are_about_the_windows_mean_whatever_the_datum() -> None:
+    a = contract().encode(window(), 0.5, NORMALS)
+    shifted = window()
+    shifted[0] += 500
+    b = contract().encode(shifted, 0.5, NORMALS)
+    np.testing.assert_allclose(a.planes[0], b.planes[0], atol=1e-3)
+    assert abs(a.planes[0].mean()) < 0.3
+
+
+def test_voids_do_not_enter_the_mean() -> None:
+    torn = window()
+    encoded = contract().encode(torn, 0.5, NORMALS)
+    known = np.isfinite(torn[0])
+    assert encoded.planes[0][known].mean() == pytest.approx(0, abs=1e-4)
+
+
+def test_encode_leaves_its_input_alone() -> None:
+    given = window()
+    before = given.copy()
+    contract().encode(given, 0.5, NORMALS)
+    np.testing.assert_array_equal(given, before)
+
+
+def test_the_answer_is_a_correction_of_the_base() -> None:
+    chosen = contract()
+    encoded = chosen.encode(window(), 0.5, NORMALS)
+    answer = np.stack([np.full((64, 64), 0.25), np.zeros((64, 64))]).astype(np.float32)
+    heights, uncertainty = chosen.decode(answer, encoded)
+    known = np.isfinite(window()[0])
+    np.testing.assert_allclose(heights[0][known], window()[0][known] + 1.0, atol=1e-3)
+    np.testing.assert_allclose(uncertainty, 4.0 * np.sqrt(2), rtol=1e-6)
+
+
+def test_units_in_pixels_scale_with_the_pixel_size() -> None:
+    chosen = contract(heights=Heights(unit="pixels", scale=4.0))
+    assert chosen.encode(window(), 0.5, NORMALS).unit == 2.0
+    assert chosen.encode(window(), 2.0, NORMALS).unit == 8.0
+
+
+def test_without_a_base_heights_stand_on_their_own() -> None:
+    chosen = contract(base=None, heights=Heights(scale=10.0, offset=200.0), uncertainty=False)
+    encoded = chosen.encode(window(), 0.5, NORMALS)
+    heights, uncertainty = chosen.decode(np.ones((1, 64, 64), np.float32), encoded)
+    np.testing.assert_array_equal(heights, 210.0)
+    assert uncertainty is None
+
+
+def test_an_absent_layer_is_zero_and_masked() -> None:
+    given = window()
+    given[1] = np.nan
+    planes = contract().encode(given, 0.5, NORMALS).planes
+    assert not planes[1].any()
+    assert not planes[4].any()
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"base": "dtm"},
+        {"targets": []},
+        {"layers": [InputLayer(name="dsm"), InputLayer(name="dsm")]},
+        {"surprise": 1},
+    ],
+)
+def test_contradictions_are_refused(changes: dict[str, object]) -> None:
+    with pytest.raises(ValidationError):
+        contract(**changes)

@@ -1,0 +1,42 @@
+import numpy as np
+import pytest
+from conftest import terrain
+
+from demiurge.model.voids import fill_voids
+
+
+def test_measured_pixels_are_not_touched() -> None:
+    heights = terrain()
+    heights[30:90, 40:120] = np.nan
+    known = np.isfinite(heights)
+    filled = fill_voids(heights)
+    np.testing.assert_array_equal(filled[known], heights[known])
+    assert np.isfinite(filled).all()
+    assert np.isnan(heights[50, 50]), "the input is left alone"
+
+
+def test_a_plane_is_continued_into_a_hole() -> None:
+    rows, columns = np.mgrid[:128, :128]
+    plane = (2000 + 0.5 * columns - 0.2 * rows).astype(np.float32)
+    torn = plane.copy()
+    torn[50:70, 60:80] = np.nan
+    assert np.abs(fill_voids(torn) - plane).max() < 3.0
+    mean = np.where(np.isnan(torn), np.nanmean(torn), torn)
+    assert np.abs(fill_voids(torn) - plane).mean() < 0.2 * np.abs(mean - plane).mean()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 7), (5, 1), (33, 17), (64, 64)])
+def test_any_shape_and_one_measured_pixel(shape: tuple[int, int]) -> None:
+    heights = np.full(shape, np.nan, np.float32)
+    assert (fill_voids(heights) == 0).all()
+    heights[-1, -1] = 4807.0
+    np.testing.assert_allclose(fill_voids(heights), 4807.0)
+
+
+def test_values_stay_between_the_measured(seed: int = 3) -> None:
+    rng = np.random.default_rng(seed)
+    heights = rng.uniform(3000, 3100, (97, 61)).astype(np.float32)
+    heights[rng.random(heights.shape) < 0.9] = np.nan
+    filled = fill_voids(heights)
+    assert filled.min() >= np.nanmin(heights) - 1e-2
+    assert filled.max() <= np.nanmax(heights) + 1e-2

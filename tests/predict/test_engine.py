@@ -1,0 +1,204 @@
+"""The engine on bundles whose answers are known."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from conftest import blur_graph, make_bundle, terrain
+
+from demiurge.errors import BundleError, DataError, UsageError
+from demiurge.predict.engine import predict_rows
+from demiurge.predict.plan import plan_windows
+from demiurge.predict.runtime import OpenVinoRuntime
+from demiurge.predict.verbs import Options, generate, refine
+from demiurge.scene.open import scene_from_files
+
+Write = Callable[..., Path]
+
+
+def predicted(scene, bundle, **options) -> np.ndarray:  # type: ignore[no-untyped-def]
+    size = options.pop("size", 64)
+    plan = plan_windows(scene.shape, size, options.pop("overlap", 0.25))
+    runtime = OpenVinoRuntime(bundle, plan.size, "f32")
+    rows = predict_rows(scene, bundle.contract, runtime, plan, **options)
+    return np.concatenate(list(rows), axis=1)
+
+
+def test_a_known_correction_is_added_everywhere(raster: Write, tmp_path: Path) -> None:
+    scene = scene_from_files({"dsm": raster("dsm.tif", terrain())})
+    out = predicted(scene, make_bundle(tmp_path / "a.bundle"))
+    np.testing.assert_allclose(out[0], terrain() + 5, atol=1e-3)
+    np.testing.assert_allclose(out[1], 10 * np.sqrt(2), rtol=1e-5)
+
+
+@pytest.mark.parametrize("in_flight", [1, 2, 3, 7])
+def test_the_batch_does_not_change_a_single_pixel(
+    raster: Write, tmp_path: Path, in_flight: int
+) -> None:
+    heights = terrain()
+    heights[20:90, 30:70] = np.nan
+    scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
+    one = predicted(scene, bundle, in_flight=1)
+    np.testing.assert_array_equal(one, predicted(scene, bundle, in_flight=in_flight))
+
+
+def test_empty_windows_are_skipped_in_order(raster: Write, tmp_path: Path) -> None:
+    """Windows without data lie before, between and after those with data."""
+    heights = np.full((300, 260), np.nan, np.float32)
+    heights[70:110, 60:120] = 10.0
+    heights[200:230, 0:50] = 20.0
+    scene = scene_from_files({"dsm": raster("dsm.tif", heights, nodata=float("nan"))})
+    bundle = make_bundle(tmp_path / "a.bundle")
+    for in_flight in (1, 5):
+        out = predicted(scene, bundle, in_flight=in_flight)[0]
+        np.testing.assert_array_equal(np.isnan(out), np.isnan(heights))
+        np.testing.assert_allclose(out[80, 80], 15.0, atol=1e-3)
+        np.testing.assert_allclose(out[210, 10], 25.0, atol=1e-3)
+
+
+def test_voids_are_filled_where_an_image_tells_something(raster: Write, tmp_path: Path) -> None:
+    heights = terrain()
+    heights[50:60, 50:60] = np.nan
+    image = np.ones((160, 192), np.float32)
+    image[:, 100:] = np.nan
+    heights[20:30, 120:130] = np.nan
+    scene = scene_from_files(
+        {"dsm": raster("dsm.tif", heights), "ortho_left": raster("left.tif", image)}
+    )
+    bundle = make_bundle(tmp_path / "a.bundle", layers=("dsm", "ortho_left"))
+    out = predicted(scene, bundle)[0]
+    assert np.isfinite(out[50:60, 50:60]).all(), "a void under the image is filled"
+    assert np.isnan(out[20:30, 120:130]).all(), "no input says anything here"
+    kept = predicted(scene, bundle, keep_voids=True)[0]
+    np.testing.assert_array_equal(np.isnan(kept), np.isnan(heights))
+
+
+def test_no_seams_in_a_network_that_looks_around(raster: Write, tmp_path: Path) -> None:
+    scene = scene_from_files({"dsm": raster("dsm.tif", terrain(260, 260))})
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
+    residual = predicted(scene, bundle, overlap=0.5)[0] - terrain(260, 260)
+    steps = np.abs(np.diff(residual, axis=1)).mean(axis=0)
+    plan = plan_windows((260, 260), 64, 0.5)
+    borders = [c for c in plan.columns if 0 < c < 259]
+    away = np.setdiff1d(np.arange(259), [b + d for b in borders for d in (-1, 0)])
+    at_borders = steps[[b - 1 for b in borders]].mean()
+    assert at_borders < 1.2 * steps[away].mean()
+
+
+def test_a_raster_smaller_than_a_window(raster: Write, tmp_path: Path) -> None:
+    scene = scene_from_files({"dsm": raster("dsm.tif", terrain(5, 9))})
+    out = predicted(scene, make_bundle(tmp_path / "a.bundle"))
+    np.testing.assert_allclose(out[0], terrain(5, 9) + 5, atol=1e-3)
+
+
+def test_the_surface_says_what_it_is(raster: Write, tmp_path: Path) -> None:
+    dsm = raster("dsm.tif", terrain() + 3000, crs="EPSG:32633+5773")
+    bundle = make_bundle(tmp_path / "a.bundle")
+    surface = refine(dsm, tmp_path / "out.tif", bundle=bundle)
+    with rasterio.open(surface.path) as file:
+        assert file.descriptions == ("dsm", "dsm_uncertainty")
+        assert file.units == ("m", "m")
+        assert np.isnan(file.nodata)
+        assert file.dtypes == ("float32", "float32")
+        assert "EGM96" in file.crs.to_wkt()
+        tags = file.tags()
+        assert tags["bundle"] == "a"
+        assert tags["inputs"] == "dsm=dsm.tif"
+        assert tags["units"] == "metre"
+        assert tags["vertical_reference"].startswith("orthometric")
+        assert file.transform == rasterio.open(dsm).transform
+        assert file.profile["tiled"]
+    assert surface.bands == ("dsm", "dsm_uncertainty")
+
+
+def test_both_targets_or_one(raster: Write, tmp_path: Path) -> None:
+    dsm = raster("dsm.tif", terrain())
+    bundle = make_bundle(
+        tmp_path / "a.bundle", targets=("dsm", "dtm"), answers=[0.1, -0.2, 0.0, 1.0]
+    )
+    both = refine(dsm, tmp_path / "both.tif", bundle=bundle, options=Options(target="both"))
+    assert both.bands == ("dsm", "dsm_uncertainty", "dtm", "dtm_uncertainty")
+    with rasterio.open(both.path) as file:
+        np.testing.assert_allclose(file.read(3), terrain() - 2, atol=1e-3)
+        np.testing.assert_allclose(file.read(4), 10 * np.e * np.sqrt(2), rtol=1e-4)
+    one = refine(dsm, tmp_path / "dtm.tif", bundle=bundle, options=Options(target="dtm"))
+    assert one.bands == ("dtm", "dtm_uncertainty")
+    with rasterio.open(one.path) as file:
+        np.testing.assert_allclose(file.read(1), terrain() - 2, atol=1e-3)
+    lone = make_bundle(tmp_path / "b.bundle")
+    with pytest.raises(UsageError, match="predicts no dtm"):
+        refine(dsm, tmp_path / "no.tif", bundle=lone, options=Options(target="dtm"))
+
+
+def test_relative_heights_are_never_taken_for_metres(raster: Write, tmp_path: Path) -> None:
+    rgb = np.random.default_rng(0).integers(0, 255, (3, 80, 80)).astype(np.uint8)
+    image = raster("rgb.tif", rgb, names=["red", "green", "blue"])
+    bundle = make_bundle(
+        tmp_path / "g.bundle",
+        task="generate",
+        layers=("red", "green", "blue"),
+        base=None,
+        targets=("dtm",),
+        relative=True,
+    )
+    surface = generate(image, tmp_path / "out.tif", bundle=bundle)
+    assert surface.bands == ("dtm_relative", "dtm_relative_uncertainty")
+    with rasterio.open(surface.path) as file:
+        assert file.tags()["units"] == "relative"
+        assert file.units[0] == "relative"
+
+
+def test_generate_adds_to_a_prior_on_the_images_grid(raster: Write, tmp_path: Path) -> None:
+    from conftest import LEFT, TOP
+    from rasterio.transform import from_origin
+
+    image = raster("rgb.tif", np.ones((3, 90, 90), np.uint8), names=["red", "green", "blue"])
+    flat = np.full((6, 6), 700, np.float32)
+    prior = raster("prior.tif", flat, transform=from_origin(LEFT - 20, TOP + 20, 40, 40))
+    bundle = make_bundle(
+        tmp_path / "g.bundle",
+        task="generate",
+        layers=("dem_prior", "red", "green", "blue"),
+        base="dem_prior",
+        targets=("dtm",),
+    )
+    surface = generate(image, tmp_path / "out.tif", prior=prior, bundle=bundle)
+    with rasterio.open(surface.path) as file:
+        assert file.shape == (90, 90)
+        np.testing.assert_allclose(file.read(1), 705, atol=1e-2)
+    with pytest.raises(UsageError, match="give it with --prior"):
+        generate(image, tmp_path / "no.tif", bundle=bundle)
+
+
+def test_pixel_sizes_outside_the_bundles_are_refused(raster: Write, tmp_path: Path) -> None:
+    dsm = raster("dsm.tif", terrain())
+    bundle = make_bundle(tmp_path / "a.bundle", pixel=(10.0, 30.0))
+    with pytest.raises(DataError, match="pixel size of 2 m is outside"):
+        refine(dsm, tmp_path / "out.tif", bundle=bundle)
+    assert not (tmp_path / "out.tif").exists()
+    surface = refine(
+        dsm, tmp_path / "out.tif", bundle=bundle, options=Options(any_pixel_size=True)
+    )
+    assert surface.unknown == 0
+
+
+def test_a_graph_that_breaks_its_cards_promise(raster: Write, tmp_path: Path) -> None:
+    dsm = raster("dsm.tif", terrain())
+    bundle = make_bundle(tmp_path / "a.bundle", answers=[0.5])
+    with pytest.raises(BundleError, match="promises"):
+        refine(dsm, tmp_path / "out.tif", bundle=bundle)
+    bundle = make_bundle(tmp_path / "b.bundle", graph=b"nonsense")
+    with pytest.raises(BundleError, match="cannot be run"):
+        refine(dsm, tmp_path / "out.tif", bundle=bundle)
+
+
+def test_the_same_command_twice_gives_the_same_file(raster: Write, tmp_path: Path) -> None:
+    dsm = raster("dsm.tif", terrain())
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
+    for name, batch in (("a.tif", 1), ("b.tif", 1), ("c.tif", 6)):
+        refine(dsm, tmp_path / name, bundle=bundle, options=Options(in_flight=batch))
+    first = (tmp_path / "a.tif").read_bytes()
+    assert first == (tmp_path / "b.tif").read_bytes() == (tmp_path / "c.tif").read_bytes()

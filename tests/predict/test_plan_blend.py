@@ -1,0 +1,76 @@
+import numpy as np
+import pytest
+
+from demiurge.errors import UsageError
+from demiurge.predict.blend import Blender
+from demiurge.predict.plan import plan_windows, taper
+
+SHAPES = [(10, 10), (64, 64), (65, 200), (300, 64), (257, 511)]
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
+def test_every_pixel_is_covered(shape: tuple[int, int], overlap: float) -> None:
+    plan = plan_windows(shape, 64, overlap)
+    seen = np.zeros(shape, int)
+    for row in plan.rows:
+        for column in plan.columns:
+            window = plan.window(row, column)
+            assert window.row + window.height <= shape[0]
+            assert window.col + window.width <= shape[1]
+            seen[window.slices] += 1
+    assert seen.min() >= 1
+    assert plan.count == len(plan.rows) * len(plan.columns)
+
+
+def test_a_small_raster_takes_a_small_window() -> None:
+    assert plan_windows((40, 70), 512, 0.25).size == 96
+
+
+@pytest.mark.parametrize("overlap", [-0.1, 0.95, 2])
+def test_senseless_overlaps(overlap: float) -> None:
+    with pytest.raises(UsageError):
+        plan_windows((100, 100), 64, overlap)
+
+
+def test_tapers_of_neighbours_sum_to_one() -> None:
+    weights = taper(64, 16)[32]
+    np.testing.assert_allclose(weights[-16:] + weights[:16], weights.max(), rtol=1e-5)
+    assert weights.min() > 0
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+@pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
+def test_blending_windows_of_one_surface_gives_that_surface(
+    shape: tuple[int, int], overlap: float
+) -> None:
+    rng = np.random.default_rng(0)
+    surface = rng.uniform(3000, 3100, (2, *shape)).astype(np.float32)
+    plan = plan_windows(shape, 64, overlap)
+    blender = Blender(plan, 2)
+    weights = taper(plan.size, plan.overlap)
+    parts = []
+    for index, row in enumerate(plan.rows):
+        for column in plan.columns:
+            window = plan.window(row, column)
+            part = surface[:, *window.slices]
+            blender.add(window, part, weights[: window.height, : window.width])
+        last = index + 1 == len(plan.rows)
+        parts.append(blender.take(shape[0] if last else plan.rows[index + 1]))
+    np.testing.assert_allclose(np.concatenate(parts, axis=1), surface, rtol=1e-6)
+
+
+def test_no_answer_is_nan_and_nan_never_spreads() -> None:
+    plan = plan_windows((64, 112), 64, 0.25)
+    blender = Blender(plan, 1)
+    weights = taper(64, 16)
+    left = np.ones((1, 64, 64), np.float32)
+    left[:, :, 60:] = np.nan
+    known = weights * np.isfinite(left[0])
+    blender.add(plan.window(0, 0), left, known)
+    right = np.full((1, 64, 64), 3.0, np.float32)
+    blender.add(plan.window(0, 48), right, weights * (np.arange(64) < 40))
+    out = blender.take(64)[0]
+    assert (out[:, :48] == 1).all()
+    assert np.isfinite(out[:, :88]).all()
+    assert np.isnan(out[:, 88:]).all()

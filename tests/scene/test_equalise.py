@@ -1,0 +1,70 @@
+import numpy as np
+
+from demiurge.scene.equalise import fit_equaliser
+from demiurge.scene.grid import Window, blocks
+
+
+def image(rows: int = 300, columns: int = 260) -> np.ndarray:
+    rng = np.random.default_rng(2)
+    dark = rng.normal(300, 20, (rows, columns))
+    dark[:, columns // 2 :] += 2000
+    return dark.astype(np.float32)
+
+
+def test_contrast_spreads_over_the_whole_range() -> None:
+    whole = image()
+    equaliser = fit_equaliser(whole, whole.shape, tile=64)
+    assert equaliser is not None
+    out = equaliser.apply(whole, Window(0, 0, *whole.shape))
+    assert out.min() >= 0
+    assert out.max() <= 1.0001
+    before = whole[:, :100].std() / (whole.max() - whole.min())
+    assert out[:, :100].std() > 3 * before
+
+
+def test_it_is_monotone_within_a_place() -> None:
+    whole = image()
+    equaliser = fit_equaliser(whole, whole.shape, tile=1024)
+    assert equaliser is not None
+    out = equaliser.apply(whole, Window(0, 0, *whole.shape))
+    order = np.argsort(whole, axis=None)
+    assert (np.diff(out.ravel()[order]) >= -1e-6).all()
+
+
+def test_no_data_counts_in_no_histogram() -> None:
+    clean = image()
+    torn = clean.copy()
+    torn[40:90, 30:70] = np.nan
+    torn_by_zero = clean.copy()
+    torn_by_zero[40:90, 30:70] = 0
+    a = fit_equaliser(torn, torn.shape, tile=2048)
+    b = fit_equaliser(torn[~np.isnan(torn)].reshape(-1, 1), (1, 1), tile=2048)
+    assert a is not None
+    assert b is not None
+    np.testing.assert_allclose(a.tables, b.tables, atol=1e-6)
+    out = a.apply(torn, Window(0, 0, *torn.shape))
+    np.testing.assert_array_equal(np.isnan(out), np.isnan(torn))
+
+
+def test_windows_equal_the_whole() -> None:
+    whole = image()
+    equaliser = fit_equaliser(whole, whole.shape, tile=64)
+    assert equaliser is not None
+    out = equaliser.apply(whole, Window(0, 0, *whole.shape))
+    for window in blocks(whole.shape, 77):
+        np.testing.assert_array_equal(
+            equaliser.apply(whole[window.slices], window), out[window.slices]
+        )
+
+
+def test_an_empty_tile_borrows_and_stays_finite() -> None:
+    whole = image()
+    whole[:64, :64] = np.nan
+    equaliser = fit_equaliser(whole, whole.shape, tile=64)
+    assert equaliser is not None
+    assert np.isfinite(equaliser.tables).all()
+
+
+def test_nothing_to_equalise() -> None:
+    assert fit_equaliser(np.full((9, 9), np.nan, np.float32), (9, 9)) is None
+    assert fit_equaliser(np.full((9, 9), 5, np.float32), (9, 9)) is None
