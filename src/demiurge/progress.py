@@ -8,6 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+_SECONDS = 10.0
+
 
 class Advance(Protocol):
     """Take note that some units of work are done; ``note`` is shown beside the bar."""
@@ -55,7 +57,7 @@ def _bar(title: str, total: float, unit: str) -> Iterator[Advance]:
 
 
 class _Lines:
-    """One line every ten seconds at most, and one at the end."""
+    """One line every ten seconds; work that takes less says nothing."""
 
     def __init__(self, title: str, total: float, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
@@ -65,7 +67,7 @@ class _Lines:
     def __call__(self, done: float = 1, note: str = "") -> None:
         self.done += done
         now = time.monotonic()
-        if now - self.last >= 10 or self.done >= self.total:
+        if now - self.last >= _SECONDS:
             self.last = now
             text = f"{self.title}: {self.done:.5g}/{self.total:.5g} {self.unit}".rstrip()
             print(f"{text}  {note}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201

@@ -4,8 +4,8 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from conftest import make_bundle
 
+from conftest import make_bundle
 from demiurge.errors import BundleError, ResourceError
 from demiurge.model.bundle import default_bundle, load_bundle, shipped_bundles
 
@@ -31,9 +31,7 @@ class Bomb:
         return (Path.touch, (Path("exploded"),))
 
 
-def test_pickles_are_refused_and_never_run(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pickles_are_refused_and_never_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     (tmp_path / "a.bundle").write_bytes(pickle.dumps(Bomb()))
     with pytest.raises(BundleError, match="is a pickle"):

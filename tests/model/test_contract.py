@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from conftest import terrain
 from pydantic import ValidationError
 
+from conftest import terrain
 from demiurge.model.contract import Contract, Heights, InputLayer
 
 

@@ -6,7 +6,6 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from conftest import no_weights  # noqa: E402
-
 from demiurge.errors import ConfigError  # noqa: E402
 from demiurge.model.bundle import Card, PixelSizes, save_bundle  # noqa: E402
 from demiurge.model.contract import Contract, InputLayer  # noqa: E402
@@ -89,9 +88,7 @@ def test_the_exported_graph_answers_as_the_network_does(tmp_path) -> None:  # ty
         torch.nn.init.normal_(parameter, std=0.05)
     network.eval()
     contract = Contract(layers=[InputLayer(name="dsm")], base="dsm", targets=["dsm"])
-    card = Card(
-        name="a", task="refine", contract=contract, pixel_sizes=PixelSizes(low=1, high=1)
-    )
+    card = Card(name="a", task="refine", contract=contract, pixel_sizes=PixelSizes(low=1, high=1))
     bundle = save_bundle(tmp_path / "a.bundle", card, to_onnx(network, 2), no_weights())
     for size in (64, 96):
         question = np.random.default_rng(size).standard_normal((2, size, size)).astype("f4")

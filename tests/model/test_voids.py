@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
-from conftest import terrain
 
-from demiurge.model.voids import fill_voids
+from conftest import terrain
+from demiurge.model.voids import enclosed, fill_voids
 
 
 def test_measured_pixels_are_not_touched() -> None:
@@ -40,3 +40,25 @@ def test_values_stay_between_the_measured(seed: int = 3) -> None:
     filled = fill_voids(heights)
     assert filled.min() >= np.nanmin(heights) - 1e-2
     assert filled.max() <= np.nanmax(heights) + 1e-2
+
+
+def test_holes_are_enclosed_and_outer_land_is_not() -> None:
+    measured = np.zeros((120, 120), bool)
+    measured[30:90, 30:90] = True
+    measured[50:60, 50:60] = False
+    closed = enclosed(measured, 10)
+    assert closed[50:60, 50:60].all()
+    assert closed.sum() == 60 * 60
+    wide = measured.copy()
+    wide[35:85, 35:85] = False
+    assert not enclosed(wide, 10)[60, 60]
+
+
+def test_enclosed_depends_on_nothing_further_than_twice_the_reach() -> None:
+    rng = np.random.default_rng(5)
+    from scipy.ndimage import gaussian_filter
+
+    measured = gaussian_filter(rng.standard_normal((200, 200)), 6) > 0
+    whole = enclosed(measured, 12)
+    part = enclosed(measured[40:160, 40:160], 12)
+    np.testing.assert_array_equal(part[24:-24, 24:-24], whole[64:136, 64:136])

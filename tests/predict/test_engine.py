@@ -6,8 +6,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from conftest import blur_graph, make_bundle, terrain
 
+from conftest import blur_graph, make_bundle, terrain
 from demiurge.errors import BundleError, DataError, UsageError
 from demiurge.predict.engine import predict_rows
 from demiurge.predict.plan import plan_windows
@@ -49,29 +49,46 @@ def test_empty_windows_are_skipped_in_order(raster: Write, tmp_path: Path) -> No
     """Windows without data lie before, between and after those with data."""
     heights = np.full((300, 260), np.nan, np.float32)
     heights[70:110, 60:120] = 10.0
-    heights[200:230, 0:50] = 20.0
+    heights[200:230, 10:50] = 20.0
     scene = scene_from_files({"dsm": raster("dsm.tif", heights, nodata=float("nan"))})
     bundle = make_bundle(tmp_path / "a.bundle")
     for in_flight in (1, 5):
         out = predicted(scene, bundle, in_flight=in_flight)[0]
         np.testing.assert_array_equal(np.isnan(out), np.isnan(heights))
         np.testing.assert_allclose(out[80, 80], 15.0, atol=1e-3)
-        np.testing.assert_allclose(out[210, 10], 25.0, atol=1e-3)
+        np.testing.assert_allclose(out[210, 20], 25.0, atol=1e-3)
+
+
+def test_voids_that_heights_enclose_are_filled(raster: Write, tmp_path: Path) -> None:
+    heights = terrain(256, 256)
+    heights[100:110, 50:70] = np.nan  # a hole
+    heights[150:230, 100:180] = np.nan  # one too wide: its middle is told by nothing
+    rows, columns = np.mgrid[:256, :256]
+    outside = rows + columns < 80  # beyond a slanting edge
+    heights[outside] = np.nan
+    scene = scene_from_files({"dsm": raster("dsm.tif", heights, nodata=float("nan"))})
+    bundle = make_bundle(tmp_path / "a.bundle")
+    out = predicted(scene, bundle)[0]
+    assert np.isfinite(out[100:110, 50:70]).all()
+    assert np.isnan(out[185:195, 135:145]).all()
+    assert np.isnan(out[outside]).mean() > 0.9
+    kept = predicted(scene, bundle, keep_voids=True)[0]
+    np.testing.assert_array_equal(np.isnan(kept), np.isnan(heights))
 
 
 def test_voids_are_filled_where_an_image_tells_something(raster: Write, tmp_path: Path) -> None:
     heights = terrain()
-    heights[50:60, 50:60] = np.nan
+    heights[20:80, 50:60] = np.nan
     image = np.ones((160, 192), np.float32)
     image[:, 100:] = np.nan
-    heights[20:30, 120:130] = np.nan
+    heights[:, 120:] = np.nan
     scene = scene_from_files(
         {"dsm": raster("dsm.tif", heights), "ortho_left": raster("left.tif", image)}
     )
     bundle = make_bundle(tmp_path / "a.bundle", layers=("dsm", "ortho_left"))
     out = predicted(scene, bundle)[0]
-    assert np.isfinite(out[50:60, 50:60]).all(), "a void under the image is filled"
-    assert np.isnan(out[20:30, 120:130]).all(), "no input says anything here"
+    assert np.isfinite(out[:, :100]).all(), "a void under the image is filled"
+    assert np.isnan(out[:, 140:176]).all(), "no input says anything here"
     kept = predicted(scene, bundle, keep_voids=True)[0]
     np.testing.assert_array_equal(np.isnan(kept), np.isnan(heights))
 
@@ -152,8 +169,9 @@ def test_relative_heights_are_never_taken_for_metres(raster: Write, tmp_path: Pa
 
 
 def test_generate_adds_to_a_prior_on_the_images_grid(raster: Write, tmp_path: Path) -> None:
-    from conftest import LEFT, TOP
     from rasterio.transform import from_origin
+
+    from conftest import LEFT, TOP
 
     image = raster("rgb.tif", np.ones((3, 90, 90), np.uint8), names=["red", "green", "blue"])
     flat = np.full((6, 6), 700, np.float32)
@@ -179,9 +197,7 @@ def test_pixel_sizes_outside_the_bundles_are_refused(raster: Write, tmp_path: Pa
     with pytest.raises(DataError, match="pixel size of 2 m is outside"):
         refine(dsm, tmp_path / "out.tif", bundle=bundle)
     assert not (tmp_path / "out.tif").exists()
-    surface = refine(
-        dsm, tmp_path / "out.tif", bundle=bundle, options=Options(any_pixel_size=True)
-    )
+    surface = refine(dsm, tmp_path / "out.tif", bundle=bundle, options=Options(any_pixel_size=True))
     assert surface.unknown == 0
 
 

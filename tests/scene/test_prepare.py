@@ -69,9 +69,7 @@ def test_grids_are_snapped_and_cropped(raster: Write, tmp_path: Path) -> None:
     box = scene.grid.extent.boundingbox
     assert all(v % 5 == 0 for v in (box.left, box.bottom, box.right, box.top))
     assert scene.pixel_size == 5
-    part = prepare(
-        files, tmp_path / "b", extent=f"{LEFT + 20},{TOP - 100},{LEFT + 120},{TOP - 20}"
-    )
+    part = prepare(files, tmp_path / "b", extent=f"{LEFT + 20},{TOP - 100},{LEFT + 120},{TOP - 20}")
     assert part.shape == (40, 50)
     np.testing.assert_array_equal(part.read(layers=["truth_dsm"])[0], terrain()[10:50, 10:60])
     like = prepare(files, tmp_path / "c", extent=str(part.folder / "stack.tif"))

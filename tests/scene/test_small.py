@@ -105,9 +105,7 @@ def one(raster: Write, name: str, data: np.ndarray) -> tuple[Verdict, str]:
         ("ortho_left", terrain(), Verdict.OK, ""),
     ],
 )
-def test_verdicts(
-    raster: Write, name: str, data: np.ndarray, verdict: Verdict, match: str
-) -> None:
+def test_verdicts(raster: Write, name: str, data: np.ndarray, verdict: Verdict, match: str) -> None:
     import re
 
     found, message = one(raster, name, data)

@@ -11,6 +11,8 @@ import typer
 from demiurge.cli import bundles, check, demo, evaluate, generate, prepare, recipes, refine, train
 from demiurge.errors import DemiurgeError
 
+_INTERRUPTED = 130
+
 app = typer.Typer(
     name="demiurge",
     help="Learned elevation: heights from one image, and better DSMs and DTMs from stereo.",
@@ -62,8 +64,9 @@ def run(arguments: list[str] | None = None) -> None:
             raise
         sys.exit(_tell(error))
     except KeyboardInterrupt:
+        code = _INTERRUPTED
+    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
         _say("interrupted")
-        sys.exit(130)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -82,7 +85,7 @@ def _tell(error: Exception) -> int:
         return int(getattr(error, "exit_code", 2))
     if type(error).__name__ == "Abort":
         _say("interrupted")
-        return 130
+        return _INTERRUPTED
     if isinstance(error, MemoryError):
         _say("there is not enough memory; close other programs or choose a smaller --window.")
         return 4

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from scipy import ndimage
 
 Array = npt.NDArray[np.float32]
 
@@ -33,6 +34,28 @@ def fill_voids(heights: Array) -> Array:
     values = np.where(measured, heights - mean, np.float32(0))
     filled = _pull_push(values, measured.astype(np.float32)) + mean
     return np.where(measured, heights, filled).astype(np.float32)
+
+
+def enclosed(measured: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
+    """Return where heights can be told from measured ones around: a morphological closing.
+
+    Holes and bays up to ``2 · reach`` pixels across are enclosed, the land beyond an outer edge
+    is not. A pixel's answer depends on no pixel further than ``2 · reach`` away; beyond the
+    array's edge nothing counts as measured.
+
+    Parameters
+    ----------
+    measured
+        bool (height, width).
+    reach
+        Pixels, above 0.
+    """
+    if measured.all() or not measured.any():
+        return measured.copy()
+    pad = reach + 1
+    near = ndimage.distance_transform_edt(~np.pad(measured, pad)) <= reach
+    closed = ndimage.distance_transform_edt(near) > reach
+    return np.asarray(closed[pad:-pad, pad:-pad] | measured)
 
 
 def _pull_push(values: Array, weights: Array) -> Array:

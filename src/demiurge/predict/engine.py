@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
@@ -13,11 +13,12 @@ import numpy.typing as npt
 
 from demiurge.layers import Kind
 from demiurge.model.contract import Contract, Encoded
+from demiurge.model.voids import enclosed
 from demiurge.predict.blend import Blender
 from demiurge.predict.plan import Plan, taper
 from demiurge.predict.runtime import Runtime
 from demiurge.progress import Advance, silent
-from demiurge.scene.grid import Window
+from demiurge.scene.grid import Window, grown
 from demiurge.scene.scene import Scene
 
 Array = npt.NDArray[np.float32]
@@ -114,10 +115,14 @@ def _read_ahead(
     normals = contract.normals(scene)
 
     def read(window: Window) -> Question:
-        found = scene.read(window, names)
-        return encode_window(
-            found, names, window, contract, plan.size, scene.pixel_size, normals, keep_voids
-        )
+        square = np.full((len(contract.names), plan.size, plan.size), np.nan, np.float32)
+        for name, plane in zip(names, scene.read(window, names), strict=True):
+            square[contract.names.index(name), : window.height, : window.width] = plane
+        informed = _informed(scene, contract, window, square, plan.size // 4, keep_voids)
+        base = square[contract.names.index(contract.base)] if contract.base else square
+        if not informed.any() or not np.isfinite(base).any():
+            return Question(window, None, informed)
+        return Question(window, contract.encode(square, scene.pixel_size, normals), informed)
 
     with ThreadPoolExecutor(_READERS) as pool:
         waiting: deque[Future[Question]] = deque()
@@ -130,36 +135,23 @@ def _read_ahead(
             yield waiting.popleft().result()
 
 
-def encode_window(
-    found: Array,
-    names: Sequence[str],
-    window: Window,
-    contract: Contract,
-    size: int,
-    gsd: float,
-    normals: dict[str, tuple[float, float]],
-    keep_voids: bool,
-) -> Question:
-    """Lay a window into a full square of the contract's layers and encode it.
+def _informed(
+    scene: Scene, contract: Contract, window: Window, square: Array, reach: int, keep_voids: bool
+) -> npt.NDArray[np.bool_]:
+    """Return where an answer may stand, as bool (window.height, window.width).
 
-    Parameters
-    ----------
-    found
-        float32 (len(names), window.height, window.width).
+    Where any layer says something, and in voids of the base that measured heights enclose; with
+    ``keep_voids`` only where the base was measured.
     """
-    square = np.full((len(contract.names), size, size), np.nan, np.float32)
-    for name, plane in zip(names, found, strict=True):
-        square[contract.names.index(name), : window.height, : window.width] = plane
-    informed = _informed(square, contract, keep_voids)[: window.height, : window.width]
-    base = square[contract.names.index(contract.base)] if contract.base else square
-    empty = not informed.any() or not np.isfinite(base).any()
-    encoded = None if empty else contract.encode(square, gsd, normals)
-    return Question(window, encoded, informed)
-
-
-def _informed(square: Array, contract: Contract, keep_voids: bool) -> npt.NDArray[np.bool_]:
-    """Return where an answer may stand: any layer says something, or the base was measured."""
-    if keep_voids and contract.base is not None:
-        return np.asarray(np.isfinite(square[contract.names.index(contract.base)]))
+    inside = square[:, : window.height, : window.width]
+    base = None if contract.base is None else contract.names.index(contract.base)
+    if keep_voids and base is not None:
+        return np.asarray(np.isfinite(inside[base]))
     telling = [i for i, entry in enumerate(contract.layers) if entry.kind is not Kind.MASK]
-    return np.asarray(np.isfinite(square[telling]).any(axis=0))
+    known = np.asarray(np.isfinite(inside[telling]).any(axis=0))
+    if contract.base is None or known.all():
+        return known
+    wide = grown(window, 2 * reach, scene.shape)
+    closed = enclosed(np.isfinite(scene.read(wide, [contract.base])[0]), reach)
+    row, col = window.row - wide.row, window.col - wide.col
+    return known | closed[row : row + window.height, col : col + window.width]

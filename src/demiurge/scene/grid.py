@@ -159,6 +159,14 @@ def snapped_grid(bounds: Bounds, crs: Any, gsd: float, *, inward: bool = False) 
     return GeoBox.from_bbox(box, shape=(rows, columns), tight=True)
 
 
+def grown(window: Window, margin: int, shape: tuple[int, int]) -> Window:
+    """Return the window with a margin on every side, clipped to a raster's shape."""
+    row, col = max(0, window.row - margin), max(0, window.col - margin)
+    bottom = min(shape[0], window.row + window.height + margin)
+    right = min(shape[1], window.col + window.width + margin)
+    return Window(row, col, bottom - row, right - col)
+
+
 def window_grid(grid: GeoBox, window: Window) -> GeoBox:
     """Return the part of a grid that a window covers."""
     part = grid[window.slices]

@@ -179,7 +179,8 @@ class Scene:
     def sample(self, name: str, most: int = _SAMPLE_SIDE) -> Array:
         """Read an even thinning of a layer, at most about ``most`` pixels a side (float32)."""
         step = max(1, -(-max(self.shape) // most))
-        return self.read(layers=[name], step=step)[0]
+        found: Array = self.read(layers=[name], step=step)[0]
+        return found
 
     def statistics(self, name: str) -> dict[str, Any]:
         """Return count, voids, range, mean, spread and quantiles of a layer.

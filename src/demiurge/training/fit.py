@@ -7,6 +7,8 @@ import logging
 import os
 import platform
 import shutil
+import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator, Sequence
@@ -199,18 +201,30 @@ def _fit(
         # Chips draw at random themselves, so the loader need not shuffle.
         sets: list[Any] = [training, validating]
         train_chips, held_chips = (DataLoader(chips, batch, **loader) for chips in sets)
-        trainer.fit(
-            task,
-            train_chips,
-            held_chips,
-            ckpt_path=last if last.exists() else None,
-            weights_only=False,
-        )
-        if trainer.interrupted:
-            raise KeyboardInterrupt
+        with _own_interrupts():
+            trainer.fit(
+                task,
+                train_chips,
+                held_chips,
+                ckpt_path=last if last.exists() else None,
+                weights_only=False,
+            )
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
         task.load_state_dict(state["state_dict"])
     return task.network, history
+
+
+@contextmanager
+def _own_interrupts() -> Iterator[None]:
+    """Turn the exit that Lightning makes of Ctrl-C back into what it was, and mend the handler."""
+    handler = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    except SystemExit:
+        raise KeyboardInterrupt from None
+    finally:
+        if threading.current_thread() is threading.main_thread():
+            signal.signal(signal.SIGINT, handler)
 
 
 def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:

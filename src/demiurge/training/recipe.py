@@ -71,7 +71,7 @@ class Losses(Strict):
 class Optimiser(Strict):
     """How the weights move."""
 
-    name: Literal["adam", "adamw"] = "adamw"
+    name: Literal["adam", "adamw"] = Field("adamw", description="which optimiser")
     rate: Positive = Field(1e-3, description="highest learning rate")
     decay: Annotated[float, Field(ge=0)] = Field(1e-2, description="weight decay")
     schedule: Literal["onecycle", "plateau", "constant"] = Field(
@@ -92,9 +92,9 @@ class HeightSettings(Strict):
 class Recipe(Strict):
     """A training, written down."""
 
-    name: str = "custom"
-    about: str = ""
-    task: Literal["refine", "generate"]
+    name: str = Field("custom", description="what the bundle is called")
+    about: str = Field("", description="one line for people")
+    task: Literal["refine", "generate"] = Field(description="the command that uses the bundle")
     layers: list[str] = Field(min_length=1, description="what the network sees")
     optional: list[str] = Field(default_factory=list, description="layers it can do without")
     base: str | None = Field(None, description="height layer whose correction is learned")
@@ -109,12 +109,12 @@ class Recipe(Strict):
     split: Split = Split()
     losses: Losses = Losses()
     optimiser: Optimiser = Optimiser()
-    epochs: int = Field(30, gt=0)
+    epochs: int = Field(30, gt=0, description="passes of `chips.per_epoch` chips")
     patience: int | None = Field(None, gt=0, description="epochs without gain before stopping")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0, description="decay of the running mean of weights that is kept; 0 keeps none"
     )
-    seed: int = 0
+    seed: int = Field(0, description="of chips, augmentation and first weights")
     precision: Literal["auto", "f32", "bf16"] = Field("auto", description="of training")
     window: int | None = Field(
         None, ge=64, le=4096, multiple_of=32, description="window when applied; 2 chips if empty"

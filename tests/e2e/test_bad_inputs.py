@@ -1,0 +1,225 @@
+"""What goes wrong for users: one sentence, the right exit code, nothing half-written."""
+
+import pickle
+import zipfile
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from conftest import LEFT, TOP, make_bundle, terrain, write_raster
+from demiurge.cli.main import run
+from demiurge.scene.prepare import prepare
+
+Case = tuple[str, int, str]
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Make a folder with good and bad files, and go there."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DEMIURGE_BUNDLES", raising=False)
+    nan = np.full((160, 192), np.nan, np.float32)
+    write_raster(Path("dsm.tif"), terrain())
+    write_raster(Path("truth.tif"), terrain())
+    write_raster(Path("left.tif"), terrain().astype(np.uint16))
+    write_raster(Path("empty.tif"), nan)
+    write_raster(Path("zero.tif"), terrain() * 0)
+    write_raster(Path("feet.tif"), terrain(), unit="US survey foot")
+    write_raster(Path("nocrs.tif"), terrain(), crs=None)
+    write_raster(Path("far.tif"), terrain(), transform=from_origin(LEFT + 1e5, TOP, 2, 2))
+    write_raster(Path("egm96.tif"), terrain(), crs="EPSG:32633+5773")
+    write_raster(Path("egm08.tif"), terrain(), crs="EPSG:32633+3855")
+    write_raster(Path("coarse.tif"), terrain(), transform=from_origin(LEFT, TOP, 30, 30))
+    write_raster(Path("rgb.tif"), np.ones((3, 64, 64), np.uint8), photometric="RGB")
+    write_raster(Path("three.tif"), np.ones((3, 64, 64), np.float32))
+    write_raster(Path("complex.tif"), terrain().astype(np.complex64))
+    whole = write_raster(Path("whole.tif"), terrain(), compress="deflate")
+    Path("cut.tif").write_bytes(whole.read_bytes()[:-30000])
+    Path("text.tif").write_text("this is no raster")
+    Path("there.tif").write_text("dear")
+    Path("folder").mkdir()
+    prepare({"dsm": "dsm.tif", "truth_dsm": "truth.tif"}, "scene")
+    prepare({"dsm": "dsm.tif"}, "untrue")
+    Path("broken").mkdir()
+    Path("broken/scene.yaml").write_text("layers: [")
+    make_bundle(Path("refine.bundle"))
+    make_bundle(Path("stereo.bundle"), layers=("dsm", "ortho_left"))
+    make_bundle(
+        Path("gen.bundle"), task="generate", layers=("dem_prior", "red"), base="dem_prior",
+        targets=("dtm",),
+    )  # fmt: skip
+    make_bundle(Path("bad_graph.bundle"), graph=b"nonsense")
+    content = Path("refine.bundle").read_bytes()
+    Path("short.bundle").write_bytes(content[:-200])
+    Path("pickle.bundle").write_bytes(pickle.dumps({"weights": 1}))
+    with zipfile.ZipFile("torch.bundle", "w") as archive:
+        archive.writestr("model/data.pkl", b"x")
+    Path("recipe.yaml").write_text("task: refine\nlayers: [dsm]\ntargets: [dsm]\nepocs: 3\n")
+    return tmp_path
+
+
+REFINE = "refine dsm.tif -o out.tif --bundle refine.bundle"
+
+CASES: list[Case] = [
+    # Usage: 2
+    ("refine dsm.tif", 2, "Missing option"),
+    ("refine dsm.tif -o out.tif --nonsense", 2, "No such option"),
+    ("nonsense", 2, "No such command"),
+    (f"{REFINE} --target roof", 2, "--target is 'roof'"),
+    (f"{REFINE} --target dtm", 2, "predicts no dtm"),
+    (f"{REFINE} --window 100", 2, "--window is 100"),
+    (f"{REFINE} --overlap 1.5", 2, "the overlap is 1.5"),
+    (f"{REFINE} --batch 0", 2, "batch"),
+    (f"{REFINE} --precision f16", 2, "--precision is 'f16'"),
+    ("refine dsm.tif -o there.tif --bundle refine.bundle", 2, "exists already"),
+    ("refine dsm.tif -o out.tif --bundle gen.bundle", 2, "was trained to generate"),
+    ("refine dsm.tif -o out.tif --bundle stereo.bundle", 2, "give it with --left"),
+    ("refine scene --left left.tif -o out.tif --bundle refine.bundle", 2, "cannot be added"),
+    ("refine dsm.tif -o folder --bundle refine.bundle --overwrite", 2, "is a folder"),
+    ("generate rgb.tif -o out.tif --bundle gen.bundle", 2, "give it with --prior"),
+    ("generate three.tif -o out.tif --bundle gen.bundle", 2, "not clear which layer"),
+    ("generate rgb.tif -o out.tif --bundle gen.bundle --bands red", 2, "is no band"),
+    ("generate rgb.tif -o out.tif --bundle gen.bundle --bands rad=1", 2, "did you mean 'red'"),
+    ("prepare dms=dsm.tif -o s", 2, "no layer called 'dms'"),
+    ("prepare three.tif -o s", 2, "not clear which layer"),
+    ("prepare dsm= -o s", 2, "names no file"),
+    ("prepare dsm=dsm.tif dsm=far.tif -o s", 2, "given twice"),
+    ("prepare dsm=dsm.tif -o s --gsd 0", 2, "pixel size is 0"),
+    ("prepare dsm=dsm.tif -o s --gsd -3", 2, "pixel size is -3"),
+    ("prepare dsm=dsm.tif -o s --gsd 5000", 2, "larger than the area"),
+    ("prepare dsm=dsm.tif -o s --gsd 0.0000001", 2, "choose a larger --gsd"),
+    ("prepare dsm=dsm.tif -o s --crs EPSG:nothing", 2, "is no CRS"),
+    ("prepare dsm=dsm.tif -o s --crs EPSG:4326", 2, "not projected in metres"),
+    ("prepare dsm=dsm.tif -o s --extent 1,2,3,x", 2, "is no bounds"),
+    ("prepare dsm=dsm.tif -o s --extent 9,2,3,4", 2, "is empty"),
+    ("prepare dsm=dsm.tif -o scene", 2, "exists already"),
+    ("prepare dsm=dsm.tif -o folder --overwrite", 2, "not what would be made"),
+    ("check broken", 2, "not valid YAML"),
+    ("train scene -o m.bundle --recipe recipe.yaml", 2, "epocs: is not a known key"),
+    ("train scene -o m.bundle --set chips.sice=4", 2, "chips.sice: is not a known key"),
+    ("train untrue -o m.bundle --set optional=[] --set layers=[dsm]", 2, "'truth_dsm'"),
+    ("train scene -o m.bundle --devices none", 2, "--devices is 'none'"),
+    ("train scene -o m.bundle --resume", 2, "no training to resume"),
+    # Data: 3
+    ("refine text.tif -o out.tif --bundle refine.bundle", 3, "not a raster"),
+    ("refine folder/../text.tif -o out.tif --bundle refine.bundle", 3, "not a raster"),
+    ("refine cut.tif -o out.tif --bundle refine.bundle", 3, "cannot be read"),
+    ("refine empty.tif -o out.tif --bundle refine.bundle", 3, "holds no data"),
+    ("refine feet.tif -o out.tif --bundle refine.bundle", 3, "in metres"),
+    ("refine nocrs.tif -o out.tif --bundle refine.bundle", 3, "no coordinate reference system"),
+    ("refine complex.tif -o out.tif --bundle refine.bundle", 3, "is complex"),
+    ("refine coarse.tif -o out.tif --bundle refine.bundle", 3, "outside what bundle"),
+    ("refine dsm.tif --left far.tif -o out.tif --bundle stereo.bundle", 3, "does not overlap"),
+    ("refine dsm.tif --ndvi dsm.tif -o out.tif --bundle ndvi.bundle", 3, "leaves -1"),
+    ("refine dsm.tif -o out.tif --bundle short.bundle", 3, "cut short"),
+    ("refine dsm.tif -o out.tif --bundle pickle.bundle", 3, "is a pickle"),
+    ("refine dsm.tif -o out.tif --bundle torch.bundle", 3, "PyTorch checkpoint"),
+    ("refine dsm.tif -o out.tif --bundle dsm.tif", 3, "is not a bundle"),
+    ("refine dsm.tif -o out.tif --bundle bad_graph.bundle", 3, "cannot be run"),
+    ("prepare dsm=dsm.tif ortho_left=far.tif -o s", 3, "do not overlap"),
+    ("prepare dsm=empty.tif -o s", 3, "holds no data"),
+    ("prepare dsm=dsm.tif:4 -o s", 3, "has no band 4"),
+    ("prepare dsm=egm96.tif truth_dsm=egm08.tif -o s", 3, "EGM2008"),
+    ("prepare dsm=folder -o s", 3, "is a folder"),
+    ("check dsm.tif", 3, "is no scene"),
+    ("evaluate dsm.tif --reference far.tif", 3, "do not overlap"),
+    ("evaluate dsm.tif --reference empty.tif", 3, "share no pixel"),
+    ("evaluate dsm.tif --reference feet.tif", 3, "in metres"),
+    ("evaluate egm96.tif --reference egm08.tif", 3, "EGM96"),
+    # Resources: 4
+    ("refine no.tif -o out.tif --bundle refine.bundle", 4, "no such file"),
+    ("refine dsm.tif --left no.tif -o out.tif --bundle stereo.bundle", 4, "no such file"),
+    ("refine dsm.tif -o out.tif --bundle no.bundle", 4, "no such bundle"),
+    ("refine dsm.tif -o out.tif", 4, "no bundle for 'refine' comes"),
+    ("refine dsm.tif -o no/out.tif --bundle refine.bundle", 4, "there is no folder"),
+    ("refine dsm.tif -o /proc/out.tif --bundle refine.bundle", 4, "cannot be written"),
+    ("refine folder -o out.tif --bundle refine.bundle", 4, "is no scene"),
+    ("check nowhere", 4, "no such scene"),
+    ("train scene -o m.bundle --recipe none", 4, "no such recipe"),
+    ("evaluate dsm.tif --reference truth.tif --json no/e.json", 4, "there is no folder"),
+    ("bundle info no.bundle", 4, "no such bundle"),
+]  # fmt: skip
+
+
+def tree(folder: Path) -> dict[str, bytes]:
+    return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
+
+
+@pytest.mark.parametrize(("command", "code", "says"), CASES, ids=[c[0] for c in CASES])
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_one_sentence_one_code_nothing_left(
+    place: Path, command: str, code: int, says: str, capfd: pytest.CaptureFixture[str]
+) -> None:
+    if "ndvi.bundle" in command:
+        make_bundle(Path("ndvi.bundle"), layers=("dsm", "ndvi"))
+    before = tree(place)
+    with pytest.raises(SystemExit) as caught:
+        run(command.split())
+    error = capfd.readouterr().err
+    assert caught.value.code == code, error
+    assert says in error
+    assert error.startswith("demiurge: ")
+    assert error.count("\n") == 1, "one line"
+    assert error.rstrip().endswith(".")
+    assert "Traceback" not in error
+    assert tree(place) == before, "nothing was written, changed or left behind"
+
+
+def test_there_are_enough_of_them() -> None:
+    assert len(CASES) >= 40
+
+
+def test_odd_grids_are_handled_not_refused(place: Path) -> None:
+    """South-up, rotated and geographic rasters are brought to a plain grid, and that is said."""
+    south_up = rasterio.Affine(2, 0, LEFT, 0, 2, TOP - 320)
+    write_raster(Path("south.tif"), terrain()[::-1], transform=south_up)
+    with pytest.raises(SystemExit) as caught:
+        run(["refine", "south.tif", "-o", "out.tif", "--bundle", "refine.bundle", "-q"])
+    assert caught.value.code == 0
+    with rasterio.open("out.tif") as file:
+        assert file.transform.e < 0
+        np.testing.assert_allclose(file.read(1), terrain() + 5, atol=1e-3)
+
+
+def test_degrees_are_reprojected_and_that_is_said(
+    place: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    degrees = from_origin(15.0, 36.0, 2.2e-5, 1.8e-5)
+    write_raster(Path("deg.tif"), terrain(), crs="EPSG:4326", transform=degrees)
+    command = "refine deg.tif -o out.tif --bundle refine.bundle --any-pixel-size"
+    with pytest.raises(SystemExit) as caught:
+        run(command.split())
+    assert caught.value.code == 0
+    assert "reprojected to EPSG:32633" in capfd.readouterr().err
+
+
+def test_a_bug_of_ours_says_so_and_exits_with_1(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def fail(*_: object, **__: object) -> Callable[..., None]:
+        raise ZeroDivisionError("division by zero")
+
+    monkeypatch.setattr("demiurge.predict.verbs.plan_windows", fail)
+    with pytest.raises(SystemExit) as caught:
+        run(REFINE.split())
+    assert caught.value.code == 1
+    assert "this is a bug in demiurge" in capfd.readouterr().err
+
+
+def test_a_full_disk_leaves_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object, **__: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr("demiurge.predict.blend.Blender.take", full)
+    before = tree(place)
+    with pytest.raises(SystemExit) as caught:
+        run(REFINE.split())
+    assert caught.value.code == 4
+    assert "space" in capfd.readouterr().err.lower()
+    assert tree(place) == before

@@ -1,0 +1,70 @@
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+from conftest import LEFT, TOP, terrain
+from demiurge.errors import DataError, UsageError
+from demiurge.evaluation.evaluate import evaluate
+
+Write = Callable[..., Path]
+
+
+def test_surface_and_baseline_on_common_pixels(raster: Write) -> None:
+    surface, baseline = terrain() + 1, terrain() - 4
+    surface[:10] = np.nan
+    baseline[-20:] = np.nan
+    baseline[-21:-20] += 100
+    found = evaluate(
+        raster("s.tif", surface),
+        raster("r.tif", terrain()),
+        baseline=raster("b.tif", baseline),
+    )
+    assert found.surface.coverage == pytest.approx(150 / 160)
+    assert found.surface.mae == pytest.approx(1, abs=1e-4)
+    assert found.baseline is not None
+    assert found.baseline.coverage == pytest.approx(140 / 160)
+    assert found.common is not None
+    assert found.common[0].count == found.common[1].count == 130 * 192
+    assert found.ratios()["mae"] == pytest.approx(1 / (4 + 92 / 130), rel=1e-3)
+    assert set(found.as_dict()) == {"files", "surface", "baseline", "common", "ratio", "notes"}
+
+
+def test_a_reference_on_another_grid_and_smaller(raster: Write) -> None:
+    rows, columns = np.mgrid[:160, :192] + 0.5
+    plane = (100 + columns - 0.5 * rows).astype(np.float32)
+    rows, columns = np.mgrid[:40, :50] + 0.5
+    part = (100 + (50 + 5 * columns) / 2 - 0.5 * (30 + 5 * rows) / 2).astype(np.float32)
+    reference = raster("r.tif", part, transform=from_origin(LEFT + 50, TOP - 30, 5, 5))
+    found = evaluate(raster("s.tif", plane), reference)
+    assert found.surface.mae < 0.05
+    assert found.surface.coverage > 0.99
+    assert found.surface.count == pytest.approx(40 * 50 * 25 / 4, rel=0.02)
+
+
+def test_a_large_offset_is_remarked(raster: Write) -> None:
+    found = evaluate(raster("s.tif", terrain() + 48), raster("r.tif", terrain()))
+    assert "vertical references" in found.notes[0]
+
+
+def test_nothing_to_compare(raster: Write) -> None:
+    surface = raster("s.tif", terrain())
+    far = raster("far.tif", terrain(), transform=from_origin(LEFT + 9999, TOP, 2, 2))
+    with pytest.raises(DataError, match="do not overlap"):
+        evaluate(surface, far)
+    empty = raster("e.tif", np.full((160, 192), np.nan, np.float32))
+    with pytest.raises(DataError, match="share no pixel"):
+        evaluate(surface, empty)
+    with pytest.raises(DataError, match="choose the baseline"):
+        evaluate(surface, raster("r.tif", terrain()), baseline=empty)
+
+
+def test_relative_heights_are_refused(raster: Write) -> None:
+    path = raster("s.tif", terrain())
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(units="relative")
+    with pytest.raises(UsageError, match="relative"):
+        evaluate(path, raster("r.tif", terrain()))

@@ -1,0 +1,33 @@
+import numpy as np
+import pytest
+
+from demiurge.evaluation.metrics import error_statistics
+
+
+def test_known_figures() -> None:
+    d = np.array([-1, 0, 1, 2, 98, np.nan], np.float32)
+    s = error_statistics(d, reference_count=10)
+    assert s.count == 5
+    assert s.coverage == 0.5
+    assert s.mean == pytest.approx(20)
+    assert s.median == 1
+    assert s.mae == pytest.approx(102 / 5)
+    assert s.rmse == pytest.approx(np.sqrt((1 + 0 + 1 + 4 + 98**2) / 5))
+    # About the median 1 the deviations are 2, 1, 0, 1, 97: their median is 1.
+    assert s.nmad == pytest.approx(1.4826)
+    assert s.le90 == pytest.approx(np.percentile([1, 0, 1, 2, 98], 90))
+
+
+def test_nmad_of_a_normal_distribution_is_its_deviation_whatever_the_bias() -> None:
+    d = np.random.default_rng(0).normal(7, 2, 200_000).astype(np.float32)
+    s = error_statistics(d, d.size)
+    assert s.nmad == pytest.approx(2, rel=0.02)
+    assert s.std == pytest.approx(2, rel=0.02)
+    assert s.le90 == pytest.approx(np.percentile(np.abs(d), 90), rel=1e-6)
+
+
+def test_all_equal_and_nothing() -> None:
+    s = error_statistics(np.full(10, 3, np.float32), 10)
+    assert (s.mean, s.mae, s.rmse, s.nmad, s.std) == (3, 3, 3, 0, 0)
+    with pytest.raises(ValueError, match="no finite"):
+        error_statistics(np.full(3, np.nan, np.float32), 3)

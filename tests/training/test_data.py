@@ -1,0 +1,178 @@
+"""Splits, augmentation, chips."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("torch")
+
+from demiurge.errors import ConfigError, DataError
+from demiurge.scene.grid import bounds_in, intersection, window_grid
+from demiurge.training.augment import augment
+from demiurge.training.chips import Chips, make_contract
+from demiurge.training.recipe import Recipe
+from demiurge.training.split import split_places
+
+from .conftest import MakeScene, tiny_recipe
+
+
+def test_stripes_leave_a_buffer(make_scene: MakeScene, recipe: Recipe) -> None:
+    (training,), (validating,) = split_places([make_scene()], recipe)
+    assert training.window.col + training.window.width + 8 == validating.window.col
+    assert validating.window.width == 48
+    assert validating.window.col + validating.window.width == 192
+
+
+def test_four_places_are_split_by_place(make_scene: MakeScene, recipe: Recipe) -> None:
+    scenes = [make_scene(f"s{i}", east=1000.0 * i) for i in range(4)]
+    training, validating = split_places(scenes, recipe)
+    assert len(training) == 3
+    assert len(validating) == 1
+    names = {r.scene.name for r in training}
+    assert validating[0].scene.name not in names
+
+
+def test_copies_of_one_place_are_split_by_stripes(make_scene: MakeScene, recipe: Recipe) -> None:
+    scenes = [make_scene(f"s{i}", seed=i) for i in range(4)]
+    training, validating = split_places(scenes, recipe)
+    assert len(training) == len(validating) == 4
+    for a in training:
+        for b in validating:
+            boxes = [
+                bounds_in(window_grid(r.scene.grid, r.window), r.scene.grid.crs) for r in (a, b)
+            ]
+            assert intersection(boxes) is None
+
+
+def test_a_place_never_trains_and_validates(make_scene: MakeScene) -> None:
+    scenes = [make_scene(f"s{i}", seed=i) for i in range(4)]
+    with pytest.raises(ConfigError, match="validates on"):
+        split_places(scenes, tiny_recipe(split={"by": "scenes"}))
+
+
+def test_scenes_too_small_for_chips(make_scene: MakeScene) -> None:
+    chips = {"size": 128, "per_epoch": 8, "batch": 2}
+    with pytest.raises(ConfigError, match="too small to hold chips"):
+        split_places([make_scene()], tiny_recipe(chips=chips))
+
+
+def planes(size: int = 32) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    names = ["dsm", "ortho_left", "ortho_right"]
+    ramp = np.arange(size * size, dtype=np.float32).reshape(size, size)
+    return np.stack([ramp, ramp + 1, ramp + 2]), ramp[None].copy(), names
+
+
+def test_inputs_and_truth_turn_together() -> None:
+    recipe = tiny_recipe(augment={"flip": True})
+    seen = set()
+    for seed in range(64):
+        inputs, truth, names = planes()
+        inputs, truth = augment(inputs, truth, names, recipe, np.random.default_rng(seed))
+        np.testing.assert_array_equal(inputs[0], truth[0])
+        seen.add(tuple(inputs[0][[0, 0, -1], [0, -1, 0]]))
+    assert len(seen) == 8, "all eight orientations occur"
+
+
+def test_images_are_exchanged() -> None:
+    recipe = tiny_recipe(augment={"flip": False, "swap_images": True})
+    first = set()
+    for seed in range(20):
+        inputs, truth, names = planes()
+        inputs, _ = augment(inputs, truth, names, recipe, np.random.default_rng(seed))
+        assert inputs[0, 0, 0] == 0
+        assert {inputs[1, 0, 0], inputs[2, 0, 0]} == {1, 2}
+        first.add(inputs[1, 0, 0])
+    assert first == {1, 2}
+
+
+def test_voids_are_torn_into_the_base_and_the_truth_is_kept() -> None:
+    recipe = tiny_recipe(augment={"flip": False, "voids": 1.0})
+    torn = 0
+    for seed in range(20):
+        inputs, truth, names = planes()
+        inputs, truth = augment(inputs, truth, names, recipe, np.random.default_rng(seed))
+        assert np.isfinite(truth).all()
+        assert np.isfinite(inputs[1:]).all()
+        torn += bool(np.isnan(inputs[0]).any())
+    assert torn >= 15
+
+
+def test_only_optional_layers_are_dropped() -> None:
+    recipe = tiny_recipe(augment={"flip": False, "drop_layers": 1.0})
+    inputs, truth, names = planes()
+    inputs, _ = augment(inputs, truth, names, recipe, np.random.default_rng(0))
+    assert np.isnan(inputs[1]).all()
+    assert np.isfinite(inputs[[0, 2]]).all()
+
+
+def chips_of(make_scene: MakeScene, recipe: Recipe, *, training: bool = True) -> Chips:
+    regions, held = split_places([make_scene()], recipe)
+    contract = make_contract(regions, recipe)
+    return Chips(regions if training else held, recipe, contract, training=training)
+
+
+def test_chips_depend_on_index_and_epoch_alone(make_scene: MakeScene, recipe: Recipe) -> None:
+    chips = chips_of(make_scene, recipe)
+    again = chips[3]["planes"]
+    np.testing.assert_array_equal(chips[3]["planes"], again)
+    assert not np.array_equal(chips[4]["planes"], again)
+    chips.epoch = 1
+    assert not np.array_equal(chips[3]["planes"], again)
+
+
+def test_the_truth_is_the_correction_in_the_networks_unit(
+    make_scene: MakeScene, recipe: Recipe
+) -> None:
+    chips = chips_of(make_scene, recipe)
+    item = chips[0]
+    measured = item["planes"][2] > 0  # mask of the dsm
+    np.testing.assert_allclose(item["truth"][0][measured] * item["unit"][0], -3, atol=1e-3)
+    assert np.isfinite(item["planes"]).all()
+
+
+def test_the_loss_counts_where_the_truth_is_not_where_the_input_is(
+    make_scene: MakeScene,
+) -> None:
+    recipe = tiny_recipe(augment={"flip": False, "voids": 1.0})
+    chips = chips_of(make_scene, recipe)
+    for index in range(8):
+        item = chips[index]
+        if (item["planes"][2] == 0).any():
+            assert item["known"].all()
+            return
+    pytest.fail("no chip with a void was drawn")
+
+
+def test_validation_is_laid_out_once_and_never_augmented(
+    make_scene: MakeScene, recipe: Recipe
+) -> None:
+    chips = chips_of(make_scene, recipe, training=False)
+    assert len(chips) == 5 * 2
+    np.testing.assert_array_equal(chips[0]["planes"], chips[0]["planes"])
+    chips.epoch = 5
+    np.testing.assert_array_equal(chips[1]["planes"], chips[1]["planes"])
+
+
+def test_chips_without_truth_are_not_drawn(make_scene: MakeScene, recipe: Recipe) -> None:
+    scene = make_scene()
+    import rasterio
+
+    with rasterio.open(scene.folder / "stack.tif", "r+") as file:  # type: ignore[operator]
+        band = file.descriptions.index("truth_dsm") + 1
+        file.write(np.full((160, 192), np.nan, np.float32), band)
+    from demiurge.scene.open import open_scene
+
+    regions, _ = split_places([open_scene(scene.folder)], recipe)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match="no chip with 20% of known truth"):
+        make_contract(regions, recipe)
+
+
+def test_the_contract_is_settled_from_training_places_alone(
+    make_scene: MakeScene, recipe: Recipe
+) -> None:
+    regions, _ = split_places([make_scene()], recipe)
+    contract = make_contract(regions, recipe)
+    assert contract.required == ("dsm",)
+    assert contract.heights.scale > 1
+    left = contract.layers[1]
+    assert left.normalise == "scene"
+    assert 0.3 < left.offset < 0.7, "of the equalised image"

@@ -1,0 +1,131 @@
+"""Training end to end, on scenes where the right answer is known: 3 m less."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+pytest.importorskip("lightning")
+
+import demiurge
+from conftest import terrain
+from demiurge.errors import ConfigError, DataError, UsageError
+
+from .conftest import MakeScene, tiny_recipe
+
+# The frameworks' own future warnings are theirs.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+LEARNING = {
+    "epochs": 6,
+    "chips": {"size": 32, "per_epoch": 80, "batch": 8},
+    "optimiser": {"rate": 5e-3},
+    "ema": 0.5,
+}
+
+
+def test_it_learns_writes_a_bundle_and_the_bundle_works(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    scene = make_scene()
+    path = tmp_path / "m.bundle"
+    bundle = demiurge.train([scene], path, recipe=tiny_recipe(**LEARNING))
+    metrics = bundle.card.metrics
+    assert metrics["input_mae"] == pytest.approx(3, abs=0.3)
+    assert metrics["mae"] < 0.6 * metrics["input_mae"]
+    assert len(metrics["history"]) == 6
+    assert bundle.card.contract.calibration > 0
+    assert bundle.card.provenance["scenes"][0]["name"] == "scene"
+    assert not path.with_name("m.bundle.work").exists()
+    surface = demiurge.refine(scene, tmp_path / "out.tif", bundle=path)
+    with rasterio.open(surface.path) as file:
+        error = np.abs(file.read(1) - terrain()).mean()
+    assert error < 0.6 * 3
+
+
+def test_the_same_training_twice_gives_the_same_weights(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    scene = make_scene()
+    one = demiurge.train([scene], tmp_path / "1.bundle", recipe=tiny_recipe())
+    two = demiurge.train([scene], tmp_path / "2.bundle", recipe=tiny_recipe())
+    assert one.weights() == two.weights()
+
+
+def test_an_interrupted_training_goes_on_to_the_same_end(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, recipe = make_scene(), tiny_recipe(epochs=3)
+    straight = demiurge.train([scene], tmp_path / "s.bundle", recipe=recipe)
+    from demiurge.training.callbacks import _Progress
+
+    path = tmp_path / "r.bundle"
+    with monkeypatch.context() as patch:
+        patch.setattr(_Progress, "on_train_epoch_start", _stop_at(2))
+        with pytest.raises(KeyboardInterrupt):
+            demiurge.train([scene], path, recipe=recipe)
+    assert not path.exists()
+    with pytest.raises(UsageError, match="add --resume"):
+        demiurge.train([scene], path, recipe=recipe)
+    with pytest.raises(ConfigError, match="other settings"):
+        demiurge.train([scene], path, recipe=tiny_recipe(epochs=4), resume=True)
+    resumed = demiurge.train([scene], path, recipe=recipe, resume=True)
+    assert resumed.weights() == straight.weights()
+    assert resumed.card.metrics["history"] == straight.card.metrics["history"]
+
+
+def _stop_at(epoch: int):  # type: ignore[no-untyped-def]
+    def start(self, trainer, pl_module) -> None:  # type: ignore[no-untyped-def]
+        self.chips.epoch = trainer.current_epoch
+        if trainer.current_epoch == epoch:
+            raise KeyboardInterrupt
+
+    return start
+
+
+def test_training_on_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene = make_scene()
+    first = demiurge.train([scene], tmp_path / "1.bundle", recipe=tiny_recipe(**LEARNING))
+    second = demiurge.train(
+        [scene],
+        tmp_path / "2.bundle",
+        recipe=tiny_recipe(epochs=1, optimiser={"rate": 1e-6}),
+        begin_from=first,
+    )
+    assert second.card.metrics["mae"] < 0.8 * second.card.metrics["input_mae"]
+    other = tiny_recipe(layers=["dsm"], optional=[])
+    with pytest.raises(DataError, match="same layers"):
+        demiurge.train([scene], tmp_path / "3.bundle", recipe=other, begin_from=first)
+
+
+def test_missing_truth_is_told_before_work(make_scene: MakeScene, tmp_path: Path) -> None:
+    recipe = tiny_recipe(targets=["dtm"])
+    with pytest.raises(UsageError, match="has no layer 'truth_dtm'"):
+        demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=recipe)
+    assert not (tmp_path / "m.bundle.work").exists()
+
+
+def test_resuming_nothing(make_scene: MakeScene, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="no training to resume"):
+        demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=tiny_recipe(), resume=True)
+
+
+def test_relative_heights_are_learned_up_to_an_offset(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    recipe = tiny_recipe(
+        task="generate",
+        layers=["ortho_left"],
+        optional=[],
+        base=None,
+        heights={"relative": True},
+        augment={"flip": False},
+    )
+    bundle = demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=recipe)
+    assert bundle.contract.relative
+    assert bundle.card.metrics["input_mae"] < 40, "errors are after taking out the mean"
