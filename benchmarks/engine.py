@@ -64,11 +64,7 @@ def measure(quick: bool) -> list[Claim]:
             seconds = median([w["seconds"] for w in whole])
             speed = side**2 / 1e6 / seconds
             claims += [
-                Claim(
-                    f"refine {precision}, {side}² px, whole process",
-                    side**2 / 1e6 / seconds,
-                    "Mpx/s",
-                ),
+                Claim(f"refine {precision}, {side}² px, whole process", speed, "Mpx/s"),
                 Claim(f"  share of the network alone, {precision}", median(network) / seconds, ""),
                 Claim(f"  peak memory, {precision}", max(w["memory"] for w in whole), "MiB"),
             ]

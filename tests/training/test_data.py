@@ -72,6 +72,19 @@ def test_inputs_and_truth_turn_together() -> None:
     assert len(seen) == 8, "all eight orientations occur"
 
 
+def test_the_diagonal_mirror_keeps_light_from_the_north_west() -> None:
+    recipe = tiny_recipe(augment={"flip": False, "diagonal": True})
+    seen = set()
+    for seed in range(20):
+        inputs, truth, names = planes()
+        inputs, truth = augment(inputs, truth, names, recipe, np.random.default_rng(seed))
+        np.testing.assert_array_equal(inputs[0], truth[0])
+        assert inputs[0, 0, 0] == 0
+        assert inputs[0, -1, -1] == 32 * 32 - 1
+        seen.add(inputs[0, 0, -1])
+    assert seen == {31, 31 * 32}
+
+
 def test_images_are_exchanged() -> None:
     recipe = tiny_recipe(augment={"flip": False, "swap_images": True})
     first = set()

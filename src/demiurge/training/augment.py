@@ -29,6 +29,8 @@ def augment(
     settings = recipe.augment
     if settings.flip:
         inputs, truth = _turn(inputs, truth, rng)
+    if settings.diagonal and rng.random() < 0.5:
+        inputs, truth = (np.ascontiguousarray(a.transpose(0, 2, 1)) for a in (inputs, truth))
     if settings.swap_images and rng.random() < 0.5:
         _swap(inputs, names)
     if settings.brightness:

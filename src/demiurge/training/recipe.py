@@ -32,6 +32,11 @@ class Augment(Strict):
     """Changes to training chips that keep the truth true."""
 
     flip: bool = Field(True, description="mirror and turn by quarters")
+    diagonal: bool = Field(
+        False,
+        description="mirror across the line from north-west to south-east, which keeps light "
+        "that comes along it",
+    )
     swap_images: bool = Field(False, description="exchange left and right image")
     voids: Share = Field(0.0, description="share of chips that lose a patch of the base heights")
     drop_layers: Share = Field(
