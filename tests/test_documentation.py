@@ -17,9 +17,9 @@ def commands() -> list[tuple[str, list[str]]]:
     found = []
     for page in PAGES:
         for block in re.findall(r"```(?:\w*)\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
-            for line in block.replace("\\\n", " ").splitlines():
-                if line.startswith("demiurge "):
-                    found.append((page.name, shlex.split(line, comments=True)[1:]))
+            lines = block.replace("\\\n", " ").splitlines()
+            shown = [line for line in lines if line.startswith("demiurge ")]
+            found += [(page.name, shlex.split(line, comments=True)[1:]) for line in shown]
     return found
 
 

@@ -27,10 +27,12 @@ def check(
         f"heights {opened.vertical}"
     )
     table(
-        ("layer", "unit", "voids", "least", "median", "most", "verdict"),
+        ("layer", "size", "CRS", "unit", "voids", "least", "median", "most", "verdict"),
         [
             (
                 f.layer,
+                f"{f.size[0]} × {f.size[1]}",
+                f.crs,
                 f.unit,
                 f"{f.voids:.1%}",
                 f"{f.low:.5g}",

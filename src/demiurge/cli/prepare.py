@@ -32,6 +32,7 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Bring rasters to one grid and write a scene folder."""
+    from demiurge.scene.grid import crs_name
     from demiurge.scene.open import name_inputs
     from demiurge.scene.prepare import prepare as run
 
@@ -51,6 +52,8 @@ def prepare(
     for text in scene.notes:
         note(f"note: {text}")
     rows, columns = scene.shape
-    typer.echo(f"{output}: {rows} × {columns} px of {scene.pixel_size:g} m, {scene.grid.crs}")
+    typer.echo(
+        f"{output}: {rows} × {columns} px of {scene.pixel_size:g} m, {crs_name(scene.grid.crs)}"
+    )
     typer.echo(f"  layers: {', '.join(scene.layers)}")
     typer.echo(f"  heights: {scene.vertical}")

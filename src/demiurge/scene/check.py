@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from demiurge.errors import DataError
 from demiurge.layers import TARGETS, Kind, Role, layer
+from demiurge.scene.grid import crs_name
 from demiurge.scene.scene import Scene
 
 Array = npt.NDArray[np.float32]
@@ -28,13 +29,19 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What the check says of one layer; voids are a share 0 … 1, range and median in ``unit``."""
+    """What the check says of one layer.
+
+    ``size`` (rows, columns) and ``crs`` are those of its file; voids are a share 0 … 1 of the
+    scene; range and median are in ``unit``.
+    """
 
     layer: str
     verdict: Verdict
     message: str
     unit: str
     source: str
+    size: tuple[int, int]
+    crs: str
     voids: float
     low: float
     median: float
@@ -57,6 +64,7 @@ def check(scene: Scene) -> list[Finding]:
             np.percentile(measured, (0, 50, 100)) if measured.size else (np.nan,) * 3
         )
         source = scene.sources.get(name)
+        grid = scene.grid if source is None else source.grid
         findings.append(
             Finding(
                 layer=name,
@@ -64,6 +72,8 @@ def check(scene: Scene) -> list[Finding]:
                 message=message,
                 unit=layer(name).unit,
                 source="derived" if source is None else source.path,
+                size=(int(grid.shape[0]), int(grid.shape[1])),
+                crs=crs_name(grid.crs),
                 voids=1 - measured.size / sample.size,
                 low=float(low),
                 median=float(median),

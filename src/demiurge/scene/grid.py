@@ -56,6 +56,11 @@ def wkt(grid: GeoBox) -> str:
     return str(grid.crs.to_wkt())
 
 
+def crs_name(crs: Any) -> str:
+    """Return a short name of a CRS for people: its EPSG code, or else what it calls itself."""
+    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name)
+
+
 def pixel_size(grid: GeoBox) -> float:
     """Return the pixel size in metres of a metric grid with square pixels."""
     return float(abs(grid.affine.a))

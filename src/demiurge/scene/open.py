@@ -16,6 +16,7 @@ from demiurge.layers import Kind, Role, layer, recognise
 from demiurge.scene.grid import (
     Bounds,
     bounds_in,
+    crs_name,
     intersection,
     is_metric,
     is_plain,
@@ -198,7 +199,9 @@ def choose_grid(
         target = lead.grid.crs
     else:
         target = utm_of(lead.grid)
-        notes.append(f"{lead.path} is in {_short(lead.grid.crs)}: reprojected to {_short(target)}")
+        notes.append(
+            f"{lead.path} is in {crs_name(lead.grid.crs)}: reprojected to {crs_name(target)}"
+        )
     boxes = {name: bounds_in(source.grid, target) for name, source in sources.items()}
     if gsd is None:
         gsd = _natural_gsd(lead.grid, bounds_in(lead.grid, target))
@@ -275,12 +278,8 @@ def _parse_crs(text: str) -> Any:
     except CRSError:
         raise UsageError(f"'{text}' is no CRS", "write it as EPSG:32633") from None
     if not is_metric(crs):
-        raise UsageError(f"{_short(crs)} is not projected in metres", "choose e.g. a UTM zone")
+        raise UsageError(f"{crs_name(crs)} is not projected in metres", "choose e.g. a UTM zone")
     return crs
-
-
-def _short(crs: Any) -> str:
-    return f"EPSG:{crs.epsg}" if crs.epsg else str(crs.proj.name)
 
 
 def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:

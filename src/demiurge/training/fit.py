@@ -246,8 +246,10 @@ def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
 
 
 def _precision(recipe: Recipe, gpu: bool) -> Any:
+    from demiurge.predict.runtime import has_bf16
+
     if recipe.precision == "auto":
-        return "bf16-mixed" if gpu else "32-true"
+        return "bf16-mixed" if gpu or has_bf16() else "32-true"
     return {"f32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
 
 

@@ -120,7 +120,9 @@ class Recipe(Strict):
         0.0, description="decay of the running mean of weights that is kept; 0 keeps none"
     )
     seed: int = Field(0, description="of chips, augmentation and first weights")
-    precision: Literal["auto", "f32", "bf16"] = Field("auto", description="of training")
+    precision: Literal["auto", "f32", "bf16"] = Field(
+        "auto", description="of training; auto takes bf16 where the hardware has it"
+    )
     window: int | None = Field(
         None, ge=64, le=4096, multiple_of=32, description="window when applied; 2 chips if empty"
     )
