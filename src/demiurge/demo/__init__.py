@@ -1,0 +1,1 @@
+"""The main job on real rasters that come inside other packages."""

@@ -1,0 +1,96 @@
+"""Figures of the demonstration: panels side by side, heights with the same shading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Panel:
+    """One picture: an image (rows, columns, 3), heights, or errors in metres; NaN is left white."""
+
+    title: str
+    data: Array
+    kind: Literal["image", "height", "error", "spread"]
+
+
+def draw(path: Path, title: str, panels: list[Panel], gsd: float, columns: int = 6) -> None:
+    """Draw panels of equal size to a PNG; heights share one scale, errors another."""
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    columns = min(columns, len(panels))
+    rows = -(-len(panels) // columns)
+    tall = panels[0].data.shape[0] / panels[0].data.shape[1]
+    figure = Figure(figsize=(2.9 * columns, 0.9 + rows * (2.7 * tall + 0.5)), layout="compressed")
+    FigureCanvasAgg(figure)
+    axes = figure.subplots(rows, columns, squeeze=False)
+    heights = np.concatenate([p.data[np.isfinite(p.data)] for p in panels if p.kind == "height"])
+    errors = np.concatenate([p.data[np.isfinite(p.data)] for p in panels if p.kind == "error"])
+    low, high = np.percentile(heights, (1, 99))
+    reach = float(np.percentile(np.abs(errors), 98))
+    shown: dict[str, tuple[Any, list[Any]]] = {}
+    for axis, panel in zip(axes.flat, panels, strict=False):
+        axis.set_title(panel.title, fontsize=10)
+        axis.set_xticks([])
+        axis.set_yticks([])
+        picture = _show(axis, panel, (float(low), float(high)), reach, gsd)
+        if picture is not None:
+            shown.setdefault(panel.kind, (picture, []))[1].append(axis)
+    for axis in list(axes.flat)[len(panels) :]:
+        axis.set_visible(False)
+    labels = {"height": "height, m", "error": "error, m", "spread": "predicted uncertainty, m"}
+    for kind, (picture, where) in shown.items():
+        figure.colorbar(picture, ax=where, label=labels[kind], shrink=0.8, aspect=30, pad=0.02)
+    _scale_bar(axes.flat[0], panels[0].data.shape[1], gsd)
+    figure.suptitle(title, fontsize=12)
+    figure.savefig(path, dpi=110)
+
+
+def _show(axis: Any, panel: Panel, limits: tuple[float, float], reach: float, gsd: float) -> Any:
+    if panel.kind == "image":
+        low, high = np.nanpercentile(panel.data, (1, 99))
+        scaled = np.clip((panel.data - low) / max(high - low, 1e-9), 0, 1)
+        axis.imshow(np.nan_to_num(scaled, nan=1.0))
+        return None
+    if panel.kind == "height":
+        picture = axis.imshow(panel.data, cmap="terrain", vmin=limits[0], vmax=limits[1])
+        shade = hillshade(panel.data, gsd)
+        axis.imshow(shade, cmap="gray", vmin=0, vmax=1, alpha=np.where(np.isnan(shade), 0, 0.5))
+        return picture
+    if panel.kind == "spread":
+        return axis.imshow(panel.data, cmap="magma", vmin=0, vmax=reach)
+    return axis.imshow(panel.data, cmap="RdBu", vmin=-reach, vmax=reach)
+
+
+def hillshade(heights: Array, gsd: float, azimuth: float = 315, elevation: float = 45) -> Array:
+    """Return Lambert shading 0 … 1 of heights in metres, twice exaggerated (Horn 1981)."""
+    down, across = np.gradient(2 * heights.astype(np.float64), gsd)
+    slope = np.arctan(np.hypot(across, down))
+    aspect = np.arctan2(down, -across)
+    light = np.radians(90 - azimuth)
+    high = np.radians(elevation)
+    shade = np.sin(high) * np.cos(slope) + np.cos(high) * np.sin(slope) * np.cos(light - aspect)
+    return np.asarray(np.clip(shade, 0, 1), np.float32)
+
+
+def _scale_bar(axis: Any, columns: int, gsd: float) -> None:
+    """Draw a bar of a round length, about a quarter of the picture."""
+    from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
+
+    wanted = columns * gsd / 4
+    power = 10 ** np.floor(np.log10(wanted))
+    length = max(n for n in (1, 2, 5) if n * power <= wanted) * power
+    label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
+    bar = AnchoredSizeBar(
+        axis.transData, length / gsd, label, "lower left", pad=0.3, sep=3, size_vertical=1.5
+    )
+    bar.patch.set_alpha(0.7)
+    axis.add_artist(bar)
