@@ -35,6 +35,7 @@ SETTINGS = (
     "layers=[dsm,triangulation_error]",
     "optional=[triangulation_error]",
     "heights.scale=20",
+    "optimiser.rate=3e-3",
     "chips.size=96",
     "chips.batch=8",
     "chips.per_epoch=240",
@@ -76,7 +77,7 @@ def refine_jacksboro(folder: Path, *, quick: bool = False) -> Part:
     )
     rows, panels = _judge(east, surface)
     picture = folder / "jacksboro.png"
-    title = "Jacksboro fault, east half: a synthetically degraded DSM, refined"
+    title = "Jacksboro fault, east: a synthetically degraded DSM, refined"
     draw(picture, f"{title} (never seen in training)", panels, PIXEL)
     return Part(
         title,
@@ -209,7 +210,7 @@ def _judge(scene: Scene, surface: Path) -> tuple[list[Row], list[Panel]]:
     from demiurge.scene.source import Source
 
     initial, told, truth = scene.read(layers=["dsm", "triangulation_error", "truth_dsm"])
-    weights = 1 / (fill_voids(told) ** 2 + 1)
+    weights = np.asarray(1 / (fill_voids(told) ** 2 + 1), np.float32)
     source = Source.open(surface, layer("truth_dsm"))
     spread_source = Source.open(surface, layer("truth_dsm"), 2)
     window = full_window(scene.grid)

@@ -66,7 +66,7 @@ def generate_rocky(folder: Path, *, quick: bool = False) -> Part:
     prior = _band(east, "dem_prior")
     found = evaluate(surface, dem, baseline=prior)
     assert found.baseline is not None
-    title = "Rocky Mountain National Park, east: heights from an image and a 1.4 km prior"
+    title = "Rocky Mountains, east: heights from an image and a prior of 1.4 km"
     rows = [
         _row(title, "prior, upsampled bicubically", found.baseline),
         _row(title, "demiurge generate", found.surface),

@@ -79,7 +79,7 @@ def _show(parts: list[Part], seconds: float, quick: bool) -> None:
         table(
             ("on unseen ground", "MAE m", "RMSE m", "LE90 m", "coverage"),
             [
-                (r.surface, f"{r.mae:.1f}", f"{r.rmse:.1f}", f"{r.le90:.1f}", f"{r.coverage:.0%}")
+                (r.surface, f"{r.mae:.1f}", f"{r.rmse:.1f}", f"{r.le90:.1f}", f"{r.coverage:.1%}")
                 for r in part.rows
             ],
             title=part.title,
