@@ -51,7 +51,7 @@ def draw(path: Path, title: str, panels: list[Panel], gsd: float, columns: int =
         figure.colorbar(picture, ax=where, label=labels[kind], shrink=0.8, aspect=30, pad=0.02)
     _scale_bar(axes.flat[0], panels[0].data.shape[1], gsd)
     figure.suptitle(title, fontsize=12)
-    figure.savefig(path, dpi=110)
+    figure.savefig(path, dpi=100, bbox_inches="tight")
 
 
 def _show(axis: Any, panel: Panel, limits: tuple[float, float], reach: float, gsd: float) -> Any:

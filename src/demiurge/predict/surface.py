@@ -87,36 +87,13 @@ def write_surface(
     UsageError, ResourceError
         If the file is there already, or cannot be written.
     """
-    import rasterio
     import rasterio.shutil
     from rasterio.errors import RasterioError
 
-    profile = {
-        "driver": "GTiff",
-        "dtype": "float32",
-        "count": len(bands),
-        "height": grid.shape[0],
-        "width": grid.shape[1],
-        "crs": wkt(grid),
-        "transform": grid.affine,
-        "nodata": np.nan,
-        "bigtiff": "IF_SAFER",
-    }
-    tiles = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}
     with whole_file(path, overwrite=overwrite) as partial:
         raw = partial.with_name(partial.name + ".raw")
         try:
-            with rasterio.open(raw, "w", **profile, **tiles) as dataset:
-                for number, band in enumerate(bands, start=1):
-                    dataset.set_band_description(number, band.name)
-                    dataset.set_band_unit(number, band.unit)
-                    dataset.update_tags(number, about=band.about)
-                dataset.update_tags(**tags)
-                top = 0
-                for part in rows:
-                    height = part.shape[1]
-                    dataset.write(part, window=((top, top + height), (0, grid.shape[1])))
-                    top += height
+            _write_raw(raw, grid, bands, rows, tags)
             rasterio.shutil.copy(
                 raw,
                 partial,
@@ -133,3 +110,38 @@ def write_surface(
             ) from None
         finally:
             raw.unlink(missing_ok=True)
+
+
+def _write_raw(
+    path: Path,
+    grid: GeoBox,
+    bands: list[BandInfo],
+    rows: Iterable[Array],
+    tags: Mapping[str, str],
+) -> None:
+    """Write the rows as they come to a plain tiled GeoTIFF, from which the COG is made."""
+    import rasterio
+
+    profile = {
+        "driver": "GTiff",
+        "dtype": "float32",
+        "count": len(bands),
+        "height": grid.shape[0],
+        "width": grid.shape[1],
+        "crs": wkt(grid),
+        "transform": grid.affine,
+        "nodata": np.nan,
+        "bigtiff": "IF_SAFER",
+    }
+    tiles = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}
+    with rasterio.open(path, "w", **profile, **tiles) as dataset:
+        for number, band in enumerate(bands, start=1):
+            dataset.set_band_description(number, band.name)
+            dataset.set_band_unit(number, band.unit)
+            dataset.update_tags(number, about=band.about)
+        dataset.update_tags(**tags)
+        top = 0
+        for part in rows:
+            height = part.shape[1]
+            dataset.write(part, window=((top, top + height), (0, grid.shape[1])))
+            top += height

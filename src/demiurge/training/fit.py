@@ -83,9 +83,9 @@ def train(
     if not opened:
         raise UsageError("no scene is given", "name at least one prepared scene")
     _require_layers(opened, recipe)
-    work = _work_folder(path, recipe, resume=resume, overwrite=overwrite)
     training, validating = split_places(opened, recipe)
     contract = make_contract(training, recipe)
+    work = _work_folder(path, recipe, resume=resume, overwrite=overwrite)
     begin = None if begin_from is None else load_bundle(begin_from)
     start = time.monotonic()
     network, history = _fit(
@@ -160,10 +160,10 @@ def _fit(
     machines: dict[str, Any],
     quiet: bool,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
+    """Train and return the network of the best validation epoch, and the course of the errors."""
     import lightning as L
     import torch
     from lightning.pytorch.callbacks import ModelCheckpoint
-    from torch.utils.data import DataLoader
 
     from demiurge.model.network import build_network
     from demiurge.training.callbacks import callbacks
@@ -174,20 +174,15 @@ def _fit(
         network = build_network(recipe.network, contract.channels, contract.outputs)
         if begin is not None:
             _load(network, begin, contract)
-        batch = recipe.chips.batch
-        steps = recipe.epochs * -(-len(training) // batch)
+        steps = recipe.epochs * -(-len(training) // recipe.chips.batch)
         task = HeightTask(network, recipe, len(contract.targets), steps)
-        gpu = torch.cuda.is_available()
-        # On CPUs the network takes all cores; more processes would only get in its way.
-        workers = min(8, (os.cpu_count() or 1) - 1) if gpu else 0
-        loader: dict[str, Any] = {"num_workers": workers, "pin_memory": gpu}
         best = ModelCheckpoint(
             work, "best", monitor="mae", mode="min", save_last=True, enable_version_counter=False
         )
         extra, history = callbacks(recipe, training, quiet)
         trainer = L.Trainer(
             max_epochs=recipe.epochs,
-            precision=_precision(recipe, gpu),
+            precision=_precision(recipe),
             callbacks=[best, *extra],
             logger=False,
             enable_progress_bar=False,
@@ -198,20 +193,30 @@ def _fit(
             **machines,
         )
         last = work / "last.ckpt"
-        # Chips draw at random themselves, so the loader need not shuffle.
-        sets: list[Any] = [training, validating]
-        train_chips, held_chips = (DataLoader(chips, batch, **loader) for chips in sets)
+        checkpoint = last if last.exists() else None
         with _own_interrupts():
             trainer.fit(
-                task,
-                train_chips,
-                held_chips,
-                ckpt_path=last if last.exists() else None,
-                weights_only=False,
+                task, *_loaders(training, validating), ckpt_path=checkpoint, weights_only=False
             )
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
         task.load_state_dict(state["state_dict"])
     return task.network, history
+
+
+def _loaders(training: Chips, validating: Chips) -> tuple[Any, Any]:
+    """Return the loaders; chips draw at random themselves, so nothing is shuffled here."""
+    import torch
+    from torch.utils.data import DataLoader
+
+    gpu = torch.cuda.is_available()
+    # On CPUs the network takes all cores; more processes would only get in its way.
+    workers = min(8, (os.cpu_count() or 1) - 1) if gpu else 0
+    batch = training.recipe.chips.batch
+    sets: tuple[Any, Any] = (training, validating)
+    first, second = (
+        DataLoader(chips, batch, num_workers=workers, pin_memory=gpu) for chips in sets
+    )
+    return first, second
 
 
 @contextmanager
@@ -245,11 +250,13 @@ def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
         ) from None
 
 
-def _precision(recipe: Recipe, gpu: bool) -> Any:
+def _precision(recipe: Recipe) -> Any:
+    import torch
+
     from demiurge.predict.runtime import has_bf16
 
     if recipe.precision == "auto":
-        return "bf16-mixed" if gpu or has_bf16() else "32-true"
+        return "bf16-mixed" if torch.cuda.is_available() or has_bf16() else "32-true"
     return {"f32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
 
 
