@@ -201,6 +201,27 @@ def test_pixel_sizes_outside_the_bundles_are_refused(raster: Write, tmp_path: Pa
     assert surface.unknown == 0
 
 
+def test_layers_that_the_bundle_does_not_see_are_named(raster: Write, tmp_path: Path) -> None:
+    dsm, left = raster("dsm.tif", terrain()), raster("left.tif", terrain())
+    bundle = make_bundle(tmp_path / "a.bundle")
+    surface = refine(dsm, tmp_path / "out.tif", left=left, bundle=bundle)
+    assert any("ortho_left is not used" in note for note in surface.notes)
+
+
+def test_an_equalised_scene_does_not_fit_a_bundle_trained_on_raw_images(
+    raster: Write, tmp_path: Path
+) -> None:
+    from demiurge.model.bundle import Bundle
+
+    files = {"dsm": raster("dsm.tif", terrain()), "ortho_left": raster("left.tif", terrain())}
+    scene = scene_from_files(files).with_equalised()
+    bundle = make_bundle(tmp_path / "a.bundle", layers=("dsm", "ortho_left"))
+    contract = bundle.contract.model_copy(update={"equalise": False})
+    raw = Bundle(bundle.path, bundle.card.model_copy(update={"contract": contract}))
+    with pytest.raises(DataError, match="--no-equalise"):
+        refine(scene, tmp_path / "out.tif", bundle=raw)
+
+
 def test_a_graph_that_breaks_its_cards_promise(raster: Write, tmp_path: Path) -> None:
     dsm = raster("dsm.tif", terrain())
     bundle = make_bundle(tmp_path / "a.bundle", answers=[0.5])

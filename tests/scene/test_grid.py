@@ -11,6 +11,7 @@ from demiurge.scene.grid import (
     blocks,
     intersection,
     is_plain,
+    patches,
     same_grid,
     snapped_grid,
     source_window,
@@ -93,3 +94,11 @@ def test_source_window_of_a_part() -> None:
     part = window_grid(grid(), Window(10, 5, 8, 6))
     assert source_window(grid(), part) == Window(10, 5, 8, 6)
     assert source_window(grid(), part, margin=20) == Window(0, 0, 38, 30)
+
+
+def test_patches_are_few_and_reach_the_edges() -> None:
+    assert patches((300, 900), 1024) == [[Window(0, 0, 300, 900)]]
+    found = [w for row in patches((100_000, 50_000), 1024) for w in row]
+    assert sum(w.height * w.width for w in found) <= 1024**2
+    assert found[0][:2] == (0, 0)
+    assert found[-1] == Window(100_000 - 64, 50_000 - 64, 64, 64)

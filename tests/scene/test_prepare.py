@@ -131,3 +131,14 @@ def test_truth_elsewhere_is_told(raster: Write, tmp_path: Path) -> None:
     files = {"dsm": raster("a.tif", heights), "truth_dsm": raster("b.tif", truth)}
     with pytest.raises(DataError, match="shares no measured pixel"):
         prepare(files, tmp_path / "scene")
+
+
+def test_a_large_scene_is_judged_by_patches(raster: Write, tmp_path: Path) -> None:
+    heights = terrain(1500, 1600)
+    scene = scene_from_files(
+        {"dsm": raster("dsm.tif", heights), "truth_dsm": raster("t.tif", heights)}
+    )
+    sample, truth = scene.sample("dsm"), scene.sample("truth_dsm")
+    assert sample.size <= 1024**2
+    np.testing.assert_array_equal(sample, truth)
+    assert scene.statistics("dsm")["mean"] == pytest.approx(heights.mean(), abs=0.5)

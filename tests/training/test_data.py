@@ -179,6 +179,29 @@ def test_chips_without_truth_are_not_drawn(make_scene: MakeScene, recipe: Recipe
         make_contract(regions, recipe)
 
 
+def test_layers_that_no_place_has_are_left_out(make_scene: MakeScene) -> None:
+    recipe = tiny_recipe(
+        layers=["dsm", "ortho_left", "ndvi"],
+        optional=["ortho_left", "ndvi"],
+        augment={"drop_layers": 1.0},
+    )
+    chips = chips_of(make_scene, recipe)
+    assert chips.contract.names == ["dsm", "ortho_left"]
+    assert chips[0]["planes"].shape == (4, 32, 32)
+
+
+def test_equalised_and_raw_images_are_not_mixed(make_scene: MakeScene, recipe: Recipe) -> None:
+    from dataclasses import replace
+
+    one = make_scene("one")
+    raw = replace(make_scene("raw", east=1000.0), equalised=frozenset())
+    regions, _ = split_places([raw], recipe)
+    assert not make_contract(regions, recipe).equalise
+    both, _ = split_places([one, raw], recipe)
+    with pytest.raises(DataError, match="alike"):
+        make_contract(both, recipe)
+
+
 def test_the_contract_is_settled_from_training_places_alone(
     make_scene: MakeScene, recipe: Recipe
 ) -> None:

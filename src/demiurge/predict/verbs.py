@@ -269,8 +269,18 @@ def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -
             f"'{card.name}' has seen ({sizes.low:g} to {sizes.high:g} m)",
             "resample it, choose another bundle, or add --any-pixel-size",
         )
-    needed = tuple(name for name in bundle.contract.names if name in scene.layers)
-    return tuple(f"{f.layer}: {f.message}" for f in require_fit(scene, needed))
+    seen = bundle.contract.names
+    raw = [n for n in seen if n in scene.equalised and not bundle.contract.equalise]
+    if raw:
+        raise DataError(
+            f"scene '{scene.name}' has an equalised '{raw[0]}', which bundle '{card.name}' learned "
+            "without",
+            "prepare it with --no-equalise, or give plain files",
+        )
+    unused = [n for n in scene.sources if n in _OPTIONS and n not in seen]
+    notes = [f"{n} is not used: bundle '{card.name}' does not see it" for n in unused]
+    needed = tuple(name for name in seen if name in scene.layers)
+    return (*notes, *(f"{f.layer}: {f.message}" for f in require_fit(scene, needed)))
 
 
 def _order(bundle: Bundle, targets: list[str]) -> list[int]:

@@ -49,7 +49,7 @@ class Finding:
 
 
 def check(scene: Scene) -> list[Finding]:
-    """Look at every layer of a scene on a thinned read.
+    """Look at patches all over every layer of a scene.
 
     Returns
     -------

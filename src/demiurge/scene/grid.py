@@ -50,6 +50,24 @@ def blocks(shape: tuple[int, int], size: int) -> Iterator[Window]:
             yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
 
 
+def patches(shape: tuple[int, int], most: int, size: int = 64) -> list[list[Window]]:
+    """Spread windows evenly over a raster, edges included, so that looking at it costs little.
+
+    Returns
+    -------
+    Rows of windows that together hold at most about ``most`` × ``most`` pixels; one window with
+    everything if the raster is no larger.
+    """
+
+    def axis(length: int) -> list[tuple[int, int]]:
+        if length <= most:
+            return [(0, length)]
+        count = max(2, most // size)
+        return [(i * (length - size) // (count - 1), size) for i in range(count)]
+
+    return [[Window(r, c, h, w) for c, w in axis(shape[1])] for r, h in axis(shape[0])]
+
+
 def wkt(grid: GeoBox) -> str:
     """Return the CRS of a grid as WKT, as GDAL wants it."""
     assert grid.crs is not None

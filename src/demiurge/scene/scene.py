@@ -16,7 +16,7 @@ from demiurge.errors import DataError, UsageError
 from demiurge.layers import BASES, PANCHROMATIC, Kind, layer
 from demiurge.scene import derive
 from demiurge.scene.equalise import TILE, Equaliser, fit_equaliser
-from demiurge.scene.grid import Window, blocks, full_window, pixel_size
+from demiurge.scene.grid import Window, blocks, full_window, patches, pixel_size
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SceneSpec, Vertical
 from demiurge.scene.stack import Stack
@@ -177,10 +177,16 @@ class Scene:
             )
 
     def sample(self, name: str, most: int = _SAMPLE_SIDE) -> Array:
-        """Read an even thinning of a layer, at most about ``most`` pixels a side (float32)."""
-        step = max(1, -(-max(self.shape) // most))
-        found: Array = self.read(layers=[name], step=step)[0]
-        return found
+        """Read patches spread evenly over a layer, at most about ``most`` pixels a side.
+
+        The patches are the same for all layers, so that samples can be compared.
+
+        Returns
+        -------
+        float32, the patches side by side; all of the layer if it is small.
+        """
+        rows = patches(self.shape, most)
+        return np.block([[self.read(window, [name])[0] for window in row] for row in rows])
 
     def statistics(self, name: str) -> dict[str, Any]:
         """Return count, voids, range, mean, spread and quantiles of a layer.

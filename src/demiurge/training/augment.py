@@ -39,7 +39,7 @@ def augment(
         _tear(inputs, names, recipe.base, rng)
     if settings.drop_layers:
         for name in recipe.optional:
-            if rng.random() < settings.drop_layers:
+            if rng.random() < settings.drop_layers and name in names:
                 inputs[names.index(name)] = np.nan
     return inputs, truth
 

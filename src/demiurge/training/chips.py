@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.errors import DataError
-from demiurge.layers import Kind, layer
+from demiurge.layers import PANCHROMATIC, Kind, layer
 from demiurge.model.contract import Contract, Heights, InputLayer
 from demiurge.scene.grid import Window
 from demiurge.training.augment import augment
@@ -132,21 +132,36 @@ def _starts(first: int, length: int, size: int) -> list[int]:
 
 def make_contract(regions: Sequence[Region], recipe: Recipe) -> Contract:
     """Settle what the network sees from the training places alone."""
-    entries = [_input(name, regions, recipe) for name in recipe.layers]
-    equalise = all(
-        "ortho" not in n or n in r.scene.equalised for r in regions for n in recipe.layers
-    )
+    # A layer that no training place has would only be noise to the network.
+    names = [n for n in recipe.layers if any(n in r.scene.layers for r in regions)]
+    entries = [_input(name, regions, recipe) for name in names]
     draft = Contract(
         layers=entries,
         base=recipe.base,
         targets=recipe.targets,
         relative=recipe.heights.relative,
         uncertainty=recipe.losses.uncertainty > 0,
-        equalise=equalise,
+        equalise=_equalised(regions, names),
     )
     scale, offset = _heights(Chips(regions, recipe, draft, training=True), recipe)
     heights = Heights(unit=recipe.heights.unit, scale=scale, offset=offset)
     return draft.model_copy(update={"heights": heights})
+
+
+def _equalised(regions: Sequence[Region], names: Sequence[str]) -> bool:
+    """Tell whether the panchromatic images are equalised in all scenes; they must be alike."""
+    found = {
+        name in region.scene.equalised
+        for region in regions
+        for name in PANCHROMATIC
+        if name in names and name in region.scene.sources
+    }
+    if len(found) == 2:
+        raise DataError(
+            "some scenes have equalised panchromatic images and some have not",
+            "prepare all of them alike",
+        )
+    return found != {False}
 
 
 def _input(name: str, regions: Sequence[Region], recipe: Recipe) -> InputLayer:
