@@ -30,6 +30,9 @@ from demiurge.training.chips import Chips, make_contract
 from demiurge.training.recipe import Recipe, load_recipe
 from demiurge.training.split import split_places
 
+#: The recipe that a training was begun with, in its folder of checkpoints.
+_NOTED = "recipe.yaml"
+
 if TYPE_CHECKING:
     from torch import nn
 
@@ -83,9 +86,13 @@ def train(
     if not opened:
         raise UsageError("no scene is given", "name at least one prepared scene")
     _require_layers(opened, recipe)
+    work = path.with_name(path.name + ".work")
+    noted = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+    _check_work(work, noted, resume=resume, overwrite=overwrite)
     training, validating = split_places(opened, recipe)
     contract = make_contract(training, recipe)
-    work = _work_folder(path, recipe, resume=resume, overwrite=overwrite)
+    if not resume:
+        _make_work(work, noted)
     begin = None if begin_from is None else load_bundle(begin_from)
     start = time.monotonic()
     network, history = _fit(
@@ -126,28 +133,29 @@ def _require_layers(scenes: Sequence[Scene], recipe: Recipe) -> None:
         require_fit(scene, (*needed, *extra, *recipe.truths))
 
 
-def _work_folder(path: Path, recipe: Recipe, *, resume: bool, overwrite: bool) -> Path:
-    """Make or find the folder of checkpoints; nobody's unfinished training is lost unasked."""
-    work = path.with_name(path.name + ".work")
-    noted = work / "recipe.yaml"
-    text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    if resume:
-        if not (work / "last.ckpt").exists():
-            raise UsageError(f"{path}: there is no training to resume", "leave out --resume")
-        if noted.read_text(encoding="utf-8") != text:
-            raise ConfigError(
-                f"{path}: the interrupted training had other settings ({noted})",
-                "resume with those, or begin anew with --overwrite",
+def _check_work(work: Path, noted: str, *, resume: bool, overwrite: bool) -> None:
+    """See that nobody's unfinished training is lost unasked, or resumed with other settings."""
+    unfinished = (work / "last.ckpt").exists()
+    if not resume:
+        if unfinished and not overwrite:
+            raise UsageError(
+                f"{work}: holds an interrupted training", "add --resume to go on, or --overwrite"
             )
-        return work
-    if (work / "last.ckpt").exists() and not overwrite:
-        raise UsageError(
-            f"{work}: holds an interrupted training", "add --resume to go on, or --overwrite"
+        return
+    if not unfinished:
+        raise UsageError(f"{work}: there is no training to resume", "leave out --resume")
+    if (work / _NOTED).read_text(encoding="utf-8") != noted:
+        raise ConfigError(
+            f"{work}: the interrupted training had other settings ({_NOTED})",
+            "resume with those, or begin anew with --overwrite",
         )
+
+
+def _make_work(work: Path, noted: str) -> None:
+    """Make the folder of checkpoints, empty but for the recipe."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    noted.write_text(text, encoding="utf-8")
-    return work
+    (work / _NOTED).write_text(noted, encoding="utf-8")
 
 
 def _fit(
