@@ -14,20 +14,26 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
 from demiurge.demo.figure import Panel, draw
 from demiurge.demo.run import Part, Row
 from demiurge.evaluation.metrics import error_statistics
+from demiurge.layers import layer
 from demiurge.model.voids import fill_voids
 from demiurge.predict.verbs import Options, refine
+from demiurge.scene.grid import bounds_in, full_window, snapped_grid
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
+from demiurge.scene.source import Source
 from demiurge.training.fit import train
 
 Array = npt.NDArray[np.float32]
 
 PIXEL = 90.0
+UTM = "EPSG:32616"
 #: Training sees this many differently degraded copies of the western half.
 COPIES = 20
 GAP = 20
@@ -89,11 +95,13 @@ def refine_jacksboro(folder: Path, *, quick: bool = False) -> Part:
 
 
 def write_truth(path: Path) -> int:
-    """Write the real DEM in metres of UTM zone 16N and return half its width in pixels."""
+    """Write the real DEM in metres of UTM zone 16N and return half its width in pixels.
+
+    Its pixels lie on whole multiples of their size, so that nothing is resampled twice.
+    """
     import matplotlib
-    import rasterio
     from rasterio.transform import from_origin
-    from rasterio.warp import Resampling, calculate_default_transform, reproject
+    from rasterio.warp import Resampling, reproject
 
     name = "jacksboro_fault_dem.npz"
     with np.load(Path(matplotlib.get_data_path()) / "sample_data" / name) as content:
@@ -101,23 +109,22 @@ def write_truth(path: Path) -> int:
         west, step = float(content["xmin"]), float(content["dx"])
         # The file names its northern edge ymin.
         north = max(float(content["ymin"]), float(content["ymax"]))
-    source = {"src_crs": "EPSG:4326", "src_transform": from_origin(west, north, step, step)}
-    bounds = rasterio.transform.array_bounds(*heights.shape, source["src_transform"])
-    transform, width, height = calculate_default_transform(
-        "EPSG:4326", "EPSG:32616", heights.shape[1], heights.shape[0], *bounds, resolution=PIXEL
-    )
-    out = np.full((height, width), np.nan, np.float32)
+    source = GeoBox(heights.shape, from_origin(west, north, step, step), "EPSG:4326")
+    utm = CRS(UTM)
+    grid = snapped_grid(bounds_in(source, utm), utm, PIXEL)
+    out = np.full(grid.shape, np.nan, np.float32)
     reproject(
         heights,
         out,
-        **source,
-        dst_crs="EPSG:32616",
-        dst_transform=transform,
+        src_crs="EPSG:4326",
+        src_transform=source.affine,
+        dst_crs=UTM,
+        dst_transform=grid.affine,
         dst_nodata=np.nan,
         resampling=Resampling.cubic,
     )
-    _write(path, out, transform)
-    return int(width) // 2
+    _write(path, out, grid.affine)
+    return int(grid.shape[1]) // 2
 
 
 def degrade(truth: Array, rng: np.random.Generator) -> tuple[Array, Array]:
@@ -168,7 +175,7 @@ def _write(path: Path, heights: Array, transform: object) -> None:
         count=1,
         height=heights.shape[0],
         width=heights.shape[1],
-        crs="EPSG:32616",
+        crs=UTM,
         transform=transform,
         nodata=-9999.0,
     ) as target:
@@ -205,10 +212,6 @@ def _best_gaussian(heights: Array, weights: Array, truth: Array) -> Array:
 
 def _judge(scene: Scene, surface: Path) -> tuple[list[Row], list[Panel]]:
     """Compare the result with the initial DSM and with classical filters, pixel by pixel."""
-    from demiurge.layers import layer
-    from demiurge.scene.grid import full_window
-    from demiurge.scene.source import Source
-
     initial, told, truth = scene.read(layers=["dsm", "triangulation_error", "truth_dsm"])
     weights = np.asarray(1 / (fill_voids(told) ** 2 + 1), np.float32)
     source = Source.open(surface, layer("truth_dsm"))
