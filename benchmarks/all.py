@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("startup", "loader", "repeatable", "engine", "demo")
+SCRIPTS = ("startup", "loader", "repeatable", "engine", "simulation", "demo")
 
 
 def main() -> None:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from demiurge.scene.open import scene_from_files as scene_from_files
     from demiurge.scene.prepare import prepare as prepare
     from demiurge.scene.scene import Scene as Scene
+    from demiurge.simulation.sites import simulate as simulate
     from demiurge.training.fit import train as train
     from demiurge.training.recipe import Recipe as Recipe
     from demiurge.training.recipe import load_recipe as load_recipe
@@ -48,6 +49,7 @@ _HOMES = {
     "prepare": "demiurge.scene.prepare",
     "refine": "demiurge.predict.verbs",
     "scene_from_files": "demiurge.scene.open",
+    "simulate": "demiurge.simulation.sites",
     "train": "demiurge.training.fit",
 }
 

@@ -58,6 +58,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     Path("pickle.bundle").write_bytes(pickle.dumps({"weights": 1}))
     with zipfile.ZipFile("torch.bundle", "w") as archive:
         archive.writestr("model/data.pkl", b"x")
+    Path("night.yaml").write_text("light: {elevation: -10}\n")
     Path("recipe.yaml").write_text("task: refine\nlayers: [dsm]\ntargets: [dsm]\nepocs: 3\n")
     return tmp_path
 
@@ -104,6 +105,14 @@ CASES: list[Case] = [
     ("train untrue -o m.bundle --set optional=[] --set layers=[dsm]", 2, "'truth_dsm'"),
     ("train scene -o m.bundle --devices none", 2, "--devices is 'none'"),
     ("train scene -o m.bundle --resume", 2, "no training to resume"),
+    ("simulate -o s --size 10", 2, "size"),
+    ("simulate -o s --gsd 0", 2, "gsd"),
+    ("simulate -o s --style moon", 2, "--style is 'moon'"),
+    ("simulate -o s --sites 0", 2, "--sites is 0"),
+    ("simulate -o s --config night.yaml", 2, "light.elevation"),
+    ("simulate -o scene", 2, "exists already"),
+    ("simulate -o s --terrain nocrs.tif", 3, "no coordinate reference system"),
+    ("simulate -o s --terrain dsm.tif --gsd 2", 3, "with its margin needs"),
     # Data: 3
     ("refine text.tif -o out.tif --bundle refine.bundle", 3, "not a raster"),
     ("refine folder/../text.tif -o out.tif --bundle refine.bundle", 3, "not a raster"),

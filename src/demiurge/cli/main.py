@@ -8,7 +8,18 @@ from typing import Annotated
 
 import typer
 
-from demiurge.cli import bundles, check, demo, evaluate, generate, prepare, recipes, refine, train
+from demiurge.cli import (
+    bundles,
+    check,
+    demo,
+    evaluate,
+    generate,
+    prepare,
+    recipes,
+    refine,
+    simulate,
+    train,
+)
 from demiurge.errors import DemiurgeError
 
 _INTERRUPTED = 130
@@ -23,6 +34,7 @@ app = typer.Typer(
 )
 app.command("prepare")(prepare.prepare)
 app.command("check")(check.check)
+app.command("simulate")(simulate.simulate)
 app.command("train")(train.train)
 app.command("refine")(refine.refine)
 app.command("generate")(generate.generate)

@@ -46,7 +46,7 @@ def draw(path: Path, title: str, panels: list[Panel], gsd: float, columns: int =
             shown.setdefault(panel.kind, (picture, []))[1].append(axis)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
-    labels = {"height": "height, m", "error": "error, m", "spread": "predicted uncertainty, m"}
+    labels = {"height": "height, m", "error": "error, m", "spread": "metres"}
     for kind, (picture, where) in shown.items():
         figure.colorbar(picture, ax=where, label=labels[kind], shrink=0.8, aspect=30, pad=0.02)
     _scale_bar(axes.flat[0], panels[0].data.shape[1], gsd)
@@ -66,7 +66,8 @@ def _show(axis: Any, panel: Panel, limits: tuple[float, float], reach: float, gs
         axis.imshow(shade, cmap="gray", vmin=0, vmax=1, alpha=np.where(np.isnan(shade), 0, 0.5))
         return picture
     if panel.kind == "spread":
-        return axis.imshow(panel.data, cmap="magma", vmin=0, vmax=reach)
+        most = float(np.nanpercentile(panel.data, 98))
+        return axis.imshow(panel.data, cmap="magma", vmin=0, vmax=most)
     return axis.imshow(panel.data, cmap="RdBu", vmin=-reach, vmax=reach)
 
 

@@ -44,6 +44,7 @@ def prepare(
     jobs: int | None = None,
     overwrite: bool = False,
     quiet: bool = True,
+    extra: Mapping[str, str] | None = None,
 ) -> Scene:
     """Bring files to one grid and write a scene folder.
 
@@ -63,6 +64,9 @@ def prepare(
         Equalise the contrast of panchromatic images (see :mod:`demiurge.scene.equalise`).
     jobs
         Threads that read; all cores if None.
+
+    extra
+        Text files that the folder is to hold besides, by name.
 
     Returns
     -------
@@ -91,6 +95,8 @@ def prepare(
         _refuse_empty(scene, report)
         text = json.dumps(report, indent=1)
         (partial / FINGERPRINT_NAME).write_text(text + "\n", encoding="utf-8")
+        for file, content in (extra or {}).items():
+            (partial / file).write_text(content, encoding="utf-8")
         (partial / SPEC_NAME).write_text(dump_spec(_spec(scene, names)), encoding="utf-8")
     return replace(open_scene(path), notes=scene.notes)
 

@@ -1,0 +1,54 @@
+"""``demiurge simulate``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from demiurge.cli.common import Overwrite, Quiet
+
+
+def simulate(
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Scene folder, or folder of several.")
+    ],
+    style: Annotated[
+        str, typer.Option(help="plain, hills, forest, town, alpine, or mixed for all in turn.")
+    ] = "hills",
+    size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
+    gsd: Annotated[float | None, typer.Option(help="Pixel size in metres, 0.25 to 2.")] = None,
+    terrain: Annotated[
+        str | None, typer.Option(help="Elevation model in metres to use as the land.")
+    ] = None,
+    config: Annotated[
+        Path | None, typer.Option(help="YAML with settings, or the simulation.yaml of a scene.")
+    ] = None,
+    sites: Annotated[int, typer.Option(help="Number of scenes.")] = 1,
+    seed: Annotated[int, typer.Option(min=0, help="Decides all that is random.")] = 0,
+    jobs: Annotated[int, typer.Option(min=1, help="Processes side by side.")] = 1,
+    overwrite: Overwrite = False,
+    quiet: Quiet = False,
+) -> None:
+    """Make stereo scenes with exact truth."""
+    from demiurge.scene.spec import read_yaml
+    from demiurge.simulation.sites import simulate as run
+
+    content = {} if config is None else read_yaml(config, "configuration")
+    content = content.get("settings", content)
+    given = {"size": size, "gsd": gsd}
+    content |= {key: value for key, value in given.items() if value is not None}
+    folders = run(
+        output,
+        style=style,
+        config=content,
+        terrain=terrain,
+        sites=sites,
+        seed=seed,
+        jobs=jobs,
+        overwrite=overwrite,
+        quiet=quiet,
+    )
+    if not quiet:
+        typer.echo(f"{output}: {len(folders)} simulated scene{'s' if len(folders) > 1 else ''}")

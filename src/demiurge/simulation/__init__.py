@@ -1,0 +1,1 @@
+"""Scenes with exact truth: terrain, cover, light, views, and a real stereo matcher."""

@@ -1,0 +1,228 @@
+"""Terrain, light, views, matching: each with a known answer."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("numba")
+pytest.importorskip("cv2")
+
+from scipy import ndimage
+
+from conftest import terrain as hills
+from demiurge.errors import ConfigError
+from demiurge.simulation.cover import BUILDING, FOREST, ROAD, WATER, build_world
+from demiurge.simulation.light import cast_shadows, illuminate
+from demiurge.simulation.matching import (
+    SemiGlobal,
+    grid_points,
+    ray_miss,
+    triangulate,
+)
+from demiurge.simulation.settings import (
+    STYLES,
+    CoverSettings,
+    MatcherSettings,
+    make_settings,
+)
+from demiurge.simulation.stereo import orthorectify
+from demiurge.simulation.terrain import fractal, make_terrain
+from demiurge.simulation.views import View, coarse_heights, expose, render
+
+
+def rng(seed: int = 0) -> np.random.Generator:
+    return np.random.default_rng(seed)
+
+
+def test_terrain_has_the_asked_relief_and_no_wrapped_edges() -> None:
+    heights = make_terrain((200, 260), 80.0, 0.9, 10, rng())
+    assert heights.shape == (200, 260)
+    assert np.isfinite(heights).all()
+    low, high = np.percentile(heights, (1, 99))
+    assert high - low == pytest.approx(80, rel=0.15)
+    inner = np.abs(np.diff(heights, axis=1)).mean()
+    assert np.abs(heights[:, 0] - heights[:, -1]).mean() > 5 * inner
+
+
+def test_rivers_reach_the_edge() -> None:
+    """Erosion drains what the fractal leaves as pits."""
+
+    def pits(heights: np.ndarray) -> int:
+        lowest = ndimage.minimum_filter(heights, 3) == heights
+        return int(lowest[2:-2, 2:-2].sum())
+
+    rough = make_terrain((150, 150), 100.0, 0.8, 0, rng(1))
+    worn = make_terrain((150, 150), 100.0, 0.8, 40, rng(1))
+    assert pits(worn) < 0.2 * pits(rough)
+
+
+def test_roughness_is_what_it_is_called() -> None:
+    def detail(hurst: float) -> float:
+        surface = fractal((256, 256), hurst, rng(2))
+        return float((surface - ndimage.gaussian_filter(surface, 4)).std())
+
+    assert detail(0.4) > 2 * detail(0.9)
+
+
+def test_cover_stands_on_the_terrain() -> None:
+    settings = CoverSettings(forest=0.3, town=0.3, water=0.05)
+    world = build_world(make_terrain((400, 400), 10.0, 1.1, 5, rng(3)), 0.5, settings, rng(3))
+    above = world.dsm - world.dtm
+    assert above.min() > -1.0
+    for number, low in ((FOREST, 3.0), (BUILDING, 2.0)):
+        here = world.landcover == number
+        assert here.sum() > 500
+        assert np.median(above[here]) > low
+    for number in (ROAD, WATER):
+        here = world.landcover == number
+        assert here.sum() > 100
+        np.testing.assert_allclose(above[here], 0, atol=1e-4)
+    wet = world.dtm[world.landcover == WATER]
+    assert np.ptp(wet) == 0, "water is level"
+    assert world.ndvi[world.landcover == FOREST].mean() > 0.6
+
+
+@pytest.mark.parametrize(
+    ("azimuth", "step"), [(180, (-1, 0)), (0, (1, 0)), (90, (0, -1)), (270, (0, 1))]
+)
+def test_a_tower_casts_a_shadow_of_the_right_length(azimuth: float, step: tuple[int, int]) -> None:
+    heights = np.zeros((101, 101), np.float32)
+    heights[50, 50] = 20
+    sunlit = cast_shadows(heights, 1.0, azimuth, 45)
+    away = [sunlit[50 + k * step[0], 50 + k * step[1]] for k in range(1, 40)]
+    assert max(away[:18]) < 0.5
+    assert min(away[21:]) == 1
+    towards = [sunlit[50 - k * step[0], 50 - k * step[1]] for k in range(1, 40)]
+    assert min(towards) == 1
+
+
+def test_slopes_that_face_the_sun_are_brighter() -> None:
+    rows = np.mgrid[:60, :60][0].astype(np.float32)
+    albedo = np.full((60, 60), 0.3, np.float32)
+    south = illuminate(-0.5 * rows, albedo, 1.0, 180, 45)[30, 30]
+    north = illuminate(0.5 * rows, albedo, 1.0, 180, 45)[30, 30]
+    assert south > 1.5 * north
+
+
+def test_a_view_of_the_coarse_surface_itself_is_the_map() -> None:
+    heights = hills(40, 60)
+    picture = rng().random((40, 60)).astype(np.float32)
+    view = render(heights, picture, heights, 0.4)
+    np.testing.assert_allclose(view.image[:, 1:-1], picture[:, 1:-1], atol=1e-5)
+
+
+def test_what_lies_behind_a_wall_is_hidden() -> None:
+    heights = np.zeros((3, 60), np.float32)
+    heights[:, 20:30] = 10
+    columns = np.broadcast_to(np.arange(60, dtype=np.float32), (3, 60)).copy()
+    view = render(heights, columns, np.zeros_like(heights), 0.8)
+    seen = view.image[1][np.isfinite(view.image[1])]
+    roof = view.image[1, 28:38]
+    np.testing.assert_allclose(roof, np.arange(20, 30), atol=1e-4)
+    assert not np.isin(np.arange(31, 37), np.rint(seen)).any(), "eight columns are occluded"
+    assert np.isin(np.arange(39, 55), np.rint(seen)).all()
+
+
+def textured(shape: tuple[int, int], seed: int) -> np.ndarray:
+    noise = rng(seed).standard_normal(shape)
+    return (0.3 + 0.1 * ndimage.gaussian_filter(noise, 0.8) * 3).astype(np.float32)
+
+
+def test_triangulation_undoes_the_projection_exactly() -> None:
+    heights = hills(30, 120) - 100
+    coarse = ndimage.gaussian_filter(heights, 8)
+    left, right = -0.4, 0.35
+    columns = np.broadcast_to(np.arange(120, dtype=np.float64), heights.shape)
+
+    def on_map(slant: float) -> np.ndarray:
+        x = columns + 0.0
+        for _ in range(50):
+            rows = np.broadcast_to(np.arange(30)[:, None], x.shape)
+            there = ndimage.map_coordinates(coarse, [rows, x], order=1, mode="nearest")
+            x = columns + slant * (heights - there)
+        return x
+
+    x_left, x_right = on_map(left), on_map(right)
+    disparity = np.full(heights.shape, np.nan, np.float32)
+    expected = np.full(heights.shape, np.nan, np.float32)
+    for r in range(30):
+        disparity[r] = np.interp(columns[r], x_left[r], x_left[r] - x_right[r])
+        expected[r] = np.interp(columns[r], x_left[r], heights[r])
+    _, found = triangulate(disparity, coarse, left, right)
+    np.testing.assert_allclose(found[:, 15:-15], expected[:, 15:-15], atol=0.05)
+
+
+def test_points_are_averaged_by_nearness_and_gaps_stay_void() -> None:
+    place = np.array([[0.0, 1.0, 1.0, 2.5, 9.0]], np.float32)
+    values = np.array([[5.0, 6.0, 8.0, 10.0, np.nan]], np.float32)
+    (out,) = grid_points(place, values)
+    np.testing.assert_allclose(out, [[5, 7, 10, 10, np.nan]])
+
+
+def test_the_matcher_finds_a_known_shift() -> None:
+    image = textured((80, 200), 4)
+    right = np.roll(image, 7, axis=1)  # what is at x in the left is at x + 7 in the right
+    found = SemiGlobal(MatcherSettings())(image * 3000, right * 3000)
+    middle = found[10:-10, 40:-40]
+    assert np.isfinite(middle).mean() > 0.98
+    assert np.nanmedian(middle) == pytest.approx(-7, abs=0.1)
+
+
+def test_ray_miss_grows_with_displaced_rows() -> None:
+    image = textured((80, 120), 5)
+    level = np.zeros(image.shape, np.float32)
+    miss = [
+        float(np.nanmedian(ray_miss(image, ndimage.shift(image, (d, 0), order=3), level, 0.5)))
+        for d in (0.0, 0.3, 0.6)
+    ]
+    assert miss[0] < miss[1] < miss[2]
+    torn = level.copy()
+    torn[5, 5] = np.nan
+    assert np.isnan(ray_miss(image, image, torn, 0.5)[5, 5])
+
+
+def test_orthos_are_in_register_with_true_heights_and_displaced_with_wrong_ones() -> None:
+    heights = hills(60, 160)
+    # Smooth enough that interpolating twice costs little.
+    picture = ndimage.gaussian_filter(textured((60, 160), 6), 1.5)
+    coarse = coarse_heights(heights, 2.0, rng())
+    view = render(heights, picture, coarse, 0.4)
+    inner = (slice(5, -5), slice(30, -30))
+
+    def agreement(used: np.ndarray) -> float:
+        image = orthorectify(view, used, coarse)[inner]
+        known = np.isfinite(image)
+        return float(np.corrcoef(image[known], picture[inner][known])[0, 1])
+
+    assert agreement(heights) > 0.95
+    assert agreement(heights + 10) < 0.5
+
+
+def test_exposure_keeps_unseen_pixels_unseen() -> None:
+    image = textured((50, 50), 7)
+    image[20:25, 20:25] = np.nan
+    seen = expose(image, 0.5, 0.01, 0.2, rng())
+    np.testing.assert_array_equal(np.isnan(seen), np.isnan(image))
+    assert np.nanmin(seen) >= 1
+    assert np.nanmax(seen) <= 4095
+    assert isinstance(View(seen, 0.1).slant, float)
+
+
+@pytest.mark.parametrize("style", list(STYLES))
+def test_styles_are_sound(style: str) -> None:
+    assert make_settings(STYLES[style], style).size == 512
+
+
+@pytest.mark.parametrize(
+    ("content", "match"),
+    [
+        ({"size": 10}, "size"),
+        ({"gsd": 0}, "gsd"),
+        ({"light": {"elevation": -3}}, "light.elevation"),
+        ({"lite": {}}, "lite: is not a known key"),
+        ({"sensor": {"incidence": [5, -5]}}, "converge by -10 degrees"),
+        ({"cover": {"forest": 0.8, "town": 0.8}}, "sum to more than 1"),
+    ],
+)
+def test_impossible_settings(content: dict[str, object], match: str) -> None:
+    with pytest.raises(ConfigError, match=match):
+        make_settings(content, "simulate")
