@@ -30,8 +30,10 @@ from demiurge.simulation.settings import STYLES, Settings, make_settings
 
 Array = npt.NDArray[np.float32]
 
-#: Where made-up land lies: any place in a metric CRS would do.
-_CRS, _LEFT, _BOTTOM = "EPSG:32632", 500_000.0, 5_200_000.0
+#: Where made-up land lies: any place in a metric CRS would do, but each scene has its own, so that
+#: a training can tell that they are different places.
+_CRS, _LEFT, _BOTTOM, _SPACING = "EPSG:32632", 200_000.0, 1_000_000.0, 20_000.0
+_COLUMNS, _ROWS = 30, 350
 
 
 @dataclass(frozen=True)
@@ -150,7 +152,8 @@ def make_site(site: Site) -> Path:
     rng = np.random.default_rng(site.seed)
     size, gsd = site.settings.size, site.settings.gsd
     if site.terrain is None:
-        box = (_LEFT, _BOTTOM, _LEFT + size * gsd, _BOTTOM + size * gsd)
+        left, bottom = _corner(*site.seed)
+        box = (left, bottom, left + size * gsd, bottom + size * gsd)
         grid, terrain = snapped_grid(box, CRS(_CRS), gsd), None
     else:
         grid, terrain = _cut(site.terrain, size, gsd, MARGIN, rng)
@@ -177,6 +180,12 @@ def make_site(site: Site) -> Path:
             extra={"simulation.yaml": yaml.safe_dump(noted, sort_keys=False)},
         )
     return site.folder
+
+
+def _corner(seed: int, index: int) -> tuple[float, float]:
+    """Return where a made-up scene lies."""
+    row = (7 * seed + index // _COLUMNS) % _ROWS
+    return _LEFT + _SPACING * (index % _COLUMNS), _BOTTOM + _SPACING * row
 
 
 def _cut(
