@@ -15,6 +15,7 @@ from rasterio.transform import from_origin
 import demiurge
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.simulation.settings import STYLES, make_settings
+from demiurge.simulation.sites import _corner
 from demiurge.simulation.stereo import simulate_stereo
 
 Write = Callable[..., Path]
@@ -72,6 +73,12 @@ def test_a_simulated_scene_is_a_scene(tmp_path: Path) -> None:
     assert noted["style"] == "hills"
     again = demiurge.simulate(tmp_path / "t", style="mixed", config=SMALL, sites=2, seed=4, jobs=2)
     np.testing.assert_array_equal(opened.read(), demiurge.open_scene(again[1]).read())
+
+
+def test_sites_are_different_places() -> None:
+    corners = {_corner(seed, index) for seed in range(3) for index in range(40)}
+    assert len(corners) == 120
+    assert len({_corner(0, i)[0] for i in range(20)}) == 20
 
 
 def test_real_terrain_is_kept(tmp_path: Path, raster: Write) -> None:
