@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench docs install clean
+.PHONY: demo test lint bench docs bundles install clean
 
 install: $(STAMP)
 
@@ -35,3 +35,10 @@ docs: $(STAMP)  ## HTML in docs/_build/
 
 clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache
+
+# The bundle that ships, from scenes with fixed seeds; retraining is this one command.
+bundles: $(STAMP)
+	@mkdir -p build/scenes
+	$(BIN)/demiurge simulate -o build/scenes/half --overwrite --style mixed --sites 50 --size 512 --gsd 0.5 --seed 11 --jobs 2
+	$(BIN)/demiurge simulate -o build/scenes/one --overwrite --style mixed --sites 25 --size 512 --gsd 1 --seed 12 --jobs 2
+	$(BIN)/demiurge train build/scenes/half/site_* build/scenes/one/site_* --recipe refine-small -o src/demiurge/bundles/refine.bundle --overwrite

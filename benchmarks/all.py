@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("startup", "loader", "repeatable", "engine", "simulation", "demo")
+SCRIPTS = ("startup", "loader", "repeatable", "engine", "simulation", "refine", "demo")
 
 
 def main() -> None:

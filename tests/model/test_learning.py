@@ -104,3 +104,10 @@ def test_weights_come_back() -> None:
     load_safetensors(other, to_safetensors(network))
     for a, b in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b)
+
+
+def test_a_shallow_network_carries_no_dead_weights() -> None:
+    network = build_network(SMALL, 2, 2)
+    network(torch.randn(2, 2, 64, 64)).sum().backward()
+    assert all(p.grad is not None for p in network.parameters())
+    assert sum(p.numel() for p in network.parameters()) < 1.5e6

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import torch
 from torch import nn
 
 from demiurge.errors import ConfigError, ResourceError
@@ -59,7 +60,25 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
             "connect to the internet once or set network.pretrained=false",
         ) from None
     _begin_at_zero(body)
+    _prune(body, channels)
     return body
+
+
+def _prune(body: nn.Module, channels: int) -> None:
+    """Remove layers that no input reaches: encoders keep those below the depth asked for."""
+    used: set[nn.Module] = set()
+    leaves = [m for m in body.modules() if not list(m.children())]
+    hooks = [m.register_forward_hook(lambda module, *_: used.add(module)) for m in leaves]
+    training = body.training
+    with torch.no_grad():
+        body.eval()(torch.zeros(1, channels, 64, 64))
+    body.train(training)
+    for hook in hooks:
+        hook.remove()
+    for parent in list(body.modules()):
+        for name, child in list(parent.named_children()):
+            if child not in used and not list(child.children()) and list(child.parameters()):
+                setattr(parent, name, nn.Identity())
 
 
 def _begin_at_zero(body: nn.Module) -> None:
