@@ -72,8 +72,9 @@ def info(
     for name, p in card.precision.items():
         text = f"off f32 by {p.mean:.2g} m (mean), {p.p99:.2g} m (99 %), {p.maximum:.2g} m (most)"
         rows.append((name, text))
-    scenes = card.provenance.get("scenes", [])
-    rows.append(("trained on", ", ".join(str(s.get("name", "?")) for s in scenes) or "unknown"))
+    scenes = [str(s.get("name", "?")) for s in card.provenance.get("scenes", [])]
+    first = ", ".join(scenes[:6]) + (", …" if len(scenes) > 6 else "")
+    rows.append(("trained on", f"{len(scenes)} scenes: {first}" if scenes else "unknown"))
     rows.append(
         (
             "made",
