@@ -28,6 +28,7 @@ from demiurge.scene.grid import bounds_in, full_window, snapped_grid
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
+from demiurge.scene.write import write_planes
 from demiurge.training.fit import train
 
 Array = npt.NDArray[np.float32]
@@ -123,7 +124,7 @@ def write_truth(path: Path) -> int:
         dst_nodata=np.nan,
         resampling=Resampling.cubic,
     )
-    _write(path, out, grid.affine)
+    write_planes(path, out[None], UTM, grid.affine, nodata=-9999.0)
     return int(grid.shape[1]) // 2
 
 
@@ -164,24 +165,6 @@ def degrade(truth: Array, rng: np.random.Generator) -> tuple[Array, Array]:
     )
 
 
-def _write(path: Path, heights: Array, transform: object) -> None:
-    import rasterio
-
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        dtype="float32",
-        count=1,
-        height=heights.shape[0],
-        width=heights.shape[1],
-        crs=UTM,
-        transform=transform,
-        nodata=-9999.0,
-    ) as target:
-        target.write(np.where(np.isnan(heights), np.float32(-9999), heights), 1)
-
-
 def _scene(truth: Path, folder: Path, name: str, seed: int, columns: tuple[int, int]) -> Scene:
     """Degrade a half of the terrain, write it, and prepare it with its truth."""
     import rasterio
@@ -195,7 +178,7 @@ def _scene(truth: Path, folder: Path, name: str, seed: int, columns: tuple[int, 
     }
     degraded = degrade(heights, np.random.default_rng(seed))
     for path, plane in zip(files.values(), degraded, strict=True):
-        _write(path, plane, transform)
+        write_planes(path, plane[None], UTM, transform, nodata=-9999.0)
     return prepare({**files, "truth_dsm": truth}, folder / name)
 
 
@@ -231,8 +214,7 @@ def _judge(scene: Scene, surface: Path) -> tuple[list[Row], list[Panel]]:
     count = int(np.isfinite(truth).sum())
     rows = []
     for name, heights in rivals.items():
-        s = error_statistics(heights - truth, count)
-        rows.append(Row("Jacksboro, east", name, s.mae, s.rmse, s.le90, s.coverage))
+        rows.append(Row.of("Jacksboro, east", name, error_statistics(heights - truth, count)))
     panels = [
         Panel("initial DSM", initial, "height"),
         Panel("demiurge refine", result, "height"),

@@ -23,6 +23,7 @@ from demiurge.predict.verbs import Options, generate
 from demiurge.scene.open import name_inputs, scene_from_files
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
+from demiurge.scene.write import write_planes
 from demiurge.training.fit import train
 
 Array = npt.NDArray[np.float32]
@@ -61,15 +62,14 @@ def generate_rocky(folder: Path, *, quick: bool = False) -> Part:
     bundle = folder / "generate.bundle"
     train([west], bundle, recipe="generate", changes=settings, quiet=False)
     surface = folder / "east_dtm.tif"
-    # From the user's own files for the image; the grid and the prior are the scene's.
     generate(east, surface, bundle=bundle, options=Options(overwrite=True))
     prior = _band(east, "dem_prior")
     found = evaluate(surface, dem, baseline=prior)
     assert found.baseline is not None
     title = "Rocky Mountains, east: heights from an image and a prior of 1.4 km"
     rows = [
-        _row(title, "prior, upsampled bicubically", found.baseline),
-        _row(title, "demiurge generate", found.surface),
+        Row.of(title, "prior, upsampled bicubically", found.baseline),
+        Row.of(title, "demiurge generate", found.surface),
     ]
     picture = _picture(folder / "rocky.png", east, surface)
     return Part(
@@ -79,10 +79,6 @@ def generate_rocky(folder: Path, *, quick: bool = False) -> Part:
         "It learned from one image of some 600 km²: it knows this park in this season alone.",
         time.monotonic() - start,
     )
-
-
-def _row(place: str, name: str, s: object) -> Row:
-    return Row(place, name, s.mae, s.rmse, s.le90, s.coverage)  # type: ignore[attr-defined]
 
 
 def _find(name: str) -> Path:
@@ -106,19 +102,8 @@ def write_prior(dem: Path, out: Path, shift: int = 0) -> None:
         heights = source.read(1, masked=True).astype(np.float32).filled(np.nan)
         transform, crs = source.transform, source.crs
     means = block_means(heights[shift:, shift:], COARSENESS)
-    with rasterio.open(
-        out,
-        "w",
-        driver="GTiff",
-        dtype="float32",
-        count=1,
-        height=means.shape[0],
-        width=means.shape[1],
-        crs=crs,
-        transform=transform @ transform.translation(shift, shift) @ transform.scale(COARSENESS),
-        nodata=np.nan,
-    ) as target:
-        target.write(means, 1)
+    placed = transform @ transform.translation(shift, shift) @ transform.scale(COARSENESS)
+    write_planes(out, means[None], crs, placed)
 
 
 def block_means(heights: Array, size: int) -> Array:

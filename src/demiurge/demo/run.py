@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from demiurge.errors import missing_extra
+from demiurge.evaluation.metrics import ErrorStatistics
 
 
 @dataclass(frozen=True)
@@ -20,6 +21,11 @@ class Row:
     rmse: float
     le90: float
     coverage: float
+
+    @classmethod
+    def of(cls, place: str, surface: str, found: ErrorStatistics) -> Row:
+        """Return the line that statistics make."""
+        return cls(place, surface, found.mae, found.rmse, found.le90, found.coverage)
 
 
 @dataclass(frozen=True)

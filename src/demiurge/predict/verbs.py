@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
@@ -78,7 +78,11 @@ class _Tally:
     unknown: int = 0
     uncertainty: float = 0.0
     filled: int = 0
-    known: int = field(default=0)
+
+    @property
+    def known(self) -> int:
+        """Return the pixels with a height."""
+        return self.pixels - self.unknown
 
 
 def refine(
@@ -197,6 +201,7 @@ def apply_bundle(
     path = Path(os.fspath(output))
     check_output(path, overwrite=options.overwrite)
     targets = _targets(bundle, options.target)
+    bands = _bands(bundle, targets)
     warnings = _require_match(scene, bundle, task, options)
     if bundle.contract.equalise:
         scene = scene.with_equalised()
@@ -217,25 +222,30 @@ def apply_bundle(
             keep_voids=options.keep_voids,
             advance=advance,
         )
-        order = _order(bundle, targets)
         write_surface(
             path,
             scene.grid,
-            _bands(bundle, targets),
-            _counted(rows, order, scene, bundle, tally),
+            bands,
+            _counted(rows, _order(bundle, targets), scene, bundle, tally),
             _tags(scene, bundle, runtime.about, plan.size, plan.overlap),
             overwrite=options.overwrite,
         )
     return Surface(
         path=path,
         grid=scene.grid,
-        bands=tuple(band.name for band in _bands(bundle, targets)),
+        bands=tuple(band.name for band in bands),
         seconds=time.monotonic() - start,
         filled=tally.filled,
         unknown=tally.unknown / max(tally.pixels, 1),
-        uncertainty=tally.uncertainty / tally.known if tally.known else float("nan"),
+        uncertainty=_mean_uncertainty(bundle, tally),
         notes=(*scene.notes, *warnings),
     )
+
+
+def _mean_uncertainty(bundle: Bundle, tally: _Tally) -> float:
+    if not bundle.contract.uncertainty or not tally.known:
+        return float("nan")
+    return tally.uncertainty / tally.known
 
 
 def _targets(bundle: Bundle, wanted: Target | None) -> list[str]:
@@ -342,6 +352,5 @@ def _counted(
             tally.filled += int((known & np.isnan(initial)).sum())
         if bundle.contract.uncertainty:
             tally.uncertainty += float(out[1][known].sum(dtype=np.float64))
-            tally.known += int(known.sum())
         top += part.shape[1]
         yield out

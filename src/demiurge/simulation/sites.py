@@ -26,6 +26,7 @@ from demiurge.scene.grid import Bounds, bounds_in, full_window, is_metric, snapp
 from demiurge.scene.open import PathLike
 from demiurge.scene.prepare import prepare
 from demiurge.scene.source import Source
+from demiurge.scene.write import write_planes
 from demiurge.simulation.settings import STYLES, Settings, make_settings
 
 Array = npt.NDArray[np.float32]
@@ -169,7 +170,7 @@ def make_site(site: Site) -> Path:
     parent = site.folder.absolute().parent
     with tempfile.TemporaryDirectory(prefix=".demiurge-", dir=parent) as temporary:
         raw = Path(temporary) / "simulated.tif"
-        _write(raw, grid, made.layers)
+        write_planes(raw, np.stack(list(made.layers.values())), wkt(grid), grid.affine)
         files = {name: f"{raw}:{band}" for band, name in enumerate(made.layers, start=1)}
         prepare(
             files,
@@ -222,22 +223,3 @@ def _cut(
     raise DataError(
         f"{path}: no place without voids was found in 20 tries", "fill its voids or crop it"
     )
-
-
-def _write(path: Path, grid: GeoBox, layers: Mapping[str, Array]) -> None:
-    import rasterio
-
-    with rasterio.open(
-        path,
-        "w",
-        driver="GTiff",
-        dtype="float32",
-        count=len(layers),
-        height=grid.shape[0],
-        width=grid.shape[1],
-        crs=wkt(grid),
-        transform=grid.affine,
-        nodata=np.nan,
-    ) as file:
-        for band, plane in enumerate(layers.values(), start=1):
-            file.write(plane, band)
