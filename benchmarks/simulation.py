@@ -7,7 +7,7 @@ import time
 import numpy as np
 
 from common import Claim, at_least, main
-from demiurge.simulation.cover import CLASSES, FOREST, GRASS
+from demiurge.simulation.canvas import CLASSES, FOREST, GRASS
 from demiurge.simulation.settings import STYLES, make_settings
 from demiurge.simulation.stereo import MARGIN, simulate_stereo
 

@@ -10,13 +10,13 @@ from demiurge.simulation.settings import STYLES, make_settings
 from demiurge.simulation.stereo import simulate_stereo
 
 FOLDER = Path(__file__).parent / "images"
-SHOWN = {"plain": 3, "forest": 5, "town": 2, "alpine": 4}
+SHOWN = {"plain": 3, "forest": 5, "town": 2, "alpine": 4, "canyon": 1, "snow": 6}
 
 
 def main() -> None:
     for style, seed in SHOWN.items():
         settings = make_settings({**STYLES[style], "size": 400}, style)
-        layers = simulate_stereo(settings, np.random.default_rng(seed)).layers
+        layers = simulate_stereo(settings, np.random.default_rng(seed))
         path = FOLDER / f"simulated_{style}.png"
         draw(
             path,

@@ -10,7 +10,10 @@ from scipy import ndimage
 
 from conftest import terrain as hills
 from demiurge.errors import ConfigError
-from demiurge.simulation.cover import BUILDING, FOREST, ROAD, WATER, build_world
+from demiurge.simulation.canvas import BUILDING, CROPS, FOREST, ROAD, SNOW, WATER
+from demiurge.simulation.cover import build_world
+from demiurge.simulation.fields import along_rows, blur, fractal, slope_of
+from demiurge.simulation.landforms import Land, carve_rivers, make_land, stairs
 from demiurge.simulation.light import cast_shadows, illuminate
 from demiurge.simulation.matching import (
     SemiGlobal,
@@ -19,13 +22,14 @@ from demiurge.simulation.matching import (
     triangulate,
 )
 from demiurge.simulation.settings import (
-    STYLES,
     CoverSettings,
     MatcherSettings,
+    TerrainSettings,
     make_settings,
 )
 from demiurge.simulation.stereo import orthorectify
-from demiurge.simulation.terrain import fractal, make_terrain
+from demiurge.simulation.styles import STEREO
+from demiurge.simulation.terrain import add_detail, make_terrain
 from demiurge.simulation.views import View, coarse_heights, expose, render
 
 
@@ -63,9 +67,91 @@ def test_roughness_is_what_it_is_called() -> None:
     assert detail(0.4) > 2 * detail(0.9)
 
 
+def test_no_lattice_shows_in_fractals_and_valleys() -> None:
+    """Slopes look in all directions alike, and alike on all lattice positions."""
+
+    def along(heights: np.ndarray, angle: float) -> float:
+        down, across = np.gradient(heights)
+        return float(np.abs(across * np.cos(angle) + down * np.sin(angle)).mean())
+
+    turned = [
+        np.mean([along(make_terrain((200, 200), 60.0, 0.9, 12, rng(s)), a) for s in range(6)])
+        for a in np.radians((0, 45, 90, 135))
+    ]
+    assert max(turned) < 1.3 * min(turned)
+    surface = fractal((512, 512), 0.9, rng(1))
+    step = np.abs(np.diff(surface, axis=1))
+    phases = [step[:, k::8].mean() for k in range(8)]
+    assert max(phases) < 1.1 * min(phases)
+
+
+def test_a_large_blur_is_a_gaussian_too() -> None:
+    noise = rng(1).standard_normal((300, 400), np.float32)
+    exact = ndimage.gaussian_filter(noise, 12, mode="nearest")
+    close = blur(noise, 12)
+    inner = (slice(40, -40), slice(40, -40))  # at the edge, ours does not trust one pixel
+    assert np.abs(close - exact)[inner].max() < 0.4 * exact[inner].std()
+    np.testing.assert_allclose(blur(noise, 2), ndimage.gaussian_filter(noise, 2, mode="nearest"),
+                               atol=0.02)  # fmt: skip
+
+
+def test_rows_are_looked_up_linearly_and_nan_where_unseen() -> None:
+    plane = np.array([[0, 10, 20, np.nan]], np.float32)
+    place = np.array([[0.5, 2.0, 2.5, -1.0]], np.float32)
+    np.testing.assert_allclose(along_rows(plane, place, np.nan), [[5, 20, np.nan, np.nan]])
+    np.testing.assert_allclose(along_rows(plane[:, :3], place, np.inf), [[5, 20, 20, 0]])
+
+
+def test_stairs_make_treads_and_risers_and_keep_the_height() -> None:
+    ramp = np.broadcast_to(np.linspace(0, 60, 400, dtype=np.float32), (300, 400)).copy()
+    made = stairs(ramp, 10.0, 9.0, 0.999, rng(2))
+    slope = slope_of(made, 1.0)
+    assert np.quantile(slope, 0.98) > 4 * 60 / 400, "risers are steep"
+    assert np.median(slope) < 0.7 * 60 / 400, "treads are flat"
+    assert abs(made.mean() - ramp.mean()) < 0.1
+
+
+def test_rivers_run_downhill_in_beds_and_water_is_level_across() -> None:
+    rows, columns = np.mgrid[:300, :300].astype(np.float32)
+    valley = 0.05 * (300 - rows) + 0.1 * np.abs(columns - 150)
+    land = carve_rivers(valley, 1.0, 12.0, rng(3))
+    assert land.water.any()
+    assert not (land.water & land.gravel).any()
+    aside = np.abs(np.argwhere(land.water)[:, 1] - 150)
+    assert np.median(aside) < 10, "the river runs in the valley"
+    level = [land.heights[r][land.water[r]].mean() for r in (40, 140, 240) if land.water[r].any()]
+    assert level == sorted(level, reverse=True), "water runs down the rows"
+    assert (land.heights <= valley + 0.5).all(), "beds are cut, not raised"
+
+
+def test_snow_lies_high_and_is_smooth() -> None:
+    settings = TerrainSettings(steepness=0.4, roughness=0.7, snow=0.4)
+    land = make_land((256, 256), 1.0, settings, rng(4))
+    assert 0.3 < land.snow.mean() < 0.5
+    assert land.heights[land.snow].mean() > land.heights[~land.snow].mean()
+
+    def rough(mask: np.ndarray) -> float:
+        return float(np.abs(ndimage.laplace(land.heights))[mask].mean())
+
+    inside = ndimage.binary_erosion(land.snow, iterations=4)
+    assert rough(inside) < 0.5 * rough(~land.snow)
+
+
+def test_detail_continues_the_roughness_of_real_terrain_and_leaves_planes_alone() -> None:
+    rows, columns = np.mgrid[:300, :300].astype(np.float32)
+    plane = 0.3 * rows + 0.1 * columns
+    np.testing.assert_allclose(add_detail(plane, 1.0, 20.0, rng()), plane, atol=1e-2)
+    rough = ndimage.zoom(make_terrain((18, 18), 60.0, 0.8, 0, rng(5)), 20, order=3)[:300, :300]
+    added = add_detail(rough, 1.0, 20.0, rng()) - rough
+    assert 0.05 < added.std() < 3
+    np.testing.assert_array_equal(add_detail(rough, 1.0, 1.0, rng()), rough)
+
+
 def test_cover_stands_on_the_terrain() -> None:
     settings = CoverSettings(forest=0.3, town=0.3, water=0.05)
-    world = build_world(make_terrain((400, 400), 10.0, 1.1, 5, rng(3)), 0.5, settings, rng(3))
+    none = np.zeros((400, 400), bool)
+    land = Land(make_terrain((400, 400), 10.0, 1.1, 5, rng(3)), none, none, none)
+    world = build_world(land, 0.5, settings, rng(3))
     above = world.dsm - world.dtm
     assert above.min() > -1.0
     for number, low in ((FOREST, 3.0), (BUILDING, 2.0)):
@@ -78,7 +164,32 @@ def test_cover_stands_on_the_terrain() -> None:
         np.testing.assert_allclose(above[here], 0, atol=1e-4)
     wet = world.dtm[world.landcover == WATER]
     assert np.ptp(wet) == 0, "water is level"
+    assert world.ndvi is not None
     assert world.ndvi[world.landcover == FOREST].mean() > 0.6
+
+
+def test_fields_have_one_look_each_and_hedges_between() -> None:
+    none = np.zeros((300, 300), bool)
+    flat = Land(np.zeros((300, 300), np.float32), none, none, none)
+    quiet = {"forest": 0.0, "town": 0.0, "water": 0.0, "single_trees": 0.0}
+    bare = build_world(flat, 1.0, CoverSettings(crops=0.9, hedges=False, **quiet), rng(6))
+    assert (bare.landcover == CROPS).mean() > 0.8
+    assert np.ptp(bare.dsm) == 0
+    # Brightness differs between fields far more than within.
+    parts = bare.albedo[:296, :296].reshape(37, 8, 37, 8).transpose(0, 2, 1, 3).reshape(37, 37, -1)
+    assert parts.mean(axis=2).std() > 1.5 * np.median(parts.std(axis=2))
+    hedged = build_world(flat, 1.0, CoverSettings(crops=0.9, **quiet), rng(6))
+    tall = hedged.landcover == FOREST
+    assert 0.005 < tall.mean() < 0.15
+    assert 1 < np.median(hedged.dsm[tall]) < 5
+
+
+def test_snow_is_bright_and_bears_no_trees() -> None:
+    white = np.ones((200, 200), bool)
+    land = Land(np.zeros((200, 200), np.float32), ~white, ~white, white)
+    world = build_world(land, 1.0, CoverSettings(forest=1.0, town=0, water=0), rng(7))
+    assert (world.landcover == SNOW).all()
+    assert world.albedo.min() > 0.6
 
 
 @pytest.mark.parametrize(
@@ -93,6 +204,18 @@ def test_a_tower_casts_a_shadow_of_the_right_length(azimuth: float, step: tuple[
     assert min(away[21:]) == 1
     towards = [sunlit[50 - k * step[0], 50 - k * step[1]] for k in range(1, 40)]
     assert min(towards) == 1
+
+
+@pytest.mark.parametrize("azimuth", [45, 135, 225, 315])
+def test_shadows_of_a_sun_on_a_diagonal(azimuth: int) -> None:
+    """Rounding must not decide between walking along rows and along columns for ever."""
+    heights = np.zeros((101, 101), np.float32)
+    heights[48:53, 48:53] = 20
+    dark = np.argwhere(cast_shadows(heights, 1.0, azimuth, 45) < 0.5) - 50
+    away = -np.array([-np.cos(np.radians(azimuth)), np.sin(np.radians(azimuth))])
+    reach = dark @ away
+    assert reach.min() > 0
+    assert 17 < reach.max() < 25
 
 
 def test_slopes_that_face_the_sun_are_brighter() -> None:
@@ -207,9 +330,9 @@ def test_exposure_keeps_unseen_pixels_unseen() -> None:
     assert isinstance(View(seen, 0.1).slant, float)
 
 
-@pytest.mark.parametrize("style", list(STYLES))
+@pytest.mark.parametrize("style", list(STEREO))
 def test_styles_are_sound(style: str) -> None:
-    assert make_settings(STYLES[style], style).size == 512
+    assert make_settings(STEREO[style], style).size == 512
 
 
 @pytest.mark.parametrize(
@@ -221,6 +344,7 @@ def test_styles_are_sound(style: str) -> None:
         ({"lite": {}}, "lite: is not a known key"),
         ({"sensor": {"incidence": [5, -5]}}, "converge by -10 degrees"),
         ({"cover": {"forest": 0.8, "town": 0.8}}, "sum to more than 1"),
+        ({"terrain": {"relief": 1000}, "size": 128}, "terrain.relief is 1000 m over a side of 64"),
     ],
 )
 def test_impossible_settings(content: dict[str, object], match: str) -> None:

@@ -14,17 +14,18 @@ from rasterio.transform import from_origin
 
 import demiurge
 from demiurge.errors import DataError, ResourceError, UsageError
-from demiurge.simulation.settings import STYLES, make_settings
-from demiurge.simulation.sites import _corner
+from demiurge.simulation.making import far, near
+from demiurge.simulation.settings import make_settings
 from demiurge.simulation.stereo import simulate_stereo
+from demiurge.simulation.styles import STEREO
 
 Write = Callable[..., Path]
 SMALL = {"size": 160}
 
 
 def scene(style: str, seed: int = 1) -> dict[str, np.ndarray]:
-    settings = make_settings({**STYLES[style], **SMALL}, style)
-    return simulate_stereo(settings, np.random.default_rng(seed)).layers
+    settings = make_settings({**STEREO[style], **SMALL}, style)
+    return simulate_stereo(settings, np.random.default_rng(seed))
 
 
 def test_the_initial_dsm_errs_as_stereo_does() -> None:
@@ -76,9 +77,9 @@ def test_a_simulated_scene_is_a_scene(tmp_path: Path) -> None:
 
 
 def test_sites_are_different_places() -> None:
-    corners = {_corner(seed, index) for seed in range(3) for index in range(40)}
-    assert len(corners) == 120
-    assert len({_corner(0, i)[0] for i in range(20)}) == 20
+    for place in (near, far):
+        corners = {place(seed, index) for seed in range(3) for index in range(40)}
+        assert len(corners) == 120
 
 
 def test_real_terrain_is_kept(tmp_path: Path, raster: Write) -> None:
@@ -104,4 +105,58 @@ def test_faults_are_told_before_work(tmp_path: Path, raster: Write) -> None:
         demiurge.simulate(tmp_path / "s", style="moon")
     with pytest.raises(UsageError, match="--sites is 0"):
         demiurge.simulate(tmp_path / "s", sites=0)
+    with pytest.raises(UsageError, match="--style is 'arid'"):
+        demiurge.simulate(tmp_path / "s", style="arid")
+    with pytest.raises(UsageError, match="--albedo is given without --surface"):
+        demiurge.simulate(tmp_path / "s", albedo=small)
+    with pytest.raises(UsageError, match="--surface is for --family stereo"):
+        demiurge.simulate(tmp_path / "s", family="optical", surface=small)
+    with pytest.raises(UsageError, match="--terrain-only makes no use of --surface"):
+        demiurge.simulate(tmp_path / "s", surface=small, terrain_only=True)
+    coarse = raster("coarse.tif", np.ones((90, 90), np.float32),
+                    transform=from_origin(0, 0, 10, 10))  # fmt: skip
+    with pytest.raises(DataError, match="pixels of 10 m are too coarse"):
+        demiurge.simulate(tmp_path / "s", surface=coarse)
     assert not (tmp_path / "s").exists()
+
+
+def test_a_full_disk_is_told_before_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = type("usage", (), {"free": 10_000_000})
+    monkeypatch.setattr("shutil.disk_usage", lambda _: usage)
+    with pytest.raises(ResourceError, match=r"has 0.01 GB free, the scenes need about 1.3"):
+        demiurge.simulate(tmp_path / "s", config={"size": 1024}, sites=25)
+    assert not list((tmp_path / "s").glob("*"))
+
+
+def test_a_real_surface_keeps_its_shapes_and_voids(tmp_path: Path, raster: Write) -> None:
+    rng = np.random.default_rng(0)
+    ground = np.zeros((420, 420), np.float32)
+    surface = ground.copy()
+    surface[180:240, 180:240] = 12
+    surface[300:310, 300:310] = np.nan
+    image = (100 + 50 * rng.random((420, 420))).astype(np.float32)
+    place = from_origin(500000, 4000000, 0.5, 0.5)
+    files = {
+        name: raster(f"{name}.tif", plane, transform=place, nodata=-9999.0)
+        for name, plane in {"surface": surface, "terrain": ground, "albedo": image}.items()
+    }
+    (folder,) = demiurge.simulate(tmp_path / "s", config={"size": 224}, **files)
+    opened = demiurge.open_scene(folder)
+    layers = dict(zip(opened.layers, opened.read(), strict=True))
+    assert "landcover" not in layers
+    assert "ndvi" not in layers
+    assert opened.grid.affine.a == 0.5
+    assert np.nanmax(layers["truth_dsm"]) == 12
+    assert np.nanmax(np.abs(layers["truth_dtm"])) == 0
+    assert 50 < np.isnan(layers["truth_dsm"]).sum() < 150, "voids stay void in the truth"
+    error = layers["dsm"] - layers["truth_dsm"]
+    assert np.nanmedian(np.abs(error)) < 0.5, "the pair was matched"
+    assert np.nanmedian(error[layers["truth_dsm"] == 12]) == pytest.approx(0, abs=1)
+
+
+def test_terrain_only_is_the_land_alone(tmp_path: Path) -> None:
+    (folder,) = demiurge.simulate(tmp_path / "s", config=SMALL, terrain_only=True)
+    opened = demiurge.open_scene(folder)
+    assert set(opened.layers) == {"dtm", "valid"}
+    heights = opened.read(layers=["dtm"])[0]
+    assert 10 < np.ptp(heights) < 200

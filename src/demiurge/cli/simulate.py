@@ -14,14 +14,32 @@ def simulate(
     output: Annotated[
         Path, typer.Option("--output", "-o", help="Scene folder, or folder of several.")
     ],
+    family: Annotated[
+        str,
+        typer.Option(help="stereo: a matched pair, for refine. optical: one image, for generate."),
+    ] = "stereo",
     style: Annotated[
-        str, typer.Option(help="plain, hills, forest, town, alpine, or mixed for all in turn.")
+        str,
+        typer.Option(
+            help="plain, hills, forest, alpine, mixed for all in turn; stereo also town, canyon, "
+            "snow; optical also arid."
+        ),
     ] = "hills",
     size: Annotated[int | None, typer.Option(help="Pixels a side.")] = None,
-    gsd: Annotated[float | None, typer.Option(help="Pixel size in metres, 0.25 to 2.")] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(help="Pixel size in metres: stereo 0.25 to 2, optical 10 to 30."),
+    ] = None,
     terrain: Annotated[
         str | None, typer.Option(help="Elevation model in metres to use as the land.")
     ] = None,
+    surface: Annotated[
+        str | None, typer.Option(help="Real surface (lidar DSM) to take the pair of.")
+    ] = None,
+    albedo: Annotated[str | None, typer.Option(help="Image of the --surface.")] = None,
+    terrain_only: Annotated[
+        bool, typer.Option("--terrain-only", help="Stop at the bare earth: one layer, dtm.")
+    ] = False,
     config: Annotated[
         Path | None, typer.Option(help="YAML with settings, or the simulation.yaml of a scene.")
     ] = None,
@@ -31,7 +49,7 @@ def simulate(
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
-    """Make stereo scenes with exact truth."""
+    """Make scenes with exact truth: what stereo makes of them, or one image."""
     from demiurge.scene.spec import read_yaml
     from demiurge.simulation.sites import simulate as run
 
@@ -41,9 +59,13 @@ def simulate(
     content |= {key: value for key, value in given.items() if value is not None}
     folders = run(
         output,
+        family=family,  # type: ignore[arg-type]  # checked there, with a sentence
         style=style,
         config=content,
         terrain=terrain,
+        surface=surface,
+        albedo=albedo,
+        terrain_only=terrain_only,
         sites=sites,
         seed=seed,
         jobs=jobs,

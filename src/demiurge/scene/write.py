@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,14 +13,19 @@ Array = npt.NDArray[np.float32]
 
 
 def write_planes(
-    path: Path, planes: Array, crs: Any, transform: Any, *, nodata: float = float("nan")
+    path: Path,
+    planes: Array | Sequence[Array],
+    crs: Any,
+    transform: Any,
+    *,
+    nodata: float = float("nan"),
 ) -> None:
     """Write a float32 GeoTIFF.
 
     Parameters
     ----------
     planes
-        float32 (bands, rows, columns), NaN for no data.
+        float32 (bands, rows, columns), or one raster per band; NaN for no data.
     crs, transform
         As rasterio takes them.
     nodata
@@ -27,18 +33,19 @@ def write_planes(
     """
     import rasterio
 
-    count, height, width = planes.shape
-    filled = planes if np.isnan(nodata) else np.where(np.isnan(planes), np.float32(nodata), planes)
+    height, width = planes[0].shape
     with rasterio.open(
         path,
         "w",
         driver="GTiff",
         dtype="float32",
-        count=count,
+        count=len(planes),
         height=height,
         width=width,
         crs=crs,
         transform=transform,
         nodata=nodata,
     ) as file:
-        file.write(filled)
+        for band, plane in enumerate(planes, start=1):
+            known = plane if np.isnan(nodata) else np.nan_to_num(plane, nan=nodata)
+            file.write(known, band)

@@ -4,12 +4,21 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from numba import njit
+
+from demiurge.simulation.fields import blur, gradients
 
 Array = npt.NDArray[np.float32]
 
+#: Metres of height over which a shadow's edge is soft, for the sun's disc and the pixel's size.
+_SOFT = 0.5
+#: Sky is hidden by what is higher within about this many metres.
+_SKY_REACH = 6.0
 
-def cast_shadows(heights: Array, gsd: float, azimuth: float, elevation: float) -> Array:
+
+def cast_shadows(
+    heights: Array, gsd: float, azimuth: float, elevation: float, soft: float = _SOFT
+) -> Array:
     """Return 1 where the sun is seen, 0 in shadow.
 
     The height below which there is shadow is carried from row to row (or column to column) away
@@ -23,27 +32,62 @@ def cast_shadows(heights: Array, gsd: float, azimuth: float, elevation: float) -
         Pixel size in metres.
     azimuth, elevation
         Of the sun, in degrees, clockwise from north and above the horizon.
+    soft
+        Metres of height over which the edge of a shadow fades.
     """
     east, north = np.sin(np.radians(azimuth)), np.cos(np.radians(azimuth))
-    if abs(east) > abs(north):  # walk along columns instead
-        return cast_shadows(heights.T, gsd, (270 - azimuth) % 360, elevation).T
-    towards_south = north > 0  # the sun is in the north: shadow falls southward
-    rows = range(heights.shape[0]) if towards_south else range(heights.shape[0] - 1, -1, -1)
-    # Moving one row away from the sun, the ray moves this many columns.
-    drift = -east / abs(north)
-    fall = np.float32(np.tan(np.radians(elevation)) * gsd / abs(north))
-    columns = np.arange(heights.shape[1], dtype=np.float32)
-    sunlit = np.ones(heights.shape, np.float32)
-    ceiling: Array | None = None
-    for row in rows:
-        if ceiling is not None:
-            ceiling = np.interp(columns - drift, columns, ceiling).astype(np.float32) - fall
-            # Half a metre of softness stands for the sun's disc and the pixel's size.
-            sunlit[row] = np.clip(1 - (ceiling - heights[row]) / np.float32(0.5), 0, 1)
-            ceiling = np.maximum(ceiling, heights[row])
-        else:
-            ceiling = heights[row].copy()
-    return sunlit
+    slope = np.tan(np.radians(elevation)) * gsd
+    if abs(east) > abs(north):  # walk along columns instead: west to east is north to south
+        turned = np.ascontiguousarray(heights.T)
+        return np.ascontiguousarray(_walk(turned, -east, -north, slope, soft).T)
+    return _walk(np.ascontiguousarray(heights), north, east, slope, soft)
+
+
+def _walk(heights: Array, along: float, aside: float, slope: float, soft: float) -> Array:
+    """Walk the rows away from a sun that lies ``along`` before the first row."""
+    drift = -aside / abs(along)
+    fall = slope / abs(along)
+    out = np.empty(heights.shape, np.float32)
+    _sweep(heights, along > 0, np.float32(drift), np.float32(fall), np.float32(soft), out)
+    return out
+
+
+@njit(cache=True)
+def _sweep(heights, forward, drift, fall, soft, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    rows, columns = heights.shape
+    ceiling = heights[0 if forward else rows - 1].copy()
+    moved = np.empty(columns, np.float32)
+    for n in range(rows):
+        r = n if forward else rows - 1 - n
+        if n == 0:
+            out[r] = 1
+            continue
+        for c in range(columns):
+            x = min(max(c - drift, np.float32(0)), np.float32(columns - 1))
+            i = min(int(x), columns - 2)
+            f = x - np.float32(i)
+            moved[c] = ceiling[i] * (1 - f) + ceiling[i + 1] * f - fall
+        for c in range(columns):
+            h = heights[r, c]
+            out[r, c] = min(max(1 - (moved[c] - h) / soft, np.float32(0)), np.float32(1))
+            ceiling[c] = max(moved[c], h)
+
+
+def facing_sun(heights: Array, gsd: float, azimuth: float, elevation: float) -> Array:
+    """Return the cosine between the surface's normal and the sun, 0 where it faces away."""
+    down, across = gradients(heights, gsd)
+    high, around = np.radians(elevation), np.radians(azimuth)
+    # The surface's normal is (-dz/dx, -dz/dnorth, 1); rows count southward.
+    found = down * np.float32(np.cos(around) * np.cos(high))
+    found -= across * np.float32(np.sin(around) * np.cos(high))
+    found += np.float32(np.sin(high))
+    np.maximum(found, 0, out=found)
+    down *= down
+    across *= across
+    down += across
+    down += 1
+    found /= np.sqrt(down, out=down)
+    return np.asarray(found, np.float32)
 
 
 def illuminate(
@@ -56,17 +100,19 @@ def illuminate(
     heights, albedo
         float32 (rows, columns): metres, and reflectance 0 … 1.
     """
-    down, across = np.gradient(heights, np.float32(gsd))
-    steep = 1 / np.sqrt(1 + across**2 + down**2)
-    high, around = np.radians(elevation), np.radians(azimuth)
-    # The surface's normal is (-dz/dx, -dz/dnorth, 1); rows count southward.
-    facing = -across * np.sin(around) * np.cos(high) + down * np.cos(around) * np.cos(high)
-    direct = np.clip((facing + np.sin(high)) * steep, 0, None)
-    direct = direct * cast_shadows(heights, gsd, azimuth, elevation)
-    return np.asarray(albedo * (0.8 * direct + 0.3 * _sky(heights, gsd)), np.float32)
+    light = facing_sun(heights, gsd, azimuth, elevation)
+    light *= cast_shadows(heights, gsd, azimuth, elevation)
+    light *= np.float32(0.8)
+    light += np.float32(0.3) * sky(heights, gsd)
+    light *= albedo
+    return light
 
 
-def _sky(heights: Array, gsd: float) -> Array:
+def sky(heights: Array, gsd: float) -> Array:
     """Return roughly how much of the sky is seen: less where the surroundings are higher."""
-    hidden = ndimage.gaussian_filter(heights, 6 / gsd) - heights
-    return np.asarray(1 / (1 + np.exp(np.clip(0.35 * hidden - 1.5, -20, 20))), np.float32)
+    hidden = blur(heights, _SKY_REACH / gsd)
+    hidden -= heights
+    # A logistic curve: a crown's foot sees a fifth of the sky that its top sees.
+    hidden *= np.float32(0.175)
+    hidden -= np.float32(0.75)
+    return np.asarray(np.float32(0.5) - np.float32(0.5) * np.tanh(hidden), np.float32)

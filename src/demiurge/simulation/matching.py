@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from numba import njit
-from scipy import ndimage
 
-from demiurge.errors import missing_extra
+from demiurge.simulation.fields import along_rows
 from demiurge.simulation.settings import MatcherSettings
 
 Array = npt.NDArray[np.float32]
@@ -26,10 +26,6 @@ class SemiGlobal:
     """OpenCV's semi-global matching (Hirschmüller 2008) with a left-right check."""
 
     def __init__(self, settings: MatcherSettings) -> None:
-        try:
-            import cv2
-        except ImportError:
-            raise missing_extra("opencv-python-headless", "simulate", "stereo matching") from None
         self.settings = settings
         block = settings.block
         self._low = -settings.disparities // 2
@@ -83,18 +79,28 @@ def triangulate(
     -------
     Map column and height in metres of the point that each left pixel sees; NaN for no match.
     """
-    columns = np.arange(disparity.shape[1], dtype=np.float64)[None, :]
-    other = columns - disparity
-    inside = np.clip(np.nan_to_num(other), 0, disparity.shape[1] - 1)
-    rows = np.broadcast_to(np.arange(disparity.shape[0])[:, None], disparity.shape)
-    coarse_other = ndimage.map_coordinates(coarse, [rows, inside], order=1, mode="nearest")
-    u_left = columns + left_slant * coarse
-    u_right = other + right_slant * coarse_other
-    height = (u_left - u_right) / (left_slant - right_slant)
-    place = u_left - left_slant * height
-    outside = (other < 0) | (other > disparity.shape[1] - 1)
-    height = np.where(outside, np.nan, height)
-    return place.astype(np.float32), height.astype(np.float32)
+    place, height = np.empty_like(disparity), np.empty_like(disparity)
+    _intersect(disparity, coarse, left_slant, right_slant, place, height)
+    return place, height
+
+
+@njit(cache=True)
+def _intersect(disparity, coarse, left, right, place, height):  # type: ignore[no-untyped-def]  # pragma: no cover
+    rows, columns = disparity.shape
+    for r in range(rows):
+        for c in range(columns):
+            other = c - disparity[r, c]
+            if not (0 <= other <= columns - 1):  # NaN, or beside the image
+                place[r, c] = height[r, c] = np.nan
+                continue
+            i = min(int(other), columns - 2)
+            f = other - i
+            h0 = coarse[r, i] * (1 - f) + coarse[r, i + 1] * f
+            u_left = c + left * coarse[r, c]
+            u_right = other + right * h0
+            h = (u_left - u_right) / (left - right)
+            place[r, c] = u_left - left * h
+            height[r, c] = h
 
 
 def grid_points(place: Array, *values: Array) -> list[Array]:
@@ -111,19 +117,20 @@ def grid_points(place: Array, *values: Array) -> list[Array]:
     -------
     One float32 raster per value; NaN where no point lies within a pixel.
     """
-    stacked = np.stack(values).astype(np.float32)
-    sums = np.zeros(stacked.shape, np.float64)
-    weights = np.zeros(place.shape, np.float64)
-    _gather(place, stacked, sums, weights)
-    with np.errstate(invalid="ignore", divide="ignore"):
-        found = np.where(weights > 0.25, sums / weights, np.nan)
-    return [np.asarray(plane, np.float32) for plane in found]
+    sums = np.empty((len(values), *place.shape), np.float32)
+    _gather(place, np.stack(values).astype(np.float32, copy=False), sums)
+    return list(sums)
 
 
 @njit(cache=True)
-def _gather(place, values, sums, weights):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _gather(place, values, out):  # type: ignore[no-untyped-def]  # pragma: no cover
     rows, columns = place.shape
+    count = values.shape[0]
+    sums = np.empty((count, columns))
+    weights = np.empty(columns)
     for r in range(rows):
+        sums[:] = 0
+        weights[:] = 0
         for c in range(columns):
             x = place[r, c]
             if np.isnan(values[0, r, c]) or np.isnan(x) or x < -1 or x > columns:
@@ -132,9 +139,12 @@ def _gather(place, values, sums, weights):  # type: ignore[no-untyped-def]  # pr
             for k in range(first, first + 2):
                 if 0 <= k < columns:
                     w = 1 - abs(x - k)
-                    weights[r, k] += w
-                    for v in range(values.shape[0]):
-                        sums[v, r, k] += w * values[v, r, c]
+                    weights[k] += w
+                    for v in range(count):
+                        sums[v, k] += w * values[v, r, c]
+        for k in range(columns):
+            for v in range(count):
+                out[v, r, k] = sums[v, k] / weights[k] if weights[k] > 0.25 else np.nan
 
 
 def ray_miss(left: Array, right: Array, disparity: Array, gsd: float) -> Array:
@@ -144,25 +154,26 @@ def ray_miss(left: Array, right: Array, disparity: Array, gsd: float) -> Array:
     across the rows is where a parabola through the matching costs one row up, level, and one row
     down is lowest; what of the cost remains there adds the uncertainty of a bad match.
     """
-    import cv2
-
-    rows, columns = np.mgrid[: left.shape[0], : left.shape[1]].astype(np.float32)
     scale = max(float(np.nanstd(left)), 1e-9)
-    a = np.nan_to_num(left, nan=float(np.nanmean(left)))
-    b = np.nan_to_num(right, nan=float(np.nanmean(right)))
     # Radiometry differs between the takes: compare what stands out from the surroundings.
-    a, b = ((p - cv2.blur(p, (15, 15))) / scale for p in (a, b))
-    shift = np.nan_to_num(disparity)
+    a, b = (_standing_out(image, scale) for image in (left, right))
+    place = np.arange(left.shape[1], dtype=np.float32) - np.nan_to_num(disparity)
     costs = []
     for offset in (-1, 0, 1):
-        moved = cv2.remap(
-            b.astype(np.float32), columns - shift, rows + offset, cv2.INTER_LINEAR,
-            borderMode=cv2.BORDER_REPLICATE,
-        )  # fmt: skip
-        costs.append(cv2.blur((a - moved) ** 2, (7, 7)))
+        rows = np.clip(np.arange(left.shape[0]) + offset, 0, left.shape[0] - 1)
+        moved = along_rows(b[rows], place, np.inf)
+        moved -= a
+        costs.append(cv2.blur(np.square(moved, out=moved), (7, 7)))
     up, level, down = costs
     bend = up - 2 * level + down
     with np.errstate(invalid="ignore", divide="ignore"):
         miss = np.where(bend > 1e-6, 0.5 * (up - down) / bend, 0)
     residual = np.abs(np.clip(miss, -1, 1)) + 0.5 * np.sqrt(level)
     return np.where(np.isnan(disparity), np.nan, residual * gsd).astype(np.float32)
+
+
+def _standing_out(image: Array, scale: float) -> Array:
+    known = np.nan_to_num(image, nan=float(np.nanmean(image)))
+    known -= cv2.blur(known, (15, 15))
+    known /= np.float32(scale)
+    return known

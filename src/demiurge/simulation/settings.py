@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Annotated, Any, Literal, TypeVar
 
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from demiurge.errors import ConfigError
 from demiurge.scene.spec import Strict, first_fault
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+Model = TypeVar("Model", bound=BaseModel)
 
 
 class TerrainSettings(Strict):
@@ -20,7 +22,24 @@ class TerrainSettings(Strict):
     roughness: float = Field(
         0.95, ge=0.3, le=1.2, description="Hurst exponent of the fractal; larger is smoother"
     )
-    erosion: int = Field(30, ge=0, le=200, description="steps of river incision and creep")
+    relief: float | None = Field(
+        None, gt=0, le=6000, description="height range in metres, in place of steepness"
+    )
+    erosion: int = Field(16, ge=0, le=200, description="steps of river incision and creep")
+    cliffs: Share = Field(0.0, description="share of the land that breaks off in cliffs")
+    terraces: Share = Field(0.0, description="share that is terraced")
+    terrace_height: float = Field(2.5, gt=0, le=30, description="of one step, in metres")
+    river: float = Field(
+        0.0, ge=0, le=2000, description="width in metres of the largest river's bed; 0 for none"
+    )
+    snow: Share = Field(0.0, description="share under smooth snow, the highest")
+    detail: float = Field(
+        1.0, ge=0, le=3, description="relief finer than the pixels of --terrain, as a factor"
+    )
+
+    def relief_over(self, side: float) -> float:
+        """Return the height range in metres over a side in metres."""
+        return self.steepness * side if self.relief is None else self.relief
 
 
 class CoverSettings(Strict):
@@ -29,16 +48,24 @@ class CoverSettings(Strict):
     forest: Share = Field(0.3, description="closed stands of trees")
     town: Share = Field(0.15, description="blocks of buildings with roads between")
     water: Share = Field(0.02, description="lakes in the lowest places")
+    crops: Share = Field(0.0, description="fields, where it is not too steep")
+    hedges: bool = Field(True, description="whether some fields are bounded by hedges")
+    single_trees: Share = Field(0.01, description="of the trees that would stand in the open")
     trees_per_hectare: float = Field(300.0, gt=0, le=2000, description="within stands")
     tree_height: tuple[Positive, Positive] = Field((8.0, 28.0), description="range in metres")
     building_height: tuple[Positive, Positive] = Field((4.0, 18.0), description="to the eaves")
 
 
-class LightSettings(Strict):
-    """The sun at the first take; the second is a little later."""
+class SunSettings(Strict):
+    """Where the sun stands."""
 
     azimuth: float = Field(155.0, ge=0, le=360, description="degrees clockwise from north")
     elevation: float = Field(48.0, gt=5, le=90, description="degrees above the horizon")
+
+
+class LightSettings(SunSettings):
+    """The sun at the first take; the second is a little later."""
+
     later: float = Field(4.0, ge=0, le=60, description="degrees of azimuth until the second take")
 
 
@@ -67,6 +94,7 @@ class MatcherSettings(Strict):
 class Settings(Strict):
     """A simulated stereo scene."""
 
+    family: Literal["stereo"] = "stereo"
     size: int = Field(512, ge=64, le=8192, description="pixels a side")
     gsd: float = Field(0.5, ge=0.25, le=2, description="pixel size in metres")
     terrain: TerrainSettings = TerrainSettings()
@@ -76,40 +104,39 @@ class Settings(Strict):
     matcher: MatcherSettings = MatcherSettings()
 
 
-def make_settings(content: dict[str, Any], where: str) -> Settings:
-    """Check settings; raises ConfigError that names the key."""
-    try:
-        found = Settings.model_validate(content)
-    except ValidationError as error:
-        fault = f"{where}: {first_fault(error)}"
-        raise ConfigError(fault, "see: demiurge simulate --help") from None
+def make_settings(content: Mapping[str, Any], where: str) -> Settings:
+    """Check settings of a stereo scene; raises ConfigError that names the key."""
+    found = validated(Settings, content, where)
     left, right = found.sensor.incidence
     if not 5 <= right - left <= 50:
         raise ConfigError(
             f"{where}: sensor.incidence: the views converge by {right - left:g} degrees",
             "choose left below right by 5 to 50 degrees",
         )
-    if found.cover.forest + found.cover.town + found.cover.water > 1:
-        raise ConfigError(f"{where}: cover: the shares sum to more than 1", "lower them")
+    check_relief(found.terrain, found.size * found.gsd, where)
+    cover = found.cover
+    check_shares(where, "cover", cover.forest, cover.town, cover.water, cover.crops)
     return found
 
 
-Style = Literal["plain", "hills", "forest", "town", "alpine"]
+def validated(model: type[Model], content: Mapping[str, Any], where: str) -> Model:
+    try:
+        return model.model_validate(content)
+    except ValidationError as error:
+        fault = f"{where}: {first_fault(error)}"
+        raise ConfigError(fault, "see: demiurge simulate --help") from None
 
-#: Ready-made landscapes.
-STYLES: dict[str, dict[str, Any]] = {
-    "plain": {
-        "terrain": {"steepness": 0.03, "roughness": 1.1},
-        "cover": {"forest": 0.1, "town": 0.05, "water": 0.03},
-    },
-    "hills": {},
-    "forest": {"cover": {"forest": 0.8, "town": 0.0}, "terrain": {"steepness": 0.25}},
-    "town": {
-        "cover": {"forest": 0.1, "town": 0.7},
-        "terrain": {"steepness": 0.05, "roughness": 1.1},
-    },
-    "alpine": {
-        "terrain": {"steepness": 0.7, "roughness": 0.9, "erosion": 60},
-        "cover": {"forest": 0.15, "town": 0.0, "water": 0.0},
-    },
-}
+
+def check_relief(terrain: TerrainSettings, side: float, where: str) -> None:
+    """Raise ConfigError if the land would be steeper than a scene can be made of."""
+    if terrain.relief_over(side) > 1.5 * side:
+        raise ConfigError(
+            f"{where}: terrain.relief is {terrain.relief:g} m over a side of {side:g} m",
+            f"choose at most {1.5 * side:g}, or a larger --size or --gsd",
+        )
+
+
+def check_shares(where: str, key: str, *shares: float) -> None:
+    """Raise ConfigError if shares of one area exceed it."""
+    if sum(shares) > 1:
+        raise ConfigError(f"{where}: {key}: the shares sum to more than 1", "lower them")

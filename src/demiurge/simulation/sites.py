@@ -3,38 +3,33 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Mapping
+import shutil
+from collections.abc import Iterable, Mapping
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-import yaml
-from odc.geo.crs import CRS
-from odc.geo.geobox import GeoBox
-
-from demiurge._version import __version__
-from demiurge.errors import DataError, UsageError, missing_extra
-from demiurge.layers import layer
+from demiurge.errors import DataError, ResourceError, UsageError, missing_extra
 from demiurge.outputs import check_output
 from demiurge.progress import progress
-from demiurge.scene.grid import Bounds, bounds_in, full_window, is_metric, snapped_grid, utm_of, wkt
 from demiurge.scene.open import PathLike
-from demiurge.scene.prepare import prepare
-from demiurge.scene.source import Source
-from demiurge.scene.write import write_planes
-from demiurge.simulation.settings import STYLES, Settings, make_settings
+from demiurge.simulation.optical_settings import OpticalSettings, make_optical_settings
+from demiurge.simulation.settings import Settings, make_settings
+from demiurge.simulation.styles import STYLES, Family, merged
 
-Array = npt.NDArray[np.float32]
+#: Bytes that a pixel of a scene takes on disk: its stack, and what it is made from meanwhile.
+_BYTES_KEPT, _BYTES_MEANWHILE = 48, 48
 
-#: Where made-up land lies: any place in a metric CRS would do, but each scene has its own, so that
-#: a training can tell that they are different places.
-_CRS, _LEFT, _BOTTOM, _SPACING = "EPSG:32632", 200_000.0, 1_000_000.0, 20_000.0
-_COLUMNS, _ROWS = 30, 350
+
+@dataclass(frozen=True)
+class Real:
+    """Real rasters that a scene is to be made of; paths, or None."""
+
+    terrain: str | None = None
+    surface: str | None = None
+    albedo: str | None = None
 
 
 @dataclass(frozen=True)
@@ -42,37 +37,51 @@ class Site:
     """One scene to make."""
 
     folder: Path
-    settings: Settings
+    settings: Settings | OpticalSettings
     style: str
     seed: tuple[int, int]
-    terrain: str | None = None
+    real: Real = field(default_factory=Real)
+    terrain_only: bool = False
     overwrite: bool = False
 
 
 def simulate(
     output: PathLike,
     *,
+    family: Family = "stereo",
     style: str = "hills",
     config: Mapping[str, Any] | None = None,
     terrain: PathLike | None = None,
+    surface: PathLike | None = None,
+    albedo: PathLike | None = None,
+    terrain_only: bool = False,
     sites: int = 1,
     seed: int = 0,
     jobs: int = 1,
     overwrite: bool = False,
     quiet: bool = True,
 ) -> list[Path]:
-    """Simulate stereo scenes with exact truth.
+    """Simulate scenes with exact truth.
 
     Parameters
     ----------
     output
         The scene folder; with several sites, a folder that holds them as ``site_000``, ….
+    family
+        ``stereo``: a pair of images of 0.25 to 2 m, really matched, for refine. ``optical``: one
+        multispectral image of 10 to 30 m with a coarse prior, for generate.
     style
-        A landscape of :data:`~demiurge.simulation.settings.STYLES`, or ``mixed`` for all in turn.
+        A landscape of :data:`~demiurge.simulation.styles.STYLES`, or ``mixed`` for all in turn.
     config
-        Settings over those of the style, nested as in :class:`Settings`.
+        Settings over those of the style, nested as in :class:`Settings` or
+        :class:`OpticalSettings`.
     terrain
         An elevation model in metres whose land is used instead of a fractal.
+    surface
+        A real surface, as lidar sees it, taken whole: only light, views and matching are
+        simulated. ``terrain`` is its bare earth then, and ``albedo`` an image of it.
+    terrain_only
+        Stop at the bare earth: a scene with the one layer ``dtm``.
     seed
         Decides all that is random; the same seed gives the same scene.
     jobs
@@ -92,9 +101,16 @@ def simulate(
             __import__(module)
         except ImportError:
             raise missing_extra(module, "simulate", "simulation") from None
-    plan = _plan(Path(output), style, config or {}, terrain, sites, seed, overwrite)
+    from demiurge.simulation.making import make_site
+
+    real = Real(*(None if p is None else os.fspath(p) for p in (terrain, surface, albedo)))
+    _check_choices(family, style, sites, real, terrain_only)
+    config = _with_gsd_of(real, config or {})
+    out = Path(output)
+    plan = _plan(out, family, style, config, real, sites, seed, terrain_only, overwrite)
     for site in plan:
         check_output(site.folder, overwrite=overwrite)
+    _check_space(plan, min(jobs, len(plan)))
     with progress("simulate", len(plan), quiet=quiet, unit="scenes") as advance:
         if jobs == 1 or len(plan) == 1:
             for site in plan:
@@ -107,119 +123,72 @@ def simulate(
     return [site.folder for site in plan]
 
 
-def _plan(
-    output: Path,
-    style: str,
-    config: Mapping[str, Any],
-    terrain: PathLike | None,
-    sites: int,
-    seed: int,
-    overwrite: bool,
-) -> list[Site]:
+def _check_choices(family: str, style: str, sites: int, real: Real, terrain_only: bool) -> None:
+    if family not in STYLES:
+        raise UsageError(f"--family is '{family}'", "choose stereo or optical")
+    if style not in (*STYLES[family], "mixed"):
+        raise UsageError(
+            f"--style is '{style}'",
+            f"with --family {family}, choose {', '.join(STYLES[family])} or mixed",
+        )
     if sites < 1:
         raise UsageError(f"--sites is {sites}", "give 1 or more")
-    if style not in (*STYLES, "mixed"):
-        raise UsageError(f"--style is '{style}'", f"choose {', '.join(STYLES)} or mixed")
-    names = list(STYLES) if style == "mixed" else [style]
-    if sites > 1:
-        check_output(output, overwrite=overwrite or output.is_dir())
-        output.mkdir(exist_ok=True)
-    place = None if terrain is None else os.fspath(terrain)
+    if real.albedo and not real.surface:
+        raise UsageError("--albedo is given without --surface", "give both, or neither")
+    if real.surface and family != "stereo":
+        raise UsageError("--surface is for --family stereo", "give --terrain instead")
+    if real.surface and terrain_only:
+        raise UsageError("--terrain-only makes no use of --surface", "leave one of them out")
+
+
+def _with_gsd_of(real: Real, config: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Take the pixel size of a real surface where none is asked for."""
+    if real.surface is None or "gsd" in config:
+        return config
+    from demiurge.simulation.real import surface_pixel, surface_sources
+
+    size = surface_pixel(surface_sources(real.surface, None, None)["surface"][0])
+    if size > 2:
+        raise DataError(
+            f"{real.surface}: its pixels of {size:.3g} m are too coarse for a stereo scene",
+            "give a surface of 2 m or finer, or use it as --terrain",
+        )
+    return {**config, "gsd": max(round(size, 3), 0.25)}
+
+
+def _plan(
+    output: Path,
+    family: Family,
+    style: str,
+    config: Mapping[str, Any],
+    real: Real,
+    sites: int,
+    seed: int,
+    terrain_only: bool,
+    overwrite: bool,
+) -> list[Site]:
+    names = list(STYLES[family]) if style == "mixed" else [style]
+    make = make_settings if family == "stereo" else make_optical_settings
     found = []
     for index in range(sites):
         name = names[index % len(names)]
-        settings = make_settings(_merged(STYLES[name], config), "simulate")
+        settings = make(merged(STYLES[family][name], config), "simulate")
         folder = output if sites == 1 else output / f"site_{index:03d}"
-        found.append(Site(folder, settings, name, (seed, index), place, overwrite))
+        found.append(Site(folder, settings, name, (seed, index), real, terrain_only, overwrite))
+    if sites > 1:
+        check_output(output, overwrite=overwrite or output.is_dir())
+        output.mkdir(exist_ok=True)
     return found
 
 
-def _merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay nested settings over others."""
-    found = dict(base)
-    for key, value in over.items():
-        inner = found.get(key)
-        if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            found[key] = _merged(inner, value)
-        else:
-            found[key] = value
-    return found
-
-
-def make_site(site: Site) -> Path:
-    """Simulate one scene and write its folder."""
-    from demiurge.simulation.stereo import MARGIN, simulate_stereo
-
-    rng = np.random.default_rng(site.seed)
-    size, gsd = site.settings.size, site.settings.gsd
-    if site.terrain is None:
-        left, bottom = _corner(*site.seed)
-        box = (left, bottom, left + size * gsd, bottom + size * gsd)
-        grid, terrain = snapped_grid(box, CRS(_CRS), gsd), None
-    else:
-        grid, terrain = _cut(site.terrain, size, gsd, MARGIN, rng)
-    made = simulate_stereo(site.settings, rng, terrain)
-    noted = {
-        "demiurge": __version__,
-        "simulated": True,
-        "style": site.style,
-        "seed": list(site.seed),
-        "terrain_file": None if site.terrain is None else Path(site.terrain).name,
-        "settings": site.settings.model_dump(mode="json"),
-    }
-    parent = site.folder.absolute().parent
-    with tempfile.TemporaryDirectory(prefix=".demiurge-", dir=parent) as temporary:
-        raw = Path(temporary) / "simulated.tif"
-        write_planes(raw, np.stack(list(made.layers.values())), wkt(grid), grid.affine)
-        files = {name: f"{raw}:{band}" for band, name in enumerate(made.layers, start=1)}
-        prepare(
-            files,
-            site.folder,
-            name=site.folder.name,
-            jobs=1,
-            overwrite=site.overwrite,
-            extra={"simulation.yaml": yaml.safe_dump(noted, sort_keys=False)},
+def _check_space(plan: Iterable[Site], at_once: int) -> None:
+    """Raise ResourceError before any work if the disk could not hold the scenes."""
+    sizes = [site.settings.size**2 for site in plan]
+    needed = sum(sizes) * _BYTES_KEPT + max(sizes) * _BYTES_MEANWHILE * at_once
+    folder = next(iter(plan)).folder.absolute().parent
+    free = shutil.disk_usage(folder).free
+    if free < needed:
+        raise ResourceError(
+            f"{folder}: has {free / 1e9:.2g} GB free, the scenes need about {needed / 1e9:.2g}",
+            "make room, or choose fewer --sites or a smaller --size",
         )
-    return site.folder
-
-
-def _corner(seed: int, index: int) -> tuple[float, float]:
-    """Return where a made-up scene lies."""
-    row = (7 * seed + index // _COLUMNS) % _ROWS
-    return _LEFT + _SPACING * (index % _COLUMNS), _BOTTOM + _SPACING * row
-
-
-def _cut(
-    path: str, size: int, gsd: float, margin: int, rng: np.random.Generator
-) -> tuple[GeoBox, Array]:
-    """Cut a random place out of an elevation model, with a margin around the scene.
-
-    Raises
-    ------
-    DataError
-        If the model is smaller than the scene, or has voids in the place.
-    """
-    source = Source.open(path, layer("dem_prior"))
-    crs = source.grid.crs if is_metric(source.grid.crs) else utm_of(source.grid)
-    whole = bounds_in(source.grid, crs)
-    wide = (size + 2 * margin) * gsd
-    room = (whole[2] - whole[0] - wide, whole[3] - whole[1] - wide)
-    if min(room) < 0:
-        raise DataError(
-            f"{path}: covers {whole[2] - whole[0]:.0f} × {whole[3] - whole[1]:.0f} m, the scene "
-            f"with its margin needs {wide:.0f} m a side",
-            "choose a smaller --size or --gsd, or a larger terrain",
-        )
-    for _ in range(20):
-        left = round((whole[0] + rng.random() * room[0]) / gsd) * gsd
-        bottom = round((whole[1] + rng.random() * room[1]) / gsd) * gsd
-        box: Bounds = (left, bottom, left + wide, bottom + wide)
-        grid = snapped_grid(box, crs, gsd)
-        heights = source.read(grid, full_window(grid))
-        if np.isfinite(heights).all():
-            inner = grid[margin:-margin, margin:-margin]
-            assert isinstance(inner, GeoBox)
-            return inner, heights
-    raise DataError(
-        f"{path}: no place without voids was found in 20 tries", "fill its voids or crop it"
-    )

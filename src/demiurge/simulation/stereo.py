@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from demiurge.model.voids import fill_voids
 from demiurge.simulation.cover import World, build_world
+from demiurge.simulation.fields import along_rows
+from demiurge.simulation.landforms import make_land
 from demiurge.simulation.light import illuminate
 from demiurge.simulation.matching import Matcher, SemiGlobal, grid_points, ray_miss, triangulate
 from demiurge.simulation.settings import Settings
-from demiurge.simulation.terrain import make_terrain
 from demiurge.simulation.views import View, coarse_heights, expose, render
 
 Array = npt.NDArray[np.float32]
@@ -22,61 +20,69 @@ Array = npt.NDArray[np.float32]
 MARGIN = 96
 
 
-@dataclass(frozen=True)
-class StereoScene:
-    """Layers of a simulated scene, all float32 on one grid; NaN for no data, heights in metres."""
+def make_world(
+    settings: Settings,
+    rng: np.random.Generator,
+    terrain: Array | None = None,
+    known: float = 0.0,
+) -> World:
+    """Make a place, with the margin that is cut away later.
 
-    layers: dict[str, Array]
+    Parameters
+    ----------
+    terrain
+        Bare-earth heights of a real place in metres, float32 (size + 2 · MARGIN) a side; made if
+        None.
+    known
+        Pixel size in metres of the file that the terrain comes from.
+    """
+    side = settings.size + 2 * MARGIN
+    land = make_land((side, side), settings.gsd, settings.terrain, rng, terrain, known)
+    return build_world(land, settings.gsd, settings.cover, rng)
 
 
 def simulate_stereo(
     settings: Settings,
     rng: np.random.Generator,
-    terrain: Array | None = None,
+    world: World | None = None,
     matcher: Matcher | None = None,
-) -> StereoScene:
-    """Make a scene with exact truth.
+) -> dict[str, Array]:
+    """Take a stereo pair of a place, match it, and return the layers of a scene.
 
     Parameters
     ----------
-    terrain
-        Bare-earth heights in metres, float32 (size + 2 · MARGIN) a side; made if None.
+    world
+        The place, (size + 2 · MARGIN) pixels a side; made if None.
     matcher
         Finds disparities; semi-global matching if None.
+
+    Returns
+    -------
+    Layers by name, all float32 (size, size); NaN for no data, heights in metres.
     """
-    side = settings.size + 2 * MARGIN
-    if terrain is None:
-        shape = settings.terrain
-        relief = shape.steepness * side * settings.gsd
-        terrain = make_terrain((side, side), relief, shape.roughness, shape.erosion, rng)
-    world = build_world(terrain, settings.gsd, settings.cover, rng)
+    world = world or make_world(settings, rng)
+    inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    layers = {"truth_dsm": world.dsm[inner].copy(), "truth_dtm": world.dtm[inner].copy()}
+    if world.ndvi is not None:
+        layers["ndvi"] = world.ndvi[inner].copy()
+    if world.landcover.any():
+        layers["landcover"] = world.landcover[inner].astype(np.float32)
     # The orbit is turned against the map by quarters, so that no direction is special.
     quarters = int(rng.integers(4))
-    turned = _turned(world, quarters)
-    made = _take_and_match(turned, settings, 90.0 * quarters, rng, matcher)
-    back = {k: np.ascontiguousarray(np.rot90(v, -quarters)) for k, v in made.items()}
-    truth = {
-        "truth_dsm": world.dsm,
-        "truth_dtm": world.dtm,
-        "ndvi": world.ndvi,
-        "landcover": world.landcover.astype(np.float32),
-    }
-    inner = slice(MARGIN, -MARGIN)
-    return StereoScene({k: v[inner, inner] for k, v in {**back, **truth}.items()})
+    dtm, dsm, albedo = (_turned(p, quarters) for p in (world.dtm, world.dsm, world.albedo))
+    del world
+    made = _take_and_match(dtm, dsm, albedo, settings, 90.0 * quarters, rng, matcher)
+    return {k: _turned(v, -quarters)[inner].copy() for k, v in made.items()} | layers
 
 
-def _turned(world: World, quarters: int) -> World:
-    return World(
-        dtm=np.ascontiguousarray(np.rot90(world.dtm, quarters)),
-        dsm=np.ascontiguousarray(np.rot90(world.dsm, quarters)),
-        landcover=np.ascontiguousarray(np.rot90(world.landcover, quarters)),
-        albedo=np.ascontiguousarray(np.rot90(world.albedo, quarters)),
-        ndvi=np.ascontiguousarray(np.rot90(world.ndvi, quarters)),
-    )
+def _turned(plane: Array, quarters: int) -> Array:
+    return np.ascontiguousarray(np.rot90(plane, quarters))
 
 
 def _take_and_match(
-    world: World,
+    dtm: Array,
+    dsm: Array,
+    albedo: Array,
     settings: Settings,
     turn: float,
     rng: np.random.Generator,
@@ -90,16 +96,17 @@ def _take_and_match(
         Degrees by which the world was turned counterclockwise; the sun turns along.
     """
     gsd = settings.gsd
-    coarse = coarse_heights(world.dtm, gsd, rng)
-    left, right = (_take(world, coarse, settings, index, turn, rng) for index in (0, 1))
+    coarse = coarse_heights(dtm, gsd, rng)
+    left, right = (_take(dsm, albedo, coarse, settings, index, turn, rng) for index in (0, 1))
     match = matcher or SemiGlobal(settings.matcher)
     disparity = match(left.image, right.image)
     place, height = triangulate(disparity, coarse, left.slant, right.slant)
     miss = ray_miss(left.image, right.image, disparity, gsd)
-    dsm, error = grid_points(place, height, miss)
-    filled = fill_voids(np.where(np.isfinite(dsm), dsm - coarse, np.nan)) + coarse
+    initial, error = grid_points(place, height, miss)
+    del disparity, place, height, miss
+    filled = fill_voids(initial - coarse) + coarse
     return {
-        "dsm": dsm,
+        "dsm": initial,
         "triangulation_error": error,
         "ortho_left": orthorectify(left, filled, coarse),
         "ortho_right": orthorectify(right, filled, coarse, settings.sensor.misregistration),
@@ -107,7 +114,8 @@ def _take_and_match(
 
 
 def _take(
-    world: World,
+    dsm: Array,
+    albedo: Array,
     coarse: Array,
     settings: Settings,
     index: int,
@@ -117,9 +125,9 @@ def _take(
     """Light the world at the time of a take, render it, and expose it."""
     light, sensor = settings.light, settings.sensor
     azimuth = (light.azimuth + index * light.later - turn) % 360
-    brightness = illuminate(world.dsm, world.albedo, settings.gsd, azimuth, light.elevation)
+    brightness = illuminate(dsm, albedo, settings.gsd, azimuth, light.elevation)
     slant = np.tan(np.radians(sensor.incidence[index])) / settings.gsd
-    view = render(world.dsm, brightness, coarse, float(slant))
+    view = render(dsm, brightness, coarse, float(slant))
     jitter = sensor.jitter if index else 0.0
     return View(expose(view.image, sensor.blur, sensor.noise, jitter, rng), view.slant)
 
@@ -136,13 +144,10 @@ def orthorectify(view: View, heights: Array, coarse: Array, shift: float = 0.0) 
     shift
         Columns that the result is out of register.
     """
-    rows, columns = np.mgrid[: heights.shape[0], : heights.shape[1]].astype(np.float32)
-    x = columns + view.slant * (heights - coarse)
+    columns = np.arange(heights.shape[1], dtype=np.float32)
+    x = columns + np.float32(view.slant) * (heights - coarse)
     for _ in range(3):  # x + slant h0(x) = column + slant h
-        there = ndimage.map_coordinates(coarse, [rows, x], order=1, mode="nearest")
-        x = columns + view.slant * (heights - there)
-    hole = np.isnan(view.image)
-    image = np.where(hole, np.float32(0), view.image)
-    seen = ndimage.map_coordinates(image, [rows, x + shift], order=1, cval=0)
-    known = ndimage.map_coordinates((~hole).astype(np.float32), [rows, x + shift], order=1)
-    return np.where(known > 0.99, seen, np.nan).astype(np.float32)
+        there = along_rows(coarse, x, np.inf)
+        x = columns + np.float32(view.slant) * (heights - there)
+    x += np.float32(shift)
+    return np.asarray(along_rows(view.image, x, np.nan), np.float32)

@@ -11,10 +11,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 import numpy.typing as npt
 from numba import njit
 from scipy import ndimage
+
+from demiurge.simulation.fields import blur, resized
 
 Array = npt.NDArray[np.float32]
 
@@ -40,14 +43,16 @@ def coarse_heights(dtm: Array, gsd: float, rng: np.random.Generator) -> Array:
     # Far coarser than the scene, so it is made on a coarser grid.
     step = max(1, round(8 / gsd))
     rows, columns = (-(-n // step) for n in dtm.shape)
-    pad = ((0, rows * step - dtm.shape[0]), (0, columns * step - dtm.shape[1]))
-    means = np.pad(dtm, pad, mode="edge").reshape(rows, step, columns, step).mean(axis=(1, 3))
+    wide = (columns * step, rows * step)
+    border = cv2.BORDER_REPLICATE
+    padded = cv2.copyMakeBorder(dtm, 0, wide[1] - dtm.shape[0], 0, wide[0] - dtm.shape[1], border)
+    means = cv2.resize(padded, (columns, rows), interpolation=cv2.INTER_AREA)
     sigma = 30 / (gsd * step)
     smooth = ndimage.gaussian_filter(means, sigma, mode="nearest")
     error = ndimage.gaussian_filter(rng.standard_normal(means.shape), 2 * sigma, mode="nearest")
     known = smooth + 1.5 * error / max(float(error.std()), 1e-9)
-    fine = ndimage.zoom(known, step, order=1, grid_mode=True, mode="nearest")
-    return np.asarray(fine[: dtm.shape[0], : dtm.shape[1]], np.float32)
+    fine = resized(known.astype(np.float32), (wide[1], wide[0]))
+    return np.ascontiguousarray(fine[: dtm.shape[0], : dtm.shape[1]])
 
 
 def render(surface: Array, brightness: Array, coarse: Array, slant: float) -> View:
@@ -93,32 +98,55 @@ def _splat(surface, brightness, coarse, slant, image):  # type: ignore[no-untype
 
 
 def expose(
-    image: Array, blur: float, noise: float, jitter: float, rng: np.random.Generator
+    image: Array, blur_sigma: float, noise: float, jitter: float, rng: np.random.Generator
 ) -> Array:
     """Return what a sensor makes of a view: rows out of place, blur, noise, twelve bits.
 
     Parameters
     ----------
-    blur
+    blur_sigma
         Standard deviation of the point spread in pixels.
     noise
         As a share of full scale; half of it grows with the square root of the signal.
     jitter
         Largest smooth displacement of rows, in pixels, across the rows and along them.
     """
-    filled = np.where(np.isfinite(image), image, np.float32(np.nanmean(image)))
-    wobble = ndimage.gaussian_filter1d(rng.standard_normal((2, image.shape[0])), 40, axis=1)
-    wobble *= jitter / max(float(np.abs(wobble).max()), 1e-9)
-    rows, columns = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
-    moved = ndimage.map_coordinates(
-        filled,
-        [rows + wobble[0][:, None], columns + 0.3 * wobble[1][:, None]],
-        order=1,
-        mode="nearest",
-    )
-    seen = ndimage.gaussian_filter(moved, blur) if blur else moved
-    spread = noise * (0.5 + 0.5 * np.sqrt(np.clip(seen, 0, 1)))
-    seen = seen + spread * rng.standard_normal(seen.shape)
-    exposure = 3200 * rng.uniform(0.9, 1.1)
-    counts = np.clip(np.rint(seen * exposure + 60), 1, 4095).astype(np.float32)
-    return np.where(np.isfinite(image), counts, np.float32(np.nan))
+    unseen = np.isnan(image)
+    seen = np.where(unseen, np.float32(np.nanmean(image)), image)
+    if jitter:
+        wobble = ndimage.gaussian_filter1d(rng.standard_normal((2, image.shape[0])), 40, axis=1)
+        wobble *= jitter / max(float(np.abs(wobble).max()), 1e-9)
+        seen = _displaced(seen, wobble[0], 0.3 * wobble[1])
+    seen = blur(seen, blur_sigma)
+    spread = np.clip(seen, 0, 1)
+    np.sqrt(spread, out=spread)
+    spread += 1
+    spread *= np.float32(0.5 * noise)
+    spread *= rng.standard_normal(seen.shape, np.float32)
+    seen += spread
+    seen *= np.float32(3200 * rng.uniform(0.9, 1.1))
+    seen += 60
+    np.rint(seen, out=seen)
+    np.clip(seen, 1, 4095, out=seen)
+    seen[unseen] = np.nan
+    return seen
+
+
+@njit(cache=True)
+def _displaced(image, across, along):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return rows that lie where ``r + across[r]`` does, moved along themselves; linearly."""
+    rows, columns = image.shape
+    out = np.empty((rows, columns), np.float32)
+    line = np.empty(columns, np.float32)
+    for r in range(rows):
+        y = min(max(r + across[r], 0.0), float(rows - 1))
+        i = min(int(y), rows - 2)
+        f = np.float32(y - i)
+        for c in range(columns):
+            line[c] = image[i, c] * (1 - f) + image[i + 1, c] * f
+        for c in range(columns):
+            x = min(max(c + along[r], 0.0), float(columns - 1))
+            k = min(int(x), columns - 2)
+            g = np.float32(x - k)
+            out[r, c] = line[k] * (1 - g) + line[k + 1] * g
+    return out

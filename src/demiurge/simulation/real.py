@@ -1,0 +1,193 @@
+"""Places cut out of real rasters, for simulations over them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from demiurge.errors import DataError, UsageError
+from demiurge.layers import Layer, layer
+from demiurge.model.voids import fill_voids
+from demiurge.scene.grid import (
+    Bounds,
+    bounds_in,
+    full_window,
+    intersection,
+    is_metric,
+    pixel_size,
+    snapped_grid,
+    utm_of,
+)
+from demiurge.scene.open import recognise_bands, split_band
+from demiurge.scene.source import Source
+from demiurge.simulation.canvas import Canvas
+from demiurge.simulation.cover import World, matter
+
+Array = npt.NDArray[np.float32]
+
+#: A surface may have this share of voids; they are filled for the views and void in the truth.
+_VOIDS = 0.2
+_TRIES = 20
+
+
+@dataclass(frozen=True)
+class Place:
+    """A square cut out of rasters.
+
+    Attributes
+    ----------
+    grid
+        Of the scene, without the margin.
+    planes
+        float32 rasters by name with the margin around them; NaN for no data.
+    known
+        Pixel size in metres of the leading raster.
+    """
+
+    grid: GeoBox
+    planes: dict[str, Array]
+    known: float
+
+
+def land_sources(path: str) -> dict[str, list[Source]]:
+    """Open an elevation model that is to be the land."""
+    return {"terrain": [Source.open(*_split(path))]}
+
+
+def surface_sources(
+    surface: str, terrain: str | None, albedo: str | None
+) -> dict[str, list[Source]]:
+    """Open a surface and what else is known of its place."""
+    found = {"surface": [Source.open(*_split(surface))]}
+    if terrain is not None:
+        found["terrain"] = [Source.open(*_split(terrain))]
+    if albedo is not None:
+        found["albedo"] = _image_sources(albedo)
+    return found
+
+
+def _split(path: str) -> tuple[str, Layer, int]:
+    file, band = split_band(path)
+    return file, layer("truth_dsm"), band
+
+
+def _image_sources(path: str) -> list[Source]:
+    """Open the visible bands of an image; the band that is named, or the first, if not told."""
+    try:
+        bands = recognise_bands(path) if split_band(path)[0] == path else {}
+    except UsageError:  # nothing in the file says what its bands are
+        bands = {}
+    visible = [bands[name] for name in ("red", "green", "blue") if name in bands] or [path]
+    found = []
+    for name in visible:
+        file, band = split_band(name)
+        found.append(Source.open(file, layer("ortho_left"), band))
+    return found
+
+
+def cut(
+    sources: dict[str, list[Source]],
+    size: int,
+    gsd: float,
+    margin: int,
+    rng: np.random.Generator,
+) -> Place:
+    """Cut a random place out of rasters, with a margin around the scene.
+
+    The first source leads: its CRS is the scene's (or the UTM zone of one in degrees), and its
+    voids decide whether a place will do.
+
+    Raises
+    ------
+    DataError
+        If the rasters share less than the scene needs, or are void in every place tried.
+    """
+    lead = next(iter(sources.values()))[0]
+    crs = lead.grid.crs if is_metric(lead.grid.crs) else utm_of(lead.grid)
+    boxes = [bounds_in(s.grid, crs) for group in sources.values() for s in group]
+    whole = intersection(boxes)
+    wide = (size + 2 * margin) * gsd
+    have = (0.0, 0.0) if whole is None else (whole[2] - whole[0], whole[3] - whole[1])
+    if whole is None or min(have) < wide:
+        shared = f"{lead.path}: covers" if len(boxes) == 1 else f"{lead.path}: the rasters share"
+        raise DataError(
+            f"{shared} {have[0]:.0f} × {have[1]:.0f} m, the scene with its margin needs "
+            f"{wide:.0f} m a side",
+            "choose a smaller --size or --gsd, or a larger raster",
+        )
+    most = 0.0 if "surface" not in sources else _VOIDS
+    for _ in range(_TRIES):
+        left = round((whole[0] + rng.random() * (have[0] - wide)) / gsd) * gsd
+        bottom = round((whole[1] + rng.random() * (have[1] - wide)) / gsd) * gsd
+        box: Bounds = (left, bottom, left + wide, bottom + wide)
+        grid = snapped_grid(box, crs, gsd)
+        heights = lead.read(grid, full_window(grid))
+        if np.isnan(heights).mean() > most:
+            continue
+        planes = {name: _mean(group, grid) for name, group in list(sources.items())[1:]}
+        inner = grid[margin:-margin, margin:-margin]
+        assert isinstance(inner, GeoBox)
+        return Place(inner, {next(iter(sources)): heights, **planes}, _metres(lead.grid, crs))
+    raise DataError(
+        f"{lead.path}: no place with few enough voids was found in {_TRIES} tries",
+        "fill its voids or crop it",
+    )
+
+
+def _mean(group: list[Source], grid: GeoBox) -> Array:
+    planes = [source.read(grid, full_window(grid)) for source in group]
+    return np.asarray(sum(planes) / np.float32(len(planes)), np.float32)
+
+
+def _metres(grid: GeoBox, crs: object) -> float:
+    """Return the pixel size in metres of a grid that may be in degrees."""
+    if is_metric(grid.crs):
+        return pixel_size(grid)
+    box = bounds_in(grid, crs)
+    return float(np.sqrt((box[2] - box[0]) * (box[3] - box[1]) / (grid.shape[0] * grid.shape[1])))
+
+
+def surface_pixel(source: Source) -> float:
+    """Return the pixel size of a surface in metres."""
+    crs = source.grid.crs if is_metric(source.grid.crs) else utm_of(source.grid)
+    return _metres(source.grid, crs)
+
+
+def world_of(place: Place, rng: np.random.Generator) -> tuple[World, dict[str, Array]]:
+    """Make a world of a real surface: its shapes, and its image as the matter.
+
+    Parameters
+    ----------
+    place
+        With ``surface``, and ``terrain`` and ``albedo`` where they are known.
+
+    Returns
+    -------
+    The world, its voids filled; and the truth with its voids, with the margin.
+    """
+    surface = place.planes["surface"]
+    terrain = place.planes.get("terrain")
+    dsm = fill_voids(surface)
+    dtm = dsm if terrain is None else np.minimum(fill_voids(terrain), dsm)
+    image = place.planes.get("albedo")
+    if image is not None and np.isfinite(image).any():
+        albedo = _albedo(image)
+    else:
+        albedo, _ = matter(Canvas.bare(dsm, float(place.grid.affine.a)), rng)
+    truth = {"truth_dsm": surface}
+    if terrain is not None:
+        truth["truth_dtm"] = np.where(np.isnan(surface), np.nan, np.minimum(terrain, surface))
+    unknown = np.zeros(dsm.shape, np.uint8)
+    return World(dtm, dsm, unknown, albedo, None), truth
+
+
+def _albedo(image: Array) -> Array:
+    """Bring digital numbers to reflectances that land has; holes get the mean."""
+    step = max(1, int(np.sqrt(image.size / 250_000)))
+    low, high = np.nanpercentile(image[::step, ::step], (1, 99))
+    scaled = (image - low) * np.float32(0.5 / max(high - low, 1e-9)) + np.float32(0.06)
+    scaled = np.where(np.isnan(scaled), np.float32(np.nanmean(scaled)), scaled)
+    return np.asarray(np.clip(scaled, 0.02, 0.9), np.float32)

@@ -1,0 +1,74 @@
+"""Ready-made landscapes, by the family of sensors that looks at them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+Family = Literal["stereo", "optical"]
+
+STEREO: dict[str, dict[str, Any]] = {
+    "plain": {
+        "terrain": {"steepness": 0.03, "roughness": 1.1, "river": 12},
+        "cover": {"forest": 0.1, "town": 0.05, "water": 0.0, "crops": 0.6},
+    },
+    "hills": {
+        "terrain": {"terraces": 0.15, "river": 4},
+        "cover": {"crops": 0.2},
+    },
+    "forest": {
+        "cover": {"forest": 0.8, "town": 0.0, "water": 0.0},
+        "terrain": {"steepness": 0.25, "river": 5},
+    },
+    "town": {
+        "cover": {"forest": 0.1, "town": 0.7, "crops": 0.05},
+        "terrain": {"steepness": 0.05, "roughness": 1.1},
+    },
+    "alpine": {
+        "terrain": {"steepness": 0.7, "roughness": 0.9, "erosion": 24, "snow": 0.15, "river": 3},
+        "cover": {"forest": 0.15, "town": 0.0, "water": 0.0},
+    },
+    "canyon": {
+        "terrain": {"steepness": 0.3, "cliffs": 0.7, "terraces": 0.2, "river": 9},
+        "cover": {"forest": 0.04, "town": 0.0, "water": 0.0},
+    },
+    "snow": {
+        "terrain": {"steepness": 0.25, "roughness": 1.0, "snow": 0.7},
+        "cover": {"forest": 0.15, "town": 0.03, "water": 0.02},
+    },
+}
+
+OPTICAL: dict[str, dict[str, Any]] = {
+    "plain": {
+        "terrain": {"steepness": 0.008, "roughness": 1.1, "river": 120},
+        "landscape": {"lowest": 60, "forest": 0.15, "crops": 0.6, "town": 0.06},
+    },
+    "hills": {},
+    "forest": {
+        "terrain": {"steepness": 0.05},
+        "landscape": {"forest": 0.75, "crops": 0.05, "town": 0.01, "moisture": 0.8},
+    },
+    "alpine": {
+        "terrain": {"steepness": 0.22, "roughness": 0.92, "erosion": 24, "river": 40},
+        "landscape": {"lowest": 700, "forest": 0.4, "crops": 0.04, "town": 0.01},
+    },
+    "arid": {
+        "terrain": {"steepness": 0.07, "cliffs": 0.25, "river": 60},
+        "landscape": {"moisture": 0.12, "forest": 0.03, "crops": 0.03, "water": 0.002},
+        "light": {"elevation": 55},
+    },
+}
+
+STYLES: Mapping[str, Mapping[str, dict[str, Any]]] = {"stereo": STEREO, "optical": OPTICAL}
+
+
+def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
+    """Lay nested settings over others."""
+    found = dict(base)
+    for key, value in over.items():
+        inner = found.get(key)
+        if isinstance(inner, Mapping) and isinstance(value, Mapping):
+            found[key] = merged(inner, value)
+        else:
+            found[key] = value
+    return found
