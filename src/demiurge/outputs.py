@@ -37,6 +37,26 @@ def check_output(path: Path, *, overwrite: bool) -> None:
         ) from None
 
 
+def check_written(path: Path, least: int) -> None:
+    """Raise after writing if the disk did not take all of it: GDAL does not tell when it closes.
+
+    Parameters
+    ----------
+    least
+        Bytes that the file must have.
+
+    Raises
+    ------
+    ResourceError
+        If it has fewer.
+    """
+    if not path.exists() or path.stat().st_size < least:
+        raise ResourceError(
+            f"{path.parent}: {least / 1e6:.0f} MB could not be written in full",
+            "make room there, or choose another disk",
+        )
+
+
 @contextmanager
 def whole_file(path: Path, *, overwrite: bool = False) -> Iterator[Path]:
     """Give a temporary path beside ``path``: it replaces it on success, goes on failure."""

@@ -1,5 +1,8 @@
 """Whole scenes: real errors, exact truth, reproducible."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -126,6 +129,22 @@ def test_a_full_disk_is_told_before_work(tmp_path: Path, monkeypatch: pytest.Mon
     with pytest.raises(ResourceError, match=r"has 0.01 GB free, the scenes need about 1.3"):
         demiurge.simulate(tmp_path / "s", config={"size": 1024}, sites=25)
     assert not list((tmp_path / "s").glob("*"))
+
+
+def test_a_disk_that_fills_up_meanwhile_leaves_nothing(tmp_path: Path) -> None:
+    """A limit on file sizes stands for the full disk."""
+    command = "ulimit -f 300; exec python -m demiurge.cli.main simulate -o full --size 256"
+    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
+    done = subprocess.run(
+        ["bash", "-c", command],
+        cwd=tmp_path,
+        env={**os.environ, "PATH": path},
+        capture_output=True,
+        text=True,
+    )
+    assert "could not be written in full; make room there" in done.stderr
+    assert done.returncode == 4
+    assert not list(tmp_path.iterdir())
 
 
 def test_a_real_surface_keeps_its_shapes_and_voids(tmp_path: Path, raster: Write) -> None:

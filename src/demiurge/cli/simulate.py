@@ -15,9 +15,12 @@ def simulate(
         Path, typer.Option("--output", "-o", help="Scene folder, or folder of several.")
     ],
     family: Annotated[
-        str,
-        typer.Option(help="stereo: a matched pair, for refine. optical: one image, for generate."),
-    ] = "stereo",
+        str | None,
+        typer.Option(
+            help="stereo (the default): a matched pair, for refine. optical: one image, for "
+            "generate."
+        ),
+    ] = None,
     style: Annotated[
         str,
         typer.Option(
@@ -59,7 +62,7 @@ def simulate(
     content |= {key: value for key, value in given.items() if value is not None}
     folders = run(
         output,
-        family=family,  # type: ignore[arg-type]  # checked there, with a sentence
+        family=family or content.get("family", "stereo"),  # type: ignore[arg-type]  # checked there, with a sentence
         style=style,
         config=content,
         terrain=terrain,

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import layer
+from demiurge.outputs import check_written
 from demiurge.scene.grid import wkt
 from demiurge.scene.source import open_raster
 
@@ -53,6 +54,7 @@ def create_stack(path: Path, grid: GeoBox, names: list[str]) -> None:
         raise ResourceError(
             f"{path}: cannot be written ({error})", "free or choose a disk"
         ) from None
+    check_written(path, 4 * len(names) * grid.shape[0] * grid.shape[1])
 
 
 def map_stack(path: Path, *, writable: bool = False) -> Stack | None:

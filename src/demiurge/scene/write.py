@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from demiurge.outputs import check_written
+
 Array = npt.NDArray[np.float32]
 
 
@@ -49,3 +51,4 @@ def write_planes(
         for band, plane in enumerate(planes, start=1):
             known = plane if np.isnan(nodata) else np.nan_to_num(plane, nan=nodata)
             file.write(known, band)
+    check_written(path, 4 * len(planes) * height * width)
