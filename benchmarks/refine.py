@@ -9,9 +9,13 @@ import numpy as np
 import rasterio
 from scipy import ndimage
 
-from common import Claim, at_most, main
+from common import Claim, at_least, at_most, main
 from demiurge import Options, open_scene, refine, simulate
+from demiurge.layers import PANCHROMATIC as ORTHOS
 from demiurge.model.voids import fill_voids
+from demiurge.scene.grid import wkt
+from demiurge.scene.scene import Scene
+from demiurge.scene.write import write_planes
 
 #: Far from the seeds of the training scenes.
 SEED = 9000
@@ -22,7 +26,9 @@ def measure(quick: bool) -> list[Claim]:
     sites, size = (5, 256) if quick else (20, 512)
     totals: dict[str, list[float]] = {}
     styles: dict[str, list[tuple[float, float]]] = {}
-    covered = []
+    covered: list[float] = []
+    swaps: list[dict[str, float]] = []
+    other: dict[str, np.ndarray] = {}
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = {"size": size}
@@ -34,6 +40,9 @@ def measure(quick: bool) -> list[Claim]:
             with rasterio.open(out) as file:
                 result, spread = file.read()
             filled = fill_voids(initial)
+            if quick or len(totals.get("refine", [])) % 2 == 0:
+                swaps.append(_images_matter(scene, folder, path, truth, other))
+            other = {n: scene.read(layers=[n])[0] for n in ORTHOS}
             rivals = {
                 "initial DSM, voids filled": filled,
                 "median 5 × 5": ndimage.median_filter(filled, 5),
@@ -60,7 +69,42 @@ def measure(quick: bool) -> list[Claim]:
     claims.append(Claim("  over its input, 95 % interval over places, low", low, ""))
     claims.append(at_most("  over its input, 95 % interval over places, high", high, "", 1.0))
     claims.append(Claim("share of errors within the 90 % interval", float(np.mean(covered)), ""))
+    claims += _what_images_give([s for s in swaps if s])
     return claims
+
+
+def _images_matter(
+    scene: Scene, folder: Path, path: Path, truth: np.ndarray, other: dict[str, np.ndarray]
+) -> dict[str, float]:
+    """Refine with the place's own orthos, without any, and with those of another place."""
+    if not other:
+        return {}
+    names = ["dsm", "ndvi", "triangulation_error"]
+    planes = dict(zip([*names, *ORTHOS], scene.read(layers=[*names, *ORTHOS]), strict=True))
+    found = {}
+    for kind, images in {"own": planes, "no": {}, "another place's": other}.items():
+        given = {n: planes[n] for n in names} | {n: images[n] for n in ORTHOS if n in images}
+        files = {}
+        for name, plane in given.items():
+            files[name] = folder / f"{path.name}_{name}.tif"
+            write_planes(files[name], [plane], wkt(scene.grid), scene.grid.affine)
+        out = folder / "swapped.tif"
+        named = {n.removeprefix("ortho_"): f for n, f in files.items() if n != "dsm"}
+        refine(files["dsm"], out, options=Options(overwrite=True), **named)
+        with rasterio.open(out) as file:
+            found[kind] = float(np.nanmean(np.abs(file.read(1) - truth)))
+    return found
+
+
+def _what_images_give(found: list[dict[str, float]]) -> list[Claim]:
+    means = {kind: float(np.mean([f[kind] for f in found])) for kind in found[0]}
+    text = f"{len(found)} places"
+    return [
+        *(Claim(f"MAE with {kind} orthos, {text}", v, "m") for kind, v in means.items()),
+        at_least("  without orthos over with", means["no"] / means["own"], "", 1.02),
+        at_least("  with another place's over with its own",
+                 means["another place's"] / means["own"], "", 1.1),
+    ]  # fmt: skip
 
 
 def _style(folder: Path) -> str:

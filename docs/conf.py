@@ -5,6 +5,9 @@ from pathlib import Path
 from demiurge import __version__
 from demiurge.cli.recipes import _keys
 from demiurge.layers import LAYERS
+from demiurge.simulation.canvas import CLASSES
+from demiurge.simulation.optical_settings import OpticalSettings
+from demiurge.simulation.settings import Settings
 from demiurge.training.recipe import Recipe
 
 project = "demiurge"
@@ -35,8 +38,11 @@ _table(
     ("layer", "unit", "role", "resampling", "about", "no data"),
     [(f"`{x.name}`", x.unit, x.role, x.resampling, x.about, x.void) for x in LAYERS.values()],
 )
-_table(
-    "recipe.inc.md",
-    ("setting", "default", "about"),
-    [(f"`{key}`", f"`{default}`", about) for key, default, about in _keys(Recipe)],
-)
+_KEYS = {"recipe": Recipe, "stereo": Settings, "optical": OpticalSettings}
+for _name, _model in _KEYS.items():
+    _table(
+        f"{_name}.inc.md",
+        ("setting", "default", "about"),
+        [(f"`{key}`", f"`{default}`", about) for key, default, about in _keys(_model)],
+    )
+_table("classes.inc.md", ("number", "land cover"), [(str(k), v) for k, v in CLASSES.items()])

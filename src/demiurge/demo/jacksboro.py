@@ -1,9 +1,8 @@
-"""Refine: real terrain, synthetically degraded.
+"""Refine: simulated stereo pairs over real terrain.
 
-The truth is the real DEM of the Jacksboro fault that Matplotlib ships. The initial DSM is that
-DEM with *synthetic* faults of the kinds that stereo matching makes: smoothing, spatially
-correlated noise that grows with slope, blunders and voids. It is a stand-in, no stereo: it shows
-that the machinery learns and fills, not how well real stereo DSMs are refined.
+The land is the real DEM of the Jacksboro fault that Matplotlib ships. Woods, houses and fields are
+put on it, two images are taken of that, and a real stereo matcher finds the initial DSM: simulated
+scenes, and said to be so. Training sees the western half of the fault, the eastern one judges.
 """
 
 from __future__ import annotations
@@ -22,40 +21,28 @@ from demiurge.demo.figure import Panel, draw
 from demiurge.demo.run import Part, Row
 from demiurge.evaluation.metrics import error_statistics
 from demiurge.layers import layer
+from demiurge.model.bundle import Bundle, default_bundle
 from demiurge.model.voids import fill_voids
 from demiurge.predict.verbs import Options, refine
 from demiurge.scene.grid import bounds_in, full_window, snapped_grid
-from demiurge.scene.prepare import prepare
+from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
 from demiurge.scene.write import write_planes
+from demiurge.simulation.sites import simulate
 from demiurge.training.fit import train
 
 Array = npt.NDArray[np.float32]
 
-PIXEL = 90.0
-UTM = "EPSG:32616"
-#: Training sees this many differently degraded copies of the western half.
-COPIES = 20
-GAP = 20
-SETTINGS = (
-    "layers=[dsm,triangulation_error]",
-    "optional=[triangulation_error]",
-    "heights.scale=20",
-    "optimiser.rate=3e-3",
-    "chips.size=96",
-    "chips.batch=8",
-    "chips.per_epoch=240",
-    "epochs=14",
-    "ema=0.98",
-    "augment.swap_images=false",
-    "augment.voids=0.2",
-    "split.by=stripes",
-    "split.axis=y",
-    "split.validation=0.3",
-    "split.buffer=20",
-    "window=192",
-)
+PIXEL, UTM = 90.0, "EPSG:32616"
+#: Scenes of 384 m a side at 1 m.
+CONFIG = {
+    "size": 384,
+    "gsd": 1.0,
+    "cover": {"forest": 0.35, "town": 0.15, "crops": 0.2, "water": 0.0},
+}
+TRAINED, JUDGED = 12, 4
+SETTINGS = ("epochs=4", "chips.per_epoch=480", "optimiser.rate=1e-3", "ema=0.97")
 QUICK = ("epochs=1", "chips.per_epoch=16")
 
 
@@ -64,35 +51,56 @@ def refine_jacksboro(folder: Path, *, quick: bool = False) -> Part:
     start = time.monotonic()
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    truth = folder / "truth.tif"
-    half = write_truth(truth)
-    west = [
-        _scene(truth, folder, f"west_{seed}", seed, (0, half - GAP // 2))
-        for seed in range(1, 3 if quick else COPIES + 1)
-    ]
-    east = _scene(truth, folder, "east", 1000, (half + GAP // 2, 2 * half))
-    settings = (*SETTINGS, *(QUICK if quick else ()))
-    bundle = folder / "refine.bundle"
-    train(west, bundle, recipe="demiurge", changes=settings, quiet=False)
-    surface = folder / "east_dsm.tif"
-    refine(
-        folder / "east_initial.tif",
-        surface,
-        triangulation_error=folder / "east_te.tif",
-        bundle=bundle,
-        options=Options(overwrite=True),
+    west, east = write_halves(folder)
+    trained, judged = (2, 2) if quick else (TRAINED, JUDGED)
+    seen = simulate(
+        folder / "west", config=CONFIG, terrain=west, sites=trained, seed=1, quiet=False
     )
-    rows, panels = _judge(east, surface)
+    unseen = simulate(
+        folder / "east", config=CONFIG, terrain=east, sites=judged, seed=2, quiet=False
+    )
+    shipped = default_bundle("refine")
+    bundle = folder / "refine.bundle"
+    settings = (*SETTINGS, *(QUICK if quick else ()))
+    train(
+        seen,
+        bundle,
+        recipe="refine-small",
+        changes=settings,
+        begin_from=shipped,
+        quiet=False,
+    )
+    ours: dict[str, Path | Bundle] = {
+        "refine, bundle as shipped": shipped,
+        "refine, trained on in the west": bundle,
+    }
+    rows, panels = _judge([open_scene(p) for p in unseen], ours, folder)
     picture = folder / "jacksboro.png"
-    title = "Jacksboro fault, east: a synthetically degraded DSM, refined"
-    draw(picture, f"{title} (never seen in training)", panels, PIXEL)
+    title = "Jacksboro fault, east: a simulated stereo DSM, refined"
+    draw(picture, f"{title} (a place never seen in training)", panels, 1.0)
     return Part(
         title,
         rows,
-        [picture, surface, bundle],
-        "Real terrain, but the faults are synthetic: not a claim about real stereo.",
+        [picture, folder / "east_0.tif", bundle],
+        "Real terrain, but cover, images and stereo are simulated.",
         time.monotonic() - start,
     )
+
+
+def write_halves(folder: Path) -> tuple[Path, Path]:
+    """Write the western and the eastern half of the terrain, and return their paths."""
+    import rasterio
+
+    whole = folder / "terrain.tif"
+    half = write_truth(whole)
+    found = []
+    with rasterio.open(whole) as source:
+        for name, first in (("west", 0), ("east", half)):
+            heights = source.read(1, masked=True).filled(np.nan)[:, first : first + half]
+            transform = source.transform @ type(source.transform).translation(first, 0)
+            found.append(folder / f"{name}.tif")
+            write_planes(found[-1], [heights], UTM, transform, nodata=-9999.0)
+    return found[0], found[1]
 
 
 def write_truth(path: Path) -> int:
@@ -124,66 +132,13 @@ def write_truth(path: Path) -> int:
         dst_nodata=np.nan,
         resampling=Resampling.cubic,
     )
-    write_planes(path, out[None], UTM, grid.affine, nodata=-9999.0)
+    write_planes(path, [out], UTM, grid.affine, nodata=-9999.0)
     return int(grid.shape[1]) // 2
 
 
-def degrade(truth: Array, rng: np.random.Generator) -> tuple[Array, Array]:
-    """Return heights with synthetic faults of the kinds that stereo matching makes.
-
-    Noise is correlated over a few pixels, grows with slope, and is strong where matching was
-    poor; a triangulation error tells, roughly, where that is.
-
-    Parameters
-    ----------
-    truth
-        float32 (rows, columns) in metres, NaN for no data.
-
-    Returns
-    -------
-    Initial heights and triangulation error, float32 of that shape in metres, NaN for voids
-    (about a tenth).
-    """
-
-    def field(sigma: float) -> Array:
-        noise = ndimage.gaussian_filter(rng.standard_normal(truth.shape), sigma, mode="wrap")
-        return np.asarray(noise / noise.std(), np.float32)
-
-    filled = fill_voids(truth)
-    slope = np.hypot(*np.gradient(filled, PIXEL))
-    # From a few metres to some 40: the range of spaceborne stereo of 15 m images.
-    strength = 14 * np.exp(0.8 * field(5.0) - 0.3) * (0.6 + 2 * slope)
-    noise = strength * (0.85 * field(1.0) + 0.5 * field(2.0)) + 4 * field(8.0)
-    blunders = np.where(field(1.5) > 2.4, 50 * field(4.0), 0)
-    holes = (field(3.0) + 3 * ndimage.gaussian_filter(slope, 2) > 2.0) | np.isnan(truth)
-    initial = ndimage.gaussian_filter(filled, 1.0) + noise + blunders
-    told = 0.5 * strength * np.exp(0.3 * field(0.7)) + 0.3 * np.abs(blunders)
-    void = np.float32(np.nan)
-    return (
-        np.where(holes, void, initial).astype(np.float32),
-        np.where(holes, void, told).astype(np.float32),
-    )
-
-
-def _scene(truth: Path, folder: Path, name: str, seed: int, columns: tuple[int, int]) -> Scene:
-    """Degrade a half of the terrain, write it, and prepare it with its truth."""
-    import rasterio
-
-    with rasterio.open(truth) as source:
-        heights = source.read(1, masked=True).filled(np.nan)[:, slice(*columns)]
-        transform = source.transform @ type(source.transform).translation(columns[0], 0)
-    files = {
-        "dsm": folder / f"{name}_initial.tif",
-        "triangulation_error": folder / f"{name}_te.tif",
-    }
-    degraded = degrade(heights, np.random.default_rng(seed))
-    for path, plane in zip(files.values(), degraded, strict=True):
-        write_planes(path, plane[None], UTM, transform, nodata=-9999.0)
-    return prepare({**files, "truth_dsm": truth}, folder / name)
-
-
-def _best_gaussian(heights: Array, weights: Array, truth: Array) -> Array:
-    """Return the weighted Gaussian mean whose width is best in hindsight, as no user could."""
+def _best_gaussian(heights: Array, truth: Array, weights: Array | None = None) -> Array:
+    """Return the (weighted) Gaussian mean whose width is best in hindsight, as no user could."""
+    weights = np.ones_like(heights) if weights is None else weights
 
     def smooth(sigma: float) -> Array:
         total = ndimage.gaussian_filter(heights * weights, sigma)
@@ -193,29 +148,51 @@ def _best_gaussian(heights: Array, weights: Array, truth: Array) -> Array:
     return min(tried, key=lambda h: float(np.nanmean(np.abs(h - truth))))
 
 
-def _judge(scene: Scene, surface: Path) -> tuple[list[Row], list[Panel]]:
-    """Compare the result with the initial DSM and with classical filters, pixel by pixel."""
-    initial, told, truth = scene.read(layers=["dsm", "triangulation_error", "truth_dsm"])
-    weights = np.asarray(1 / (fill_voids(told) ** 2 + 1), np.float32)
-    source = Source.open(surface, layer("truth_dsm"))
-    spread_source = Source.open(surface, layer("truth_dsm"), 2)
-    window = full_window(scene.grid)
-    result, spread = source.read(scene.grid, window), spread_source.read(scene.grid, window)
-    filled = fill_voids(initial)
-    rivals = {
-        "initial DSM": initial,
-        "initial DSM, voids interpolated": filled,
-        "median filter 3 × 3 of that": ndimage.median_filter(filled, 3),
-        "median filter 5 × 5 of that": ndimage.median_filter(filled, 5),
-        "Gaussian filter of that, best width": _best_gaussian(filled, np.ones_like(filled), truth),
-        "the same, weighted by triangulation error": _best_gaussian(filled, weights, truth),
-        "demiurge refine": result,
-    }
-    count = int(np.isfinite(truth).sum())
-    rows = []
-    for name, heights in rivals.items():
-        rows.append(Row.of("Jacksboro, east", name, error_statistics(heights - truth, count)))
-    panels = [
+def _judge(
+    scenes: list[Scene], bundles: dict[str, Path | Bundle], folder: Path
+) -> tuple[list[Row], list[Panel]]:
+    """Compare results with the initial DSM and with classical filters, pixel by pixel."""
+    errors: dict[str, list[Array]] = {}
+    panels: list[Panel] = []
+    count = 0
+    for index, scene in enumerate(scenes):
+        initial, told, truth = scene.read(layers=["dsm", "triangulation_error", "truth_dsm"])
+        filled = fill_voids(initial)
+        weights = np.asarray(1 / (fill_voids(told) ** 2 + 0.01), np.float32)
+        rivals = {
+            "initial DSM": initial,
+            "initial DSM, voids interpolated": filled,
+            "median filter 3 × 3 of that": ndimage.median_filter(filled, 3),
+            "median filter 5 × 5 of that": ndimage.median_filter(filled, 5),
+            "Gaussian filter of that, best width": _best_gaussian(filled, truth),
+            "the same, weighted by triangulation error": _best_gaussian(filled, truth, weights),
+        }
+        for name, bundle in bundles.items():
+            out = folder / f"east_{index}.tif"
+            refine(scene, out, bundle=bundle, options=Options(overwrite=True))
+            result, spread = _read(out, scene, 1), _read(out, scene, 2)
+            rivals[name] = result
+        for name, heights in rivals.items():
+            errors.setdefault(name, []).append(heights - truth)
+        count += int(np.isfinite(truth).sum())
+        panels = panels or _panels(scene, initial, result, spread, truth)
+    rows = [
+        Row.of("Jacksboro, east", name, error_statistics(np.stack(found), count))
+        for name, found in errors.items()
+    ]
+    return rows, panels
+
+
+def _read(path: Path, scene: Scene, band: int) -> Array:
+    return Source.open(path, layer("truth_dsm"), band).read(scene.grid, full_window(scene.grid))
+
+
+def _panels(
+    scene: Scene, initial: Array, result: Array, spread: Array, truth: Array
+) -> list[Panel]:
+    (left,) = scene.read(layers=["ortho_left"])
+    return [
+        Panel("left ortho", np.repeat(left[..., None], 3, axis=2), "image"),
         Panel("initial DSM", initial, "height"),
         Panel("demiurge refine", result, "height"),
         Panel("truth", truth, "height"),
@@ -223,4 +200,3 @@ def _judge(scene: Scene, surface: Path) -> tuple[list[Row], list[Panel]]:
         Panel("error of the result", result - truth, "error"),
         Panel("predicted uncertainty", spread, "spread"),
     ]
-    return rows, panels

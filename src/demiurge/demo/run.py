@@ -60,7 +60,7 @@ def run(output: Path, *, quick: bool = False) -> list[Part]:
     start = time.monotonic()
     note("1/2 generate: Rocky Mountain National Park, real image and real DEM")
     parts = [generate_rocky(output / "rocky", quick=quick)]
-    note("2/2 refine: Jacksboro fault, real DEM, synthetic degradation")
+    note("2/2 refine: Jacksboro fault, real DEM under simulated stereo scenes")
     parts.append(refine_jacksboro(output / "jacksboro", quick=quick))
     summary = output / "summary.json"
     content = [{"title": p.title, "rows": [asdict(r) for r in p.rows]} for p in parts]
