@@ -6,8 +6,10 @@ import numpy as np
 import pytest
 import rasterio
 
-for module in ("matplotlib", "cv2", "numba", "torch"):
-    pytest.importorskip(module)
+pytest.importorskip("matplotlib")
+pytest.importorskip("cv2")
+pytest.importorskip("numba")
+pytest.importorskip("torch")
 
 from conftest import terrain
 from demiurge.demo.figure import hillshade

@@ -18,8 +18,8 @@ if TYPE_CHECKING:
     from demiurge.evaluation.evaluate import evaluate as evaluate
     from demiurge.model.bundle import Bundle as Bundle
     from demiurge.model.bundle import load_bundle as load_bundle
+    from demiurge.predict.job import Options as Options
     from demiurge.predict.surface import Surface as Surface
-    from demiurge.predict.verbs import Options as Options
     from demiurge.predict.verbs import generate as generate
     from demiurge.predict.verbs import refine as refine
     from demiurge.scene.check import check as check
@@ -36,7 +36,7 @@ _HOMES = {
     "Bundle": "demiurge.model.bundle",
     "DemiurgeError": "demiurge.errors",
     "Evaluation": "demiurge.evaluation.evaluate",
-    "Options": "demiurge.predict.verbs",
+    "Options": "demiurge.predict.job",
     "Recipe": "demiurge.training.recipe",
     "Scene": "demiurge.scene.scene",
     "Surface": "demiurge.predict.surface",

@@ -223,7 +223,7 @@ def test_a_bug_of_ours_says_so_and_exits_with_1(
     def fail(*_: object, **__: object) -> Callable[..., None]:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("demiurge.predict.verbs.plan_windows", fail)
+    monkeypatch.setattr("demiurge.predict.job.plan_windows", fail)
     with pytest.raises(SystemExit) as caught:
         run(REFINE.split())
     assert caught.value.code == 1

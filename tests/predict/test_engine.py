@@ -10,9 +10,10 @@ import rasterio
 from conftest import blur_graph, make_bundle, terrain
 from demiurge.errors import BundleError, DataError, UsageError
 from demiurge.predict.engine import predict_rows
+from demiurge.predict.job import Options
 from demiurge.predict.plan import plan_windows
 from demiurge.predict.runtime import OpenVinoRuntime
-from demiurge.predict.verbs import Options, generate, refine
+from demiurge.predict.verbs import generate, refine
 from demiurge.scene.open import scene_from_files
 
 Write = Callable[..., Path]
@@ -23,7 +24,7 @@ def predicted(scene, bundle, **options) -> np.ndarray:  # type: ignore[no-untype
     plan = plan_windows(scene.shape, size, options.pop("overlap", 0.25))
     runtime = OpenVinoRuntime(bundle, plan.size, "f32")
     rows = predict_rows(scene, bundle.contract, runtime, plan, **options)
-    return np.concatenate(list(rows), axis=1)
+    return np.concatenate([r.values for r in rows], axis=1)
 
 
 def test_a_known_correction_is_added_everywhere(raster: Write, tmp_path: Path) -> None:

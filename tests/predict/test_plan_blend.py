@@ -4,6 +4,7 @@ import pytest
 from demiurge.errors import UsageError
 from demiurge.predict.blend import Blender
 from demiurge.predict.plan import plan_windows, taper
+from demiurge.scene.grid import Window
 
 SHAPES = [(10, 10), (64, 64), (65, 200), (300, 64), (257, 511)]
 
@@ -47,22 +48,22 @@ def test_blending_windows_of_one_surface_gives_that_surface(
     rng = np.random.default_rng(0)
     surface = rng.uniform(3000, 3100, (2, *shape)).astype(np.float32)
     plan = plan_windows(shape, 64, overlap)
-    blender = Blender(plan, 2)
+    blender = Blender(Window(0, 0, *shape), plan.size, 2)
     weights = taper(plan.size, plan.overlap)
     parts = []
     for index, row in enumerate(plan.rows):
         for column in plan.columns:
             window = plan.window(row, column)
-            part = surface[:, *window.slices]
+            part = surface[:, *window.slices].copy()
             blender.add(window, part, weights[: window.height, : window.width])
         last = index + 1 == len(plan.rows)
-        parts.append(blender.take(shape[0] if last else plan.rows[index + 1]))
+        parts.append(blender.take(shape[0] if last else plan.rows[index + 1])[0])
     np.testing.assert_allclose(np.concatenate(parts, axis=1), surface, rtol=1e-6)
 
 
 def test_no_answer_is_nan_and_nan_never_spreads() -> None:
     plan = plan_windows((64, 112), 64, 0.25)
-    blender = Blender(plan, 1)
+    blender = Blender(Window(0, 0, 64, 112), plan.size, 1)
     weights = taper(64, 16)
     left = np.ones((1, 64, 64), np.float32)
     left[:, :, 60:] = np.nan
@@ -70,7 +71,7 @@ def test_no_answer_is_nan_and_nan_never_spreads() -> None:
     blender.add(plan.window(0, 0), left, known)
     right = np.full((1, 64, 64), 3.0, np.float32)
     blender.add(plan.window(0, 48), right, weights * (np.arange(64) < 40))
-    out = blender.take(64)[0]
+    out = blender.take(64)[0][0]
     assert (out[:, :48] == 1).all()
     assert np.isfinite(out[:, :88]).all()
     assert np.isnan(out[:, 88:]).all()

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
+    from demiurge.predict.job import Options
     from demiurge.predict.surface import Surface
-    from demiurge.predict.verbs import Options
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -30,6 +30,17 @@ Batch = Annotated[
 PrecisionOption = Annotated[
     str, typer.Option("--precision", help="auto, f32 or bf16; auto is what the bundle allows.")
 ]
+RuntimeOption = Annotated[
+    str,
+    typer.Option("--runtime", help="auto, openvino, onnxruntime or torch; auto is torch on a GPU."),
+]
+Tta = Annotated[
+    int, typer.Option("--tta", help="1, 4 or 8 turned copies of each window; slower, steadier.")
+]
+Cluster = Annotated[
+    str | None, typer.Option("--cluster", help="local:N, or tcp://host:port of a Dask scheduler.")
+]
+Stac = Annotated[bool, typer.Option("--stac", help="Write a STAC item beside the result.")]
 KeepVoids = Annotated[bool, typer.Option("--keep-voids", help="Leave voids of the input void.")]
 AnyPixelSize = Annotated[
     bool, typer.Option("--any-pixel-size", help="Go on outside the bundle's pixel sizes.")
@@ -42,7 +53,11 @@ def options(
     window: int | None,
     overlap: float | None,
     batch: int,
+    runtime: str,
     precision: str,
+    tta: int,
+    cluster: str | None,
+    stac: bool,
     keep_voids: bool,
     any_pixel_size: bool,
     overwrite: bool,
@@ -50,12 +65,14 @@ def options(
 ) -> Options:
     """Check the texts among the options and return them as one value."""
     from demiurge.errors import UsageError
-    from demiurge.predict.verbs import Options
+    from demiurge.predict.job import Options
 
     if target not in (None, "dsm", "dtm", "both"):
         raise UsageError(f"--target is '{target}'", "choose dsm, dtm or both")
     if precision not in ("auto", "f32", "bf16"):
         raise UsageError(f"--precision is '{precision}'", "choose auto, f32 or bf16")
+    if runtime not in ("auto", "openvino", "onnxruntime", "torch"):
+        raise UsageError(f"--runtime is '{runtime}'", "choose auto, openvino, onnxruntime or torch")
     if window is not None and (window < 64 or window > 4096 or window % 32):
         raise UsageError(f"--window is {window}", "choose a multiple of 32 from 64 to 4096")
     return Options(
@@ -63,7 +80,11 @@ def options(
         window=window,
         overlap=overlap,
         in_flight=batch,
+        runtime=runtime,  # type: ignore[arg-type]
         precision=precision,  # type: ignore[arg-type]
+        tta=tta,
+        cluster=cluster,
+        stac=stac,
         keep_voids=keep_voids,
         any_pixel_size=any_pixel_size,
         overwrite=overwrite,
@@ -111,6 +132,7 @@ def report(surface: Surface, quiet: bool) -> None:
         f"  mean uncertainty {surface.uncertainty:.3g} m"
         if surface.uncertainty == surface.uncertainty
         else "",
-        f"  {surface.seconds:.1f} s, {surface.megapixels / max(surface.seconds, 1e-9):.2f} Mpx/s",
+        f"  {surface.seconds:.1f} s, {surface.megapixels / max(surface.seconds, 1e-9):.2f} Mpx/s, "
+        f"{surface.memory:.0f} MiB of memory at most",
     ]
     typer.echo("\n".join(line for line in lines if line))

@@ -23,7 +23,8 @@ from demiurge.evaluation.metrics import error_statistics
 from demiurge.layers import layer
 from demiurge.model.bundle import Bundle, default_bundle
 from demiurge.model.voids import fill_voids
-from demiurge.predict.verbs import Options, refine
+from demiurge.predict.job import Options
+from demiurge.predict.verbs import refine
 from demiurge.scene.grid import bounds_in, full_window, snapped_grid
 from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene
@@ -77,13 +78,14 @@ def refine_jacksboro(folder: Path, *, quick: bool = False) -> Part:
     rows, panels = _judge([open_scene(p) for p in unseen], ours, folder)
     picture = folder / "jacksboro.png"
     title = "Jacksboro fault, east: a simulated stereo DSM, refined"
-    draw(picture, f"{title} (a place never seen in training)", panels, 1.0)
+    draw(picture, f"{title} (a place never seen in training)", panels, 1.0, columns=4)
     return Part(
         title,
         rows,
         [picture, folder / "east_0.tif", bundle],
         "Real terrain, but cover, images and stereo are simulated.",
         time.monotonic() - start,
+        ours=len(ours),
     )
 
 
@@ -190,12 +192,13 @@ def _read(path: Path, scene: Scene, band: int) -> Array:
 def _panels(
     scene: Scene, initial: Array, result: Array, spread: Array, truth: Array
 ) -> list[Panel]:
-    (left,) = scene.read(layers=["ortho_left"])
+    left, told = scene.read(layers=["ortho_left", "triangulation_error"])
     return [
         Panel("left ortho", np.repeat(left[..., None], 3, axis=2), "image"),
         Panel("initial DSM", initial, "height"),
         Panel("demiurge refine", result, "height"),
         Panel("truth", truth, "height"),
+        Panel("triangulation error", told, "spread"),
         Panel("error of the initial DSM", initial - truth, "error"),
         Panel("error of the result", result - truth, "error"),
         Panel("predicted uncertainty", spread, "spread"),

@@ -19,7 +19,8 @@ from demiurge.demo.figure import Panel, draw
 from demiurge.demo.run import Part, Row
 from demiurge.errors import ResourceError
 from demiurge.evaluation.evaluate import evaluate
-from demiurge.predict.verbs import Options, generate
+from demiurge.predict.job import Options
+from demiurge.predict.verbs import generate
 from demiurge.scene.open import name_inputs, scene_from_files
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene

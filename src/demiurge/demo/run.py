@@ -30,13 +30,14 @@ class Row:
 
 @dataclass(frozen=True)
 class Part:
-    """What a part of the demonstration made."""
+    """What a part of the demonstration made; the last ``ours`` rows are not rivals."""
 
     title: str
     rows: list[Row]
     files: list[Path]
     limits: str
     seconds: float
+    ours: int = 1
 
 
 def run(output: Path, *, quick: bool = False) -> list[Part]:
@@ -85,13 +86,14 @@ def _show(parts: list[Part], seconds: float, quick: bool) -> None:
         table(
             ("on unseen ground", "MAE m", "RMSE m", "LE90 m", "coverage"),
             [
-                (r.surface, f"{r.mae:.1f}", f"{r.rmse:.1f}", f"{r.le90:.1f}", f"{r.coverage:.1%}")
+                (r.surface, f"{r.mae:.3g}", f"{r.rmse:.3g}", f"{r.le90:.3g}", f"{r.coverage:.1%}")
                 for r in part.rows
             ],
             title=part.title,
         )
         # A rival that leaves voids is judged on the easier pixels only.
-        ours, rivals = part.rows[-1], [r for r in part.rows[:-1] if r.coverage > 0.999]
+        ours = part.rows[-1]
+        rivals = [r for r in part.rows[: -part.ours] if r.coverage > 0.999]
         best = min(rivals, key=lambda row: row.mae)
         typer.echo(
             f"  MAE {1 - ours.mae / best.mae:.0%} below the best rival ({best.surface}). "

@@ -181,7 +181,7 @@ class Contract(Strict):
             planes[channel] = np.isfinite(window[i])
         return Encoded(planes, base, unit)
 
-    def decode(self, answer: Array, encoded: Encoded) -> tuple[Array, Array | None]:
+    def decode(self, answer: Array, encoded: Encoded) -> Array:
         """Turn the network's answer into heights.
 
         Parameters
@@ -193,19 +193,22 @@ class Contract(Strict):
 
         Returns
         -------
-        heights
-            float32 (targets, height, width) in metres.
-        uncertainty
-            float32 of that shape: standard deviation in metres, √2 times the scale of the
-            predicted Laplace distribution; None if the network gives none.
+        float32 (outputs, height, width): the targets' heights in metres; then, if the network
+        tells, their uncertainty: standard deviation in metres, √2 times the scale of the
+        predicted Laplace distribution.
         """
         count = len(self.targets)
-        offset = np.float32(0 if self.base is not None else self.heights.offset)
-        heights = encoded.base + answer[:count] * np.float32(encoded.unit) + offset
-        if not self.uncertainty:
-            return heights, None
-        factor = np.float32(_SQRT2 * encoded.unit * self.calibration)
-        return heights, np.exp(np.clip(answer[count:], -12, 12)) * factor
+        found = np.empty_like(answer)
+        np.multiply(answer[:count], np.float32(encoded.unit), out=found[:count])
+        found[:count] += encoded.base
+        if self.base is None and self.heights.offset:
+            found[:count] += np.float32(self.heights.offset)
+        if self.uncertainty:
+            spread = found[count:]
+            np.clip(answer[count:], -12, 12, out=spread)
+            np.exp(spread, out=spread)
+            spread *= np.float32(_SQRT2 * encoded.unit * self.calibration)
+        return found
 
 
 def _mean(measured: Array, filled: Array) -> np.float32:

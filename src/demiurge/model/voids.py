@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 
 def fill_voids(heights: Array) -> Array:
@@ -36,12 +36,13 @@ def fill_voids(heights: Array) -> Array:
     return np.where(measured, heights, filled).astype(np.float32)
 
 
-def enclosed(measured: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool_]:
+def enclosed(measured: Mask, reach: int) -> Mask:
     """Return where heights can be told from measured ones around: a morphological closing.
 
-    Holes and bays up to ``2 · reach`` pixels across are enclosed, the land beyond an outer edge
-    is not. A pixel's answer depends on no pixel further than ``2 · reach`` away; beyond the
-    array's edge nothing counts as measured.
+    The closing is by a square of ``2 · reach + 1`` pixels. Holes and bays up to ``2 · reach``
+    pixels across are enclosed, the land beyond a straight outer edge, however it lies, is not. A
+    pixel's answer depends on no pixel further than ``2 · reach`` along rows and columns; beyond
+    the array's edge nothing counts as measured.
 
     Parameters
     ----------
@@ -52,10 +53,23 @@ def enclosed(measured: npt.NDArray[np.bool_], reach: int) -> npt.NDArray[np.bool
     """
     if measured.all() or not measured.any():
         return measured.copy()
-    pad = reach + 1
-    near = ndimage.distance_transform_edt(~np.pad(measured, pad)) <= reach
-    closed = ndimage.distance_transform_edt(near) > reach
-    return np.asarray(closed[pad:-pad, pad:-pad] | measured)
+    near = _spread(np.pad(measured, reach), reach)
+    closed = ~_spread(~np.pad(near, reach), reach)
+    inner = slice(2 * reach, -2 * reach)
+    return np.asarray(closed[inner, inner] | measured)
+
+
+def _spread(mask: Mask, reach: int) -> Mask:
+    """Dilate by a square: along rows, then along columns, by counting with running sums."""
+    for axis in (0, 1):
+        length = mask.shape[axis]
+        sums = np.zeros([n + (i == axis) for i, n in enumerate(mask.shape)], np.int32)
+        np.cumsum(mask, axis=axis, out=sums[1:] if axis == 0 else sums[:, 1:])
+        place = np.arange(length)
+        last = np.minimum(place + reach + 1, length)
+        first = np.maximum(place - reach, 0)
+        mask = sums.take(last, axis) > sums.take(first, axis)
+    return mask
 
 
 def _pull_push(values: Array, weights: Array) -> Array:

@@ -5,51 +5,91 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from demiurge.predict.plan import Plan
 from demiurge.scene.grid import Window
 
 Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 
 class Blender:
-    """Sums windows and gives back finished rows.
+    """Sums windows over an area and gives back finished rows.
 
-    Memory is ``(planes + 1) × window size × raster width`` floats, whatever the raster's height.
+    Memory is ``(planes + 1) × window size × area width`` floats, whatever the raster's height.
+    A pixel's sums do not depend on the area: the same windows are added in the same order.
     """
 
-    def __init__(self, plan: Plan, planes: int) -> None:
-        height, width = min(plan.size, plan.shape[0]), plan.shape[1]
-        self._sums = np.zeros((planes, height, width), np.float32)
-        self._weights = np.zeros((height, width), np.float32)
-        self._top = 0
+    def __init__(self, area: Window, size: int, planes: int) -> None:
+        self._area = area
+        self._size = min(size, area.height)
+        self._sums = np.zeros((planes, self._size, area.width), np.float32)
+        self._weights = np.zeros((self._size, area.width), np.float32)
+        self._measured = np.zeros((self._size, area.width), bool)
+        self._top = area.row
 
     def add(self, window: Window, values: Array, weights: Array) -> None:
-        """Add a window.
+        """Add a window; what lies outside the area is left out.
 
         Parameters
         ----------
         window
-            Where it lies; no row of it is above those already taken.
+            Where it lies in the raster.
         values
-            float32 (planes, height, width); may be anything where the weight is 0.
+            float32 (planes, height, width), changed; may be anything where the weight is 0.
         weights
             float32 (height, width), 0 where there is no answer.
         """
-        rows = slice(window.row - self._top, window.row - self._top + window.height)
-        columns = slice(window.col, window.col + window.width)
-        known = weights > 0
-        self._sums[:, rows, columns] += np.where(known, values * weights, np.float32(0))
-        self._weights[rows, columns] += weights
+        here, there = self._places(window)
+        part, weight = values[(slice(None), *here)], weights[here]
+        np.multiply(part, weight, out=part)
+        # Where nothing is known, the network may have answered with anything.
+        if not weight.all():
+            np.copyto(part, np.float32(0), where=weight == 0)
+        self._sums[(slice(None), *there)] += part
+        self._weights[there] += weight
 
-    def take(self, until: int) -> Array:
-        """Return the rows above ``until`` as float32 (planes, rows, width), NaN where unknown."""
+    def note(self, window: Window, measured: Mask) -> None:
+        """Take note of where the base was measured, bool (height, width)."""
+        here, there = self._places(window)
+        self._measured[there] = measured[here]
+
+    def _places(self, window: Window) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+        """Return the part of a window within the area, in the window and in the buffers."""
+        area = self._area
+        rows = _common(window.row, window.height, self._top, area.row + area.height)
+        columns = _common(window.col, window.width, area.col, area.col + area.width)
+        here = tuple(
+            slice(first - start, last - start)
+            for (first, last), start in ((rows, window.row), (columns, window.col))
+        )
+        there = tuple(
+            slice(first - start, last - start)
+            for (first, last), start in ((rows, self._top), (columns, area.col))
+        )
+        return (here[0], here[1]), (there[0], there[1])
+
+    def take(self, until: int) -> tuple[Array, Mask]:
+        """Return the rows of the area above ``until``, and where the base was measured in them.
+
+        Returns
+        -------
+        float32 (planes, rows, width), NaN where unknown, and bool (rows, width).
+        """
+        until = min(max(until, self._top), self._area.row + self._area.height)
         count = until - self._top
         weights = self._weights[:count]
-        with np.errstate(invalid="ignore"):
-            done = self._sums[:, :count] / np.where(weights > 0, weights, np.float32(np.nan))
-        for buffer in (self._sums, self._weights):
+        with np.errstate(invalid="ignore", divide="ignore"):
+            done = self._sums[:, :count] / weights
+        if not weights.all():
+            done[:, weights == 0] = np.nan
+        measured = self._measured[:count].copy()
+        for buffer in (self._sums, self._weights, self._measured):
             kept = buffer[..., count:, :].copy()
             buffer[..., : kept.shape[-2], :] = kept
             buffer[..., kept.shape[-2] :, :] = 0
         self._top = until
-        return np.asarray(done, np.float32)
+        return done, measured
+
+
+def _common(start: int, length: int, low: int, high: int) -> tuple[int, int]:
+    first = max(start, low)
+    return first, max(first, min(start + length, high))

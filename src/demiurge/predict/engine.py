@@ -6,7 +6,6 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from itertools import islice
 
 import numpy as np
 import numpy.typing as npt
@@ -17,14 +16,36 @@ from demiurge.model.voids import enclosed
 from demiurge.predict.blend import Blender
 from demiurge.predict.plan import Plan, taper
 from demiurge.predict.runtime import Runtime
+from demiurge.predict.turns import Turn, gather
 from demiurge.progress import Advance, silent
-from demiurge.scene.grid import Window, grown
+from demiurge.scene.grid import Window, full_window, grown
 from demiurge.scene.scene import Scene
 
 Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 _READERS = 2
 _AHEAD = 8
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Finished rows of an area, over all of its width.
+
+    Attributes
+    ----------
+    top
+        First row in the raster.
+    values
+        float32 (planes, rows, width): the targets' heights in metres, then their uncertainties;
+        NaN where no input says anything.
+    measured
+        bool (rows, width): where the base was measured.
+    """
+
+    top: int
+    values: Array
+    measured: Mask
 
 
 @dataclass(frozen=True)
@@ -33,7 +54,8 @@ class Question:
 
     window: Window
     encoded: Encoded | None
-    informed: npt.NDArray[np.bool_]
+    informed: Mask
+    measured: Mask
 
 
 def predict_rows(
@@ -42,69 +64,79 @@ def predict_rows(
     runtime: Runtime,
     plan: Plan,
     *,
+    area: Window | None = None,
     in_flight: int = 4,
+    turns: tuple[Turn, ...] = (Turn(),),
     keep_voids: bool = False,
     advance: Advance = silent,
-) -> Iterator[Array]:
-    """Predict a scene and yield finished rows from north to south.
+) -> Iterator[Rows]:
+    """Predict an area of a scene and yield finished rows from north to south.
 
     Parameters
     ----------
     scene
         Holds at least the layers that the contract requires.
+    area
+        The part of the raster that is wanted; all of it if None. Does not change the result.
     in_flight
         Windows worked on at a time; does not change the result.
+    turns
+        Turned and flipped copies of every window to ask; their mean is the answer.
     keep_voids
         Leave NaN where the base was not measured.
-
-    Yields
-    ------
-    float32 (planes, rows, width): the targets' heights in metres, then their uncertainties.
-    NaN where no input says anything.
     """
-    planes = contract.outputs
-    blender = Blender(plan, planes)
+    area = full_window(scene.grid) if area is None else area
+    part = plan.touching(area)
+    blender = Blender(area, plan.size, contract.outputs)
     weights = taper(plan.size, plan.overlap)
-    questions = _read_ahead(scene, contract, plan, keep_voids)
-    answered = _answered(questions, runtime, in_flight)
-    for index, _ in enumerate(plan.rows):
-        for question, answer in islice(answered, len(plan.columns)):
-            _blend(blender, contract, question, answer, weights)
+    questions = _read_ahead(scene, contract, part, keep_voids)
+    answered = _answered(questions, contract, runtime, in_flight, turns)
+    top = area.row
+    for row, below in zip(part.rows, (*part.rows[1:], scene.shape[0]), strict=True):
+        for _ in part.columns:
+            question, values = next(answered)
+            if values is not None:
+                height, width = question.window.height, question.window.width
+                here = weights[:height, :width]
+                if not question.informed.all():
+                    here = here * question.informed
+                blender.add(question.window, values[:, :height, :width], here)
+            blender.note(question.window, question.measured)
             advance(question.window.height * question.window.width / 1e6)
-        last = index + 1 == len(plan.rows)
-        yield blender.take(plan.shape[0] if last else plan.rows[index + 1])
+        done, measured = blender.take(below)
+        if done.shape[1]:
+            yield Rows(top, done, measured)
+            top += done.shape[1]
+        del done, measured, row
 
 
 def _answered(
-    questions: Iterator[Question], runtime: Runtime, in_flight: int
+    questions: Iterator[Question],
+    contract: Contract,
+    runtime: Runtime,
+    in_flight: int,
+    turns: tuple[Turn, ...],
 ) -> Iterator[tuple[Question, Array | None]]:
-    """Yield every question in order with its answer; None for those that ask nothing."""
+    """Yield every question in order with what it means; None for those that ask nothing."""
     asked: deque[Question] = deque()
 
     def planes() -> Iterator[Array]:
         for question in questions:
             asked.append(question)
             if question.encoded is not None:
-                yield question.encoded.planes
+                for turn in turns:
+                    yield turn.forth(question.encoded.planes)
 
-    for answer in runtime.answers(planes(), in_flight):
+    answers = runtime.answers(planes(), in_flight)
+    for first in answers:
         while asked[0].encoded is None:
             yield asked.popleft(), None
-        yield asked.popleft(), answer
+        question = asked.popleft()
+        assert question.encoded is not None
+        group = [first, *(next(answers) for _ in turns[1:])]
+        yield question, gather(contract, question.encoded, group, turns)
     while asked:
         yield asked.popleft(), None
-
-
-def _blend(
-    blender: Blender, contract: Contract, question: Question, answer: Array | None, weights: Array
-) -> None:
-    if answer is None or question.encoded is None:
-        return
-    heights, uncertainty = contract.decode(answer, question.encoded)
-    values = heights if uncertainty is None else np.concatenate([heights, uncertainty])
-    height, width = question.window.height, question.window.width
-    here = weights[:height, :width] * question.informed
-    blender.add(question.window, values[:, :height, :width], here)
 
 
 def _read_ahead(
@@ -112,44 +144,68 @@ def _read_ahead(
 ) -> Iterator[Question]:
     """Read and encode windows in threads, a few ahead of their use, and yield them in order."""
     names = [n for n in contract.names if n in scene.layers]
+    places = [contract.names.index(name) for name in names]
     normals = contract.normals(scene)
 
     def read(window: Window) -> Question:
         square = np.full((len(contract.names), plan.size, plan.size), np.nan, np.float32)
-        for name, plane in zip(names, scene.read(window, names), strict=True):
-            square[contract.names.index(name), : window.height, : window.width] = plane
-        informed = _informed(scene, contract, window, square, plan.size // 4, keep_voids)
-        base = square[contract.names.index(contract.base)] if contract.base else square
-        if not informed.any() or not np.isfinite(base).any():
-            return Question(window, None, informed)
-        return Question(window, contract.encode(square, scene.pixel_size, normals), informed)
+        for place, plane in zip(places, scene.read(window, names), strict=True):
+            square[place, : window.height, : window.width] = plane
+        return _question(scene, contract, window, square, normals, keep_voids)
 
     with ThreadPoolExecutor(_READERS) as pool:
         waiting: deque[Future[Question]] = deque()
-        for row in plan.rows:
-            for column in plan.columns:
-                waiting.append(pool.submit(read, plan.window(row, column)))
-                if len(waiting) >= _AHEAD:
-                    yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
+        try:
+            for row in plan.rows:
+                for column in plan.columns:
+                    waiting.append(pool.submit(read, plan.window(row, column)))
+                    if len(waiting) >= _AHEAD:
+                        yield waiting.popleft().result()
+            while waiting:
+                yield waiting.popleft().result()
+        finally:
+            for left in waiting:
+                left.cancel()
+
+
+def _question(
+    scene: Scene,
+    contract: Contract,
+    window: Window,
+    square: Array,
+    normals: dict[str, tuple[float, float]],
+    keep_voids: bool,
+) -> Question:
+    inside = square[:, : window.height, : window.width]
+    index = None if contract.base is None else contract.names.index(contract.base)
+    telling = [i for i, entry in enumerate(contract.layers) if entry.kind is not Kind.MASK]
+    known = np.asarray(np.isfinite(inside[telling]).any(axis=0))
+    measured = known if index is None else np.asarray(np.isfinite(inside[index]))
+    informed = _informed(scene, contract, window, known, measured, square.shape[1] // 4, keep_voids)
+    if not informed.any() or not (known if index is None else measured).any():
+        return Question(window, None, informed, measured)
+    return Question(window, contract.encode(square, scene.pixel_size, normals), informed, measured)
 
 
 def _informed(
-    scene: Scene, contract: Contract, window: Window, square: Array, reach: int, keep_voids: bool
-) -> npt.NDArray[np.bool_]:
+    scene: Scene,
+    contract: Contract,
+    window: Window,
+    known: Mask,
+    measured: Mask,
+    reach: int,
+    keep_voids: bool,
+) -> Mask:
     """Return where an answer may stand, as bool (window.height, window.width).
 
     Where any layer says something, and in voids of the base that measured heights enclose; with
     ``keep_voids`` only where the base was measured.
     """
-    inside = square[:, : window.height, : window.width]
-    base = None if contract.base is None else contract.names.index(contract.base)
-    if keep_voids and base is not None:
-        return np.asarray(np.isfinite(inside[base]))
-    telling = [i for i, entry in enumerate(contract.layers) if entry.kind is not Kind.MASK]
-    known = np.asarray(np.isfinite(inside[telling]).any(axis=0))
-    if contract.base is None or known.all():
+    if contract.base is None:
+        return known
+    if keep_voids:
+        return measured
+    if known.all():
         return known
     wide = grown(window, 2 * reach, scene.shape)
     closed = enclosed(np.isfinite(scene.read(wide, [contract.base])[0]), reach)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +41,14 @@ class Plan:
         """Return the number of windows."""
         return len(self.rows) * len(self.columns)
 
+    def touching(self, area: Window) -> Plan:
+        """Return the plan with only the windows that have pixels of an area."""
+        return replace(
+            self,
+            rows=_between(self.rows, self.size, area.row, area.height),
+            columns=_between(self.columns, self.size, area.col, area.width),
+        )
+
     def window(self, row: int, column: int) -> Window:
         """Return the part of the raster under the window that begins at a row and a column."""
         height, width = self.shape
@@ -71,6 +80,25 @@ def plan_windows(shape: tuple[int, int], size: int, overlap: float) -> Plan:
     return Plan(
         shape, size, shared, _starts(shape[0], size, shared), _starts(shape[1], size, shared)
     )
+
+
+def swaths(shape: tuple[int, int], widest: int) -> list[Window]:
+    """Cut a raster into upright strips, so that memory does not grow with its width.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns.
+    widest
+        Columns of a strip at most; they are of about equal width.
+    """
+    count = max(1, -(-shape[1] // widest))
+    edges = [shape[1] * i // count for i in range(count + 1)]
+    return [Window(0, a, shape[0], b - a) for a, b in pairwise(edges)]
+
+
+def _between(starts: tuple[int, ...], size: int, first: int, length: int) -> tuple[int, ...]:
+    return tuple(s for s in starts if s + size > first and s < first + length)
 
 
 def _starts(length: int, size: int, shared: int) -> tuple[int, ...]:

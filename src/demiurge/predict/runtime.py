@@ -19,10 +19,6 @@ PrecisionName = Literal["f32", "bf16"]
 class Runtime(Protocol):
     """Runs a graph on windows of one fixed size."""
 
-    @property
-    def about(self) -> str:
-        """Say what runs where and how exactly, for tags and reports."""
-
     def answers(self, questions: Iterable[Array], in_flight: int) -> Iterator[Array]:
         """Yield the answer to each question, in order.
 
@@ -48,7 +44,6 @@ class OpenVinoRuntime:
     def __init__(self, bundle: Bundle, size: int, precision: PrecisionName) -> None:
         import openvino as ov
 
-        self._precision = precision
         core = ov.Core()
         channels = bundle.contract.channels
         try:
@@ -71,11 +66,6 @@ class OpenVinoRuntime:
                 f"its card promises {expected}",
                 "train or fetch it anew",
             )
-
-    @property
-    def about(self) -> str:
-        """Say what runs."""
-        return f"OpenVINO CPU {self._precision}"
 
     @property
     def wanted(self) -> int:
@@ -105,15 +95,25 @@ def _result(request: Any) -> Array:
     return np.array(request.get_output_tensor(0).data[0], np.float32)
 
 
-def has_bf16() -> bool:
-    """Tell whether this CPU computes in bf16."""
-    import openvino as ov
+class OnnxRuntime:
+    """ONNX Runtime on the CPU, in f32, one window after another on all cores."""
 
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    def __init__(self, bundle: Bundle) -> None:
+        import onnxruntime as ort
 
+        try:
+            self._session: Any = ort.InferenceSession(
+                bundle.graph(), providers=["CPUExecutionProvider"]
+            )
+        except Exception as error:  # its exceptions share no base of their own
+            reason = str(error).strip().splitlines()[-1]
+            raise BundleError(
+                f"{bundle.path}: its graph cannot be run ({reason})", "train or fetch it anew"
+            ) from None
+        self._name = self._session.get_inputs()[0].name
 
-def choose_precision(bundle: Bundle, wanted: Literal["auto", "f32", "bf16"]) -> PrecisionName:
-    """Return the precision to use: the wanted one, or what the bundle was checked for."""
-    if wanted != "auto":
-        return wanted
-    return "bf16" if bundle.card.runtime_precision == "bf16" and has_bf16() else "f32"
+    def answers(self, questions: Iterable[Array], in_flight: int) -> Iterator[Array]:
+        """Yield the answers in order; see :class:`Runtime`."""
+        for question in questions:
+            planes = np.ascontiguousarray(question[None])
+            yield np.asarray(self._session.run(None, {self._name: planes})[0][0], np.float32)

@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import sys
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from xml.sax.saxutils import escape, quoteattr
 
-import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ResourceError
-from demiurge.outputs import whole_file
 from demiurge.scene.grid import wkt
-
-Array = npt.NDArray[np.float32]
-
-_BLOCK = 512
 
 
 @dataclass(frozen=True)
@@ -47,6 +42,8 @@ class Surface:
         Share of pixels without a height.
     uncertainty
         Mean of the first uncertainty band in metres, NaN if there is none.
+    memory
+        Peak memory of the process in MiB.
     notes
         Sentences for the user about what was done to the inputs.
     """
@@ -58,6 +55,7 @@ class Surface:
     filled: int
     unknown: float
     uncertainty: float
+    memory: float
     notes: tuple[str, ...] = ()
 
     @property
@@ -66,82 +64,76 @@ class Surface:
         return float(self.grid.shape[0] * self.grid.shape[1] / 1e6)
 
 
-def write_surface(
+def finish_surface(
     path: Path,
+    rows: Path,
     grid: GeoBox,
     bands: list[BandInfo],
-    rows: Iterable[Array],
     tags: Mapping[str, str],
-    *,
-    overwrite: bool = False,
 ) -> None:
-    """Write rows of a surface, as they come, to a Cloud Optimized GeoTIFF.
+    """Turn finished rows into a Cloud Optimized GeoTIFF under its final name.
 
     Parameters
     ----------
     rows
-        float32 (bands, rows, width) from north to south, NaN for no data.
+        float32 (bands, rows, columns) without a header, NaN for no data.
 
     Raises
     ------
-    UsageError, ResourceError
-        If the file is there already, or cannot be written.
+    ResourceError
+        If the file cannot be written.
     """
     import rasterio.shutil
     from rasterio.errors import RasterioError
 
-    with whole_file(path, overwrite=overwrite) as partial:
-        raw = partial.with_name(partial.name + ".raw")
-        try:
-            _write_raw(raw, grid, bands, rows, tags)
-            rasterio.shutil.copy(
-                raw,
-                partial,
-                driver="COG",
-                compress="DEFLATE",
-                predictor="YES",
-                bigtiff="IF_SAFER",
-                overview_resampling="AVERAGE",
-                num_threads="ALL_CPUS",
-            )
-        except RasterioError as error:
-            raise ResourceError(
-                f"{path}: cannot be written ({error})", "check the free space"
-            ) from None
-        finally:
-            raw.unlink(missing_ok=True)
+    header = rows.with_name("rows.vrt")
+    partial = rows.with_name(path.name)
+    header.write_text(_header(rows.name, grid, bands, tags), encoding="utf-8")
+    try:
+        rasterio.shutil.copy(
+            header,
+            partial,
+            driver="COG",
+            compress="DEFLATE",
+            level=1,
+            predictor="YES",
+            bigtiff="IF_SAFER",
+            overview_resampling="AVERAGE",
+            num_threads="ALL_CPUS",
+        )
+        with rasterio.open(partial) as found:  # a disk that fills up while closing is not told
+            found.read(len(bands), window=((grid.shape[0] - 1, grid.shape[0]), (0, 1)))
+        partial.replace(path)
+    except (RasterioError, OSError) as error:
+        partial.unlink(missing_ok=True)
+        raise ResourceError(
+            f"{path}: cannot be written ({error})", "check the free space and run it again"
+        ) from None
 
 
-def _write_raw(
-    path: Path,
-    grid: GeoBox,
-    bands: list[BandInfo],
-    rows: Iterable[Array],
-    tags: Mapping[str, str],
-) -> None:
-    """Write the rows as they come to a plain tiled GeoTIFF, from which the COG is made."""
-    import rasterio
-
-    profile = {
-        "driver": "GTiff",
-        "dtype": "float32",
-        "count": len(bands),
-        "height": grid.shape[0],
-        "width": grid.shape[1],
-        "crs": wkt(grid),
-        "transform": grid.affine,
-        "nodata": np.nan,
-        "bigtiff": "IF_SAFER",
-    }
-    tiles = {"tiled": True, "blockxsize": _BLOCK, "blockysize": _BLOCK}
-    with rasterio.open(path, "w", **profile, **tiles) as dataset:
-        for number, band in enumerate(bands, start=1):
-            dataset.set_band_description(number, band.name)
-            dataset.set_band_unit(number, band.unit)
-            dataset.update_tags(number, about=band.about)
-        dataset.update_tags(**tags)
-        top = 0
-        for part in rows:
-            height = part.shape[1]
-            dataset.write(part, window=((top, top + height), (0, grid.shape[1])))
-            top += height
+def _header(rows: str, grid: GeoBox, bands: list[BandInfo], tags: Mapping[str, str]) -> str:
+    """Describe bare rows to GDAL as a virtual raster."""
+    height, width = grid.shape
+    place = ", ".join(f"{v:.17g}" for v in grid.affine.to_gdal())
+    lines = [
+        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">',
+        f"<SRS>{escape(wkt(grid))}</SRS>",
+        f"<GeoTransform>{place}</GeoTransform>",
+        "<Metadata>",
+        *(f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in tags.items()),
+        "</Metadata>",
+    ]
+    for number, band in enumerate(bands, start=1):
+        lines += [
+            f'<VRTRasterBand dataType="Float32" band="{number}" subClass="VRTRawRasterBand">',
+            f"<Description>{escape(band.name)}</Description>",
+            f"<UnitType>{escape(band.unit)}</UnitType>",
+            f'<Metadata><MDI key="about">{escape(band.about)}</MDI></Metadata>',
+            "<NoDataValue>nan</NoDataValue>",
+            f'<SourceFilename relativeToVRT="1">{escape(rows)}</SourceFilename>',
+            f"<ImageOffset>{4 * (number - 1) * height * width}</ImageOffset>",
+            f"<PixelOffset>4</PixelOffset><LineOffset>{4 * width}</LineOffset>",
+            f"<ByteOrder>{'LSB' if sys.byteorder == 'little' else 'MSB'}</ByteOrder>",
+            "</VRTRasterBand>",
+        ]
+    return "\n".join([*lines, "</VRTDataset>"])

@@ -4,85 +4,26 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
-from demiurge._version import __version__
-from demiurge.errors import DataError, UsageError
+from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle, Task, default_bundle, load_bundle
 from demiurge.outputs import check_output
+from demiurge.predict.choice import make_runtime
 from demiurge.predict.engine import predict_rows
-from demiurge.predict.plan import plan_windows
-from demiurge.predict.runtime import OpenVinoRuntime, choose_precision
-from demiurge.predict.surface import BandInfo, Surface, write_surface
+from demiurge.predict.job import OPTION_OF, Job, Options, count_rows, peak_memory, plan_job
+from demiurge.predict.journal import Journal, Tally, journalled
+from demiurge.predict.plan import swaths
+from demiurge.predict.surface import Surface, finish_surface
+from demiurge.predict.turns import turns_of
 from demiurge.progress import progress
-from demiurge.scene.check import require_fit
 from demiurge.scene.grid import Window
 from demiurge.scene.open import PathLike, open_scene, recognise_bands, scene_from_files
 from demiurge.scene.scene import Scene
 
-Array = npt.NDArray[np.float32]
-Target = Literal["dsm", "dtm", "both"]
-
-_ABOUT = {"dsm": "surface height", "dtm": "bare-earth height"}
-_OPTIONS = {
-    "ortho_left": "--left",
-    "ortho_right": "--right",
-    "triangulation_error": "--triangulation-error",
-    "ndvi": "--ndvi",
-    "dem_prior": "--prior",
-}
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a bundle is applied.
-
-    Attributes
-    ----------
-    target
-        Which heights to write; None for all that the bundle predicts.
-    window, overlap
-        Side of a window in pixels and share that neighbours have in common; the bundle's if None.
-    in_flight
-        Windows worked on at a time; does not change the result.
-    precision
-        ``f32``, ``bf16``, or ``auto`` for what the bundle was checked for.
-    keep_voids
-        Leave voids of the initial heights void.
-    any_pixel_size
-        Go on where the pixel size is outside the bundle's range.
-    """
-
-    target: Target | None = None
-    window: int | None = None
-    overlap: float | None = None
-    in_flight: int = 4
-    precision: Literal["auto", "f32", "bf16"] = "auto"
-    keep_voids: bool = False
-    any_pixel_size: bool = False
-    overwrite: bool = False
-    quiet: bool = True
-
-
-@dataclass
-class _Tally:
-    """What is counted while rows pass by."""
-
-    pixels: int = 0
-    unknown: int = 0
-    uncertainty: float = 0.0
-    filled: int = 0
-
-    @property
-    def known(self) -> int:
-        """Return the pixels with a height."""
-        return self.pixels - self.unknown
+#: Columns that are worked on at a time: rows of windows are kept in memory over their width.
+WIDEST = 16384
 
 
 def refine(
@@ -187,7 +128,7 @@ def _scene_of(place: PathLike | Scene, role: str, files: Mapping[str, PathLike])
     if not isinstance(place, Scene) and not _is_scene(place):
         return scene_from_files({role: place, **files}, name=Path(place).stem)
     if files:
-        given = ", ".join(_OPTIONS[name] for name in files)
+        given = ", ".join(OPTION_OF[name] for name in files)
         raise UsageError(
             f"{given} cannot be added to a scene", "prepare the scene with it, or give plain files"
         )
@@ -200,157 +141,61 @@ def apply_bundle(
     """Apply a bundle to a scene and write the surface."""
     path = Path(os.fspath(output))
     check_output(path, overwrite=options.overwrite)
-    targets = _targets(bundle, options.target)
-    bands = _bands(bundle, targets)
-    warnings = _require_match(scene, bundle, task, options)
-    if bundle.contract.equalise:
-        scene = scene.with_equalised()
-    window = options.window or bundle.card.window.size
-    overlap = bundle.card.window.overlap if options.overlap is None else options.overlap
-    plan = plan_windows(scene.shape, window, overlap)
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")
+    job = plan_job(scene, bundle, task, options)
     start = time.monotonic()
-    runtime = OpenVinoRuntime(bundle, plan.size, choose_precision(bundle, options.precision))
-    tally = _Tally()
-    total = plan.count * plan.size**2 / 1e6
-    with progress(task, total, quiet=options.quiet, unit="Mpx of windows") as advance:
-        rows = predict_rows(
-            scene,
-            bundle.contract,
-            runtime,
-            plan,
-            in_flight=options.in_flight,
-            keep_voids=options.keep_voids,
-            advance=advance,
-        )
-        write_surface(
-            path,
-            scene.grid,
-            bands,
-            _counted(rows, _order(bundle, targets), scene, bundle, tally),
-            _tags(scene, bundle, runtime.about, plan.size, plan.overlap),
-            overwrite=options.overwrite,
-        )
+    shape = (len(job.bands), *job.scene.shape)
+    with journalled(path, job.key, shape, quiet=options.quiet) as journal:
+        _run(job, journal, options)
+        finish_surface(path, journal.rows, job.scene.grid, job.bands, job.tags)
+        tally = journal.tally
     return Surface(
         path=path,
         grid=scene.grid,
-        bands=tuple(band.name for band in bands),
+        bands=tuple(band.name for band in job.bands),
         seconds=time.monotonic() - start,
         filled=tally.filled,
         unknown=tally.unknown / max(tally.pixels, 1),
         uncertainty=_mean_uncertainty(bundle, tally),
-        notes=(*scene.notes, *warnings),
+        memory=peak_memory(),
+        notes=(*scene.notes, *job.warnings),
     )
 
 
-def _mean_uncertainty(bundle: Bundle, tally: _Tally) -> float:
+def _run(job: Job, journal: Journal, options: Options) -> None:
+    """Predict what the journal does not have yet, strip by strip."""
+    height, _ = job.scene.shape
+    todo = [
+        (part, Window(done, strip.col, height - done, strip.width))
+        for part, strip in enumerate(swaths(job.scene.shape, WIDEST))
+        if (done := journal.done(part)) < height
+    ]
+    windows = [job.plan.touching(area) for _, area in todo]
+    total = sum(w.count for w in windows) * job.plan.size**2 / 1e6
+    title = job.bundle.card.task + (" (going on)" if journal.any_done else "")
+    if not todo:
+        return
+    runtime = make_runtime(job.bundle, job.plan.size, job.choice)
+    with progress(title, total, quiet=options.quiet, unit="Mpx of windows") as advance:
+        for part, area in todo:
+            for rows in predict_rows(
+                job.scene,
+                job.bundle.contract,
+                runtime,
+                job.plan,
+                area=area,
+                in_flight=options.in_flight,
+                turns=turns_of(job.tta),
+                keep_voids=job.keep_voids,
+                advance=advance,
+            ):
+                values = rows.values[job.order]
+                count_rows(journal.tally, values, rows.measured, job.bundle)
+                journal.write(part, rows.top, area.col, values)
+
+
+def _mean_uncertainty(bundle: Bundle, tally: Tally) -> float:
     if not bundle.contract.uncertainty or not tally.known:
         return float("nan")
     return tally.uncertainty / tally.known
-
-
-def _targets(bundle: Bundle, wanted: Target | None) -> list[str]:
-    have: list[str] = list(bundle.contract.targets)
-    need: list[str] = ["dsm", "dtm"] if wanted == "both" else [wanted] if wanted else have
-    missing = [target for target in need if target not in have]
-    if missing:
-        raise UsageError(
-            f"bundle '{bundle.card.name}' predicts no {missing[0]}",
-            f"choose --target {' or '.join(have)}, or another bundle",
-        )
-    return need
-
-
-def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -> tuple[str, ...]:
-    """Raise unless scene and bundle go together; return warnings about the scene."""
-    card = bundle.card
-    if card.task != task:
-        raise UsageError(
-            f"bundle '{card.name}' was trained to {card.task}", f"use: demiurge {card.task}"
-        )
-    missing = [name for name in bundle.contract.required if name not in scene.layers]
-    if missing:
-        option = _OPTIONS.get(missing[0])
-        cure = f"give it with {option}" if option else f"it sees {', '.join(bundle.contract.names)}"
-        raise UsageError(f"bundle '{card.name}' needs layer '{missing[0]}'", cure)
-    sizes = card.pixel_sizes
-    if not sizes.fits(scene.pixel_size) and not options.any_pixel_size:
-        raise DataError(
-            f"{scene.name}: its pixel size of {scene.pixel_size:g} m is outside what bundle "
-            f"'{card.name}' has seen ({sizes.low:g} to {sizes.high:g} m)",
-            "resample it, choose another bundle, or add --any-pixel-size",
-        )
-    seen = bundle.contract.names
-    raw = [n for n in seen if n in scene.equalised and not bundle.contract.equalise]
-    if raw:
-        raise DataError(
-            f"scene '{scene.name}' has an equalised '{raw[0]}', which bundle '{card.name}' learned "
-            "without",
-            "prepare it with --no-equalise, or give plain files",
-        )
-    unused = [n for n in scene.sources if n in _OPTIONS and n not in seen]
-    notes = [f"{n} is not used: bundle '{card.name}' does not see it" for n in unused]
-    needed = tuple(name for name in seen if name in scene.layers)
-    return (*notes, *(f"{f.layer}: {f.message}" for f in require_fit(scene, needed)))
-
-
-def _order(bundle: Bundle, targets: list[str]) -> list[int]:
-    """Return which of the engine's planes go into the file, heights and uncertainty in turn."""
-    contract = bundle.contract
-    order: list[int] = []
-    have: list[str] = list(contract.targets)
-    for target in targets:
-        place = have.index(target)
-        order.append(place)
-        if contract.uncertainty:
-            order.append(len(contract.targets) + place)
-    return order
-
-
-def _bands(bundle: Bundle, targets: list[str]) -> list[BandInfo]:
-    relative = bundle.contract.relative
-    unit = "relative" if relative else "m"
-    bands = []
-    for target in targets:
-        name = f"{target}_relative" if relative else target
-        bands.append(BandInfo(name, unit, _ABOUT[target]))
-        if bundle.contract.uncertainty:
-            about = "standard deviation of the predicted error distribution"
-            bands.append(BandInfo(f"{name}_uncertainty", unit, about))
-    return bands
-
-
-def _tags(scene: Scene, bundle: Bundle, runtime: str, window: int, overlap: int) -> dict[str, str]:
-    inputs = {name: Path(source.path).name for name, source in scene.sources.items()}
-    used = [f"{n}={f}" for n, f in inputs.items() if n in bundle.contract.names]
-    return {
-        "AREA_OR_POINT": "Area",
-        "software": f"demiurge {__version__}",
-        "bundle": bundle.card.name,
-        "bundle_graph_sha256": bundle.card.sha256.get("graph.onnx", ""),
-        "inputs": ", ".join(used),
-        "units": "relative" if bundle.contract.relative else "metre",
-        "vertical_reference": "none" if bundle.contract.relative else str(scene.vertical),
-        "runtime": runtime,
-        "window": f"{window} px, overlap {overlap} px",
-    }
-
-
-def _counted(
-    rows: Iterator[Array], order: list[int], scene: Scene, bundle: Bundle, tally: _Tally
-) -> Iterator[Array]:
-    """Pass rows on in the file's order, counting as they go."""
-    top = 0
-    base = bundle.contract.base
-    for part in rows:
-        out = part[order]
-        known = np.isfinite(out[0])
-        tally.pixels += known.size
-        tally.unknown += int(known.size - known.sum())
-        if base is not None and part.shape[1]:
-            window = Window(top, 0, part.shape[1], scene.shape[1])
-            initial = scene.read(window, [base])[0]
-            tally.filled += int((known & np.isnan(initial)).sum())
-        if bundle.contract.uncertainty:
-            tally.uncertainty += float(out[1][known].sum(dtype=np.float64))
-        top += part.shape[1]
-        yield out

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
 
 from demiurge.scene.grid import Window
 
@@ -128,8 +127,12 @@ def _borrow(histograms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     poor = total < 0.02 * total.max()
     if not poor.any():
         return histograms
-    nearest = ndimage.distance_transform_edt(poor, return_distances=False, return_indices=True)
-    return np.asarray(histograms[nearest[0], nearest[1]], np.float64)
+    found = histograms.copy()
+    rich = np.argwhere(~poor)
+    for row, column in np.argwhere(poor):  # a few hundred tiles at most lie around a scene
+        away = np.square(rich - (row, column)).sum(axis=1)
+        found[row, column] = histograms[tuple(rich[int(np.argmin(away))])]
+    return found
 
 
 def _tables(histograms: npt.NDArray[np.float64]) -> Array:

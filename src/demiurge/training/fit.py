@@ -261,7 +261,7 @@ def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
 def _precision(recipe: Recipe) -> Any:
     import torch
 
-    from demiurge.predict.runtime import has_bf16
+    from demiurge.predict.choice import has_bf16
 
     if recipe.precision == "auto":
         return "bf16-mixed" if torch.cuda.is_available() or has_bf16() else "32-true"

@@ -11,7 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.model.bundle import Bundle, Precision
-from demiurge.predict.runtime import OpenVinoRuntime, has_bf16
+from demiurge.predict.choice import has_bf16
+from demiurge.predict.runtime import OpenVinoRuntime
 from demiurge.training.chips import Chips, Item
 
 Array = npt.NDArray[np.float32]

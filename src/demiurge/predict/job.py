@@ -1,0 +1,286 @@
+"""What applying a bundle to a scene comes to, decided before any work."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge._version import __version__
+from demiurge.errors import DataError, UsageError
+from demiurge.model.bundle import Bundle, Task
+from demiurge.predict.choice import Choice, PrecisionChoice, RuntimeChoice, choose_runtime
+from demiurge.predict.journal import Tally, key_of
+from demiurge.predict.plan import Plan, plan_windows
+from demiurge.predict.surface import BandInfo
+from demiurge.predict.turns import turns_of
+from demiurge.scene.check import require_fit
+from demiurge.scene.grid import wkt
+from demiurge.scene.scene import Scene
+from demiurge.scene.source import is_remote
+
+Array = npt.NDArray[np.float32]
+Target = Literal["dsm", "dtm", "both"]
+
+_ABOUT = {"dsm": "surface height", "dtm": "bare-earth height"}
+#: The options of the command line by which a layer is given.
+OPTION_OF = {
+    "ortho_left": "--left",
+    "ortho_right": "--right",
+    "triangulation_error": "--triangulation-error",
+    "ndvi": "--ndvi",
+    "dem_prior": "--prior",
+}
+
+
+@dataclass(frozen=True)
+class Options:
+    """How a bundle is applied.
+
+    Attributes
+    ----------
+    target
+        Which heights to write; None for all that the bundle predicts.
+    window, overlap
+        Side of a window in pixels and share that neighbours have in common; the bundle's if None.
+    in_flight
+        Windows worked on at a time; does not change the result.
+    runtime
+        ``openvino``, ``onnxruntime``, ``torch``, or ``auto`` for the fastest that is there.
+    precision
+        ``f32``, ``bf16``, or ``auto`` for what the bundle was checked for.
+    tta
+        1, 4 or 8 turned and flipped copies of every window, whose mean is the result.
+    keep_voids
+        Leave voids of the initial heights void.
+    any_pixel_size
+        Go on where the pixel size is outside the bundle's range.
+    cluster
+        ``local:N`` or the address of a Dask scheduler; this process alone if None.
+    stac
+        Write a STAC item beside the result.
+    """
+
+    target: Target | None = None
+    window: int | None = None
+    overlap: float | None = None
+    in_flight: int = 4
+    runtime: RuntimeChoice = "auto"
+    precision: PrecisionChoice = "auto"
+    tta: int = 1
+    keep_voids: bool = False
+    any_pixel_size: bool = False
+    cluster: str | None = None
+    stac: bool = False
+    overwrite: bool = False
+    quiet: bool = True
+
+
+@dataclass(frozen=True)
+class Job:
+    """A scene, a bundle, and everything that decides the result.
+
+    Attributes
+    ----------
+    order
+        Which of the engine's planes go into the file, in the file's order.
+    warnings
+        Sentences about the scene for the user.
+    """
+
+    scene: Scene
+    bundle: Bundle
+    plan: Plan
+    choice: Choice
+    bands: list[BandInfo]
+    order: list[int]
+    tta: int
+    keep_voids: bool
+    warnings: tuple[str, ...]
+
+    @property
+    def tags(self) -> dict[str, str]:
+        """Return what the result says about where it comes from."""
+        return _tags(self)
+
+    @property
+    def key(self) -> str:
+        """Return a key that changes with anything that changes the result."""
+        scene, contract = self.scene, self.bundle.contract
+        return key_of(
+            {
+                "version": __version__,
+                "layers": {n: (s.path, s.band, *_stamp(s.path)) for n, s in scene.sources.items()},
+                "grid": (wkt(scene.grid), *scene.grid.affine, *scene.shape),
+                "equalised": sorted(scene.equalised),
+                "bundle": self.bundle.card.sha256,
+                "calibration": contract.calibration,
+                "order": self.order,
+                "window": (self.plan.size, self.plan.overlap),
+                "runtime": self.choice.about,
+                "tta": self.tta,
+                "keep_voids": self.keep_voids,
+            }
+        )
+
+
+def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
+    """Check that scene, bundle and options go together, and decide all that is to decide.
+
+    Raises
+    ------
+    UsageError, DataError, ResourceError
+        One sentence each for what does not fit.
+    """
+    targets = _targets(bundle, options.target)
+    warnings = _require_match(scene, bundle, task, options)
+    turns_of(options.tta)
+    choice = choose_runtime(bundle, options.runtime, options.precision)
+    if bundle.contract.equalise:
+        scene = scene.with_equalised()
+    window = options.window or bundle.card.window.size
+    overlap = bundle.card.window.overlap if options.overlap is None else options.overlap
+    return Job(
+        scene=scene,
+        bundle=bundle,
+        plan=plan_windows(scene.shape, window, overlap),
+        choice=choice,
+        bands=_bands(bundle, targets),
+        order=_order(bundle, targets),
+        tta=options.tta,
+        keep_voids=options.keep_voids,
+        warnings=warnings,
+    )
+
+
+def _stamp(path: str) -> tuple[Any, ...]:
+    """Return what tells one state of a file from another."""
+    if is_remote(path) or not Path(path).exists():
+        return ()
+    found = Path(path).stat()
+    return found.st_size, found.st_mtime_ns
+
+
+def _targets(bundle: Bundle, wanted: Target | None) -> list[str]:
+    have: list[str] = list(bundle.contract.targets)
+    need: list[str] = ["dsm", "dtm"] if wanted == "both" else [wanted] if wanted else have
+    missing = [target for target in need if target not in have]
+    if missing:
+        raise UsageError(
+            f"bundle '{bundle.card.name}' predicts no {missing[0]}",
+            f"choose --target {' or '.join(have)}, or another bundle",
+        )
+    return need
+
+
+def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -> tuple[str, ...]:
+    """Raise unless scene and bundle go together; return warnings about the scene."""
+    card = bundle.card
+    if card.task != task:
+        raise UsageError(
+            f"bundle '{card.name}' was trained to {card.task}", f"use: demiurge {card.task}"
+        )
+    missing = [name for name in bundle.contract.required if name not in scene.layers]
+    if missing:
+        option = OPTION_OF.get(missing[0])
+        cure = f"give it with {option}" if option else f"it sees {', '.join(bundle.contract.names)}"
+        raise UsageError(f"bundle '{card.name}' needs layer '{missing[0]}'", cure)
+    sizes = card.pixel_sizes
+    if not sizes.fits(scene.pixel_size) and not options.any_pixel_size:
+        raise DataError(
+            f"{scene.name}: its pixel size of {scene.pixel_size:g} m is outside what bundle "
+            f"'{card.name}' has seen ({sizes.low:g} to {sizes.high:g} m)",
+            "resample it, choose another bundle, or add --any-pixel-size",
+        )
+    seen = bundle.contract.names
+    raw = [n for n in seen if n in scene.equalised and not bundle.contract.equalise]
+    if raw:
+        raise DataError(
+            f"scene '{scene.name}' has an equalised '{raw[0]}', which bundle '{card.name}' learned "
+            "without",
+            "prepare it with --no-equalise, or give plain files",
+        )
+    unused = [n for n in scene.sources if n in OPTION_OF and n not in seen]
+    notes = [f"{n} is not used: bundle '{card.name}' does not see it" for n in unused]
+    needed = tuple(name for name in seen if name in scene.layers)
+    return (*notes, *(f"{f.layer}: {f.message}" for f in require_fit(scene, needed)))
+
+
+def _order(bundle: Bundle, targets: list[str]) -> list[int]:
+    """Return which of the engine's planes go into the file, heights and uncertainty in turn."""
+    contract = bundle.contract
+    order: list[int] = []
+    have: list[str] = list(contract.targets)
+    for target in targets:
+        place = have.index(target)
+        order.append(place)
+        if contract.uncertainty:
+            order.append(len(contract.targets) + place)
+    return order
+
+
+def _bands(bundle: Bundle, targets: list[str]) -> list[BandInfo]:
+    relative = bundle.contract.relative
+    unit = "relative" if relative else "m"
+    bands = []
+    for target in targets:
+        name = f"{target}_relative" if relative else target
+        bands.append(BandInfo(name, unit, _ABOUT[target]))
+        if bundle.contract.uncertainty:
+            about = "standard deviation of the predicted error distribution"
+            bands.append(BandInfo(f"{name}_uncertainty", unit, about))
+    return bands
+
+
+def _tags(job: Job) -> dict[str, str]:
+    scene, bundle = job.scene, job.bundle
+    inputs = {name: Path(source.path).name for name, source in scene.sources.items()}
+    used = [f"{n}={f}" for n, f in inputs.items() if n in bundle.contract.names]
+    return {
+        "AREA_OR_POINT": _area_or_point(scene),
+        "software": f"demiurge {__version__}",
+        "bundle": bundle.card.name,
+        "bundle_graph_sha256": bundle.card.sha256.get("graph.onnx", ""),
+        "inputs": ", ".join(used),
+        "units": "relative" if bundle.contract.relative else "metre",
+        "vertical_reference": "none" if bundle.contract.relative else str(scene.vertical),
+        "runtime": job.choice.about,
+        "window": f"{job.plan.size} px, overlap {job.plan.overlap} px",
+        "test_time_augmentation": str(job.tta),
+    }
+
+
+def _area_or_point(scene: Scene) -> str:
+    """Return what a pixel stands for in the raster that leads the scene."""
+    from demiurge.scene.source import open_raster
+
+    lead = scene.sources.get(scene.base or next(iter(scene.sources)))
+    if lead is None:
+        return "Area"
+    with open_raster(lead.path) as dataset:
+        return str(dataset.tags().get("AREA_OR_POINT", "Area"))
+
+
+def count_rows(
+    tally: Tally, values: Array, measured: npt.NDArray[np.bool_], bundle: Bundle
+) -> None:
+    """Add rows, in the file's order of bands, to what is counted."""
+    known = np.isfinite(values[0])
+    tally.pixels += known.size
+    tally.unknown += int(known.size - known.sum())
+    if bundle.contract.base is not None:
+        tally.filled += int((known & ~measured).sum())
+    if bundle.contract.uncertainty:
+        tally.uncertainty += float(np.nansum(values[1], dtype=np.float64))
+
+
+def peak_memory() -> float:
+    """Return the most memory that this process has had, in MiB."""
+    import resource
+
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / (2**20 if sys.platform == "darwin" else 2**10)

@@ -1,0 +1,203 @@
+"""Finished rows kept beside the result until it is whole, so that work can go on later."""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+import shutil
+import sys
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.errors import DemiurgeError, ResourceError, UsageError
+
+Array = npt.NDArray[np.float32]
+
+_ROWS, _STATE, _LOCK = "rows.f32", "journal.json", "lock"
+
+
+@dataclass
+class Tally:
+    """What is counted while rows pass by."""
+
+    pixels: int = 0
+    unknown: int = 0
+    uncertainty: float = 0.0
+    filled: int = 0
+
+    @property
+    def known(self) -> int:
+        """Return the pixels with a height."""
+        return self.pixels - self.unknown
+
+
+@dataclass
+class _State:
+    key: str
+    done: dict[str, int] = field(default_factory=dict)
+    tally: Tally = field(default_factory=Tally)
+
+
+class Journal:
+    """Rows of a surface on disk, and how far they go.
+
+    The rows lie uncompressed, band after band, so that any part of them can be written at any
+    time; what is written counts only once it is noted.
+    """
+
+    def __init__(self, folder: Path, key: str, shape: tuple[int, int, int]) -> None:
+        self.folder, self.shape = folder, shape
+        self.rows = folder / _ROWS
+        self._state = self._read(key)
+        self._file: IO[bytes] | None = None
+
+    @property
+    def tally(self) -> Tally:
+        """Return what was counted so far."""
+        return self._state.tally
+
+    def done(self, part: int) -> int:
+        """Return how many rows of a part are finished."""
+        return self._state.done.get(str(part), 0)
+
+    @property
+    def any_done(self) -> bool:
+        """Tell whether anything is finished."""
+        return any(self._state.done.values())
+
+    def write(self, part: int, top: int, left: int, values: Array) -> None:
+        """Write finished rows of a part and take note of them.
+
+        Parameters
+        ----------
+        top, left
+            Where they lie in the raster.
+        values
+            float32 (bands, rows, columns).
+        """
+        file = self._open()
+        _, height, width = self.shape
+        for band in range(values.shape[0]):
+            plane = np.ascontiguousarray(values[band])
+            first = (band * height + top) * width + left
+            if plane.shape[1] == width:
+                _put(file, 4 * first, plane)
+            else:
+                for row in range(plane.shape[0]):
+                    _put(file, 4 * (first + row * width), plane[row])
+        self._state.done[str(part)] = top + values.shape[1]
+        self._save()
+
+    def close(self) -> None:
+        """Close the rows' file."""
+        if self._file is not None:
+            self._file.close()
+            self._file = None
+
+    def _open(self) -> IO[bytes]:
+        if self._file is None:
+            size = 4 * int(np.prod(self.shape, dtype=np.int64))
+            fresh = not self.rows.exists()
+            self._file = self.rows.open("w+b" if fresh else "r+b", buffering=0)
+            if fresh:
+                self._file.truncate(size)
+        return self._file
+
+    def _read(self, key: str) -> _State:
+        path = self.folder / _STATE
+        try:
+            content = json.loads(path.read_text(encoding="utf-8"))
+            if content["key"] == key and self.rows.exists():
+                return _State(key, dict(content["done"]), Tally(**content["tally"]))
+        except (OSError, ValueError, KeyError, TypeError):
+            pass  # nothing to go on from
+        self.rows.unlink(missing_ok=True)
+        return _State(key)
+
+    def _save(self) -> None:
+        path = self.folder / _STATE
+        fresh = path.with_suffix(".new")
+        fresh.write_text(json.dumps(asdict(self._state)), encoding="utf-8")
+        fresh.replace(path)
+
+
+def _put(file: IO[bytes], offset: int, plane: Array) -> None:
+    left = plane.data.cast("B")
+    file.seek(offset)
+    while left:
+        left = left[file.write(left) :]
+
+
+def key_of(content: Mapping[str, Any]) -> str:
+    """Return a key that changes with anything that changes the result."""
+    text = json.dumps(content, sort_keys=True, default=str)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextmanager
+def journalled(
+    path: Path, key: str, shape: tuple[int, int, int], *, quiet: bool
+) -> Iterator[Journal]:
+    """Keep a journal for a result; it goes when the result is whole, or cannot become so.
+
+    Parameters
+    ----------
+    path
+        The result. Its journal is the hidden folder ``.<name>.partial`` beside it.
+    key
+        From :func:`key_of`; a journal of another key is thrown away.
+    shape
+        Bands, rows and columns.
+
+    Raises
+    ------
+    UsageError
+        If another process is at work on the same result.
+    """
+    folder = path.absolute().with_name(f".{path.name}.partial")
+    try:
+        folder.mkdir(exist_ok=True)
+        lock = (folder / _LOCK).open("w")
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written ({error})") from None
+    with lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UsageError(
+                f"{path}: another process is writing it", "wait for it, or choose another name"
+            ) from None
+        journal = Journal(folder, key, shape)
+        keep = False
+        try:
+            yield journal
+        except BaseException as error:
+            # A disk that fills up and a stop from outside are no fault of the work done so far.
+            faulty = isinstance(error, DemiurgeError) and not isinstance(error, ResourceError)
+            keep = journal.any_done and not faulty
+            if keep and not quiet:
+                _say(f"what is finished is kept in {folder}; the same command goes on from there")
+            raise
+        finally:
+            journal.close()
+            if not keep:
+                shutil.rmtree(folder, ignore_errors=True)
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"{text}\n")
+    sys.stderr.flush()
+
+
+def disk_error(path: Path, error: OSError) -> ResourceError:
+    """Say that a result could not be written."""
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    return ResourceError(f"{path}: cannot be written ({reason})", "make room and run it again")

@@ -1,0 +1,94 @@
+"""Test-time augmentation: a window asked in several positions, and the answers brought together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.errors import UsageError
+from demiurge.model.contract import Contract, Encoded
+
+Array = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Turn:
+    """A position of the dihedral group: transposed or not, then flipped.
+
+    Nothing is learned about heights that change sign when turned, so planes are only moved.
+    """
+
+    transpose: bool = False
+    rows: bool = False
+    columns: bool = False
+
+    def forth(self, planes: Array) -> Array:
+        """Bring planes (channels, n, n) to the position."""
+        if self.transpose:
+            planes = planes.swapaxes(1, 2)
+        if self.rows:
+            planes = planes[:, ::-1]
+        return planes[:, :, ::-1] if self.columns else planes
+
+    def back(self, planes: Array) -> Array:
+        """Undo :meth:`forth`."""
+        if self.columns:
+            planes = planes[:, :, ::-1]
+        if self.rows:
+            planes = planes[:, ::-1]
+        return planes.swapaxes(1, 2) if self.transpose else planes
+
+
+#: 1, 4 or 8 positions.
+_FLIPS = tuple(Turn(rows=r, columns=c) for r in (False, True) for c in (False, True))
+TURNS: dict[int, tuple[Turn, ...]] = {
+    1: _FLIPS[:1],
+    4: _FLIPS,
+    8: (*_FLIPS, *(Turn(True, f.rows, f.columns) for f in _FLIPS)),
+}
+
+
+def turns_of(count: int) -> tuple[Turn, ...]:
+    """Return that many positions.
+
+    Raises
+    ------
+    UsageError
+        For another number than 1, 4 or 8.
+    """
+    if count not in TURNS:
+        raise UsageError(f"--tta is {count}", "choose 1, 4 or 8")
+    return TURNS[count]
+
+
+def gather(
+    contract: Contract, encoded: Encoded, answers: Sequence[Array], turns: Sequence[Turn]
+) -> Array:
+    """Return the mean of the answers as heights and uncertainty.
+
+    Parameters
+    ----------
+    answers
+        float32 (outputs, n, n), one per position.
+
+    Returns
+    -------
+    float32 (outputs, n, n) in metres. The uncertainty is the root of the mean predicted variance
+    plus the variance between the positions.
+    """
+    if len(answers) == 1:
+        return contract.decode(answers[0], encoded)
+    found = [
+        contract.decode(np.ascontiguousarray(turn.back(answer)), encoded)
+        for turn, answer in zip(turns, answers, strict=True)
+    ]
+    count = len(contract.targets)
+    stacked = np.stack(found)
+    heights = stacked[:, :count].mean(axis=0)
+    if not contract.uncertainty:
+        return np.asarray(heights, np.float32)
+    variance = np.square(stacked[:, count:]).mean(axis=0) + stacked[:, :count].var(axis=0)
+    return np.concatenate([heights, np.sqrt(variance)]).astype(np.float32)
