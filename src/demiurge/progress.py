@@ -11,6 +11,11 @@ from typing import Protocol
 _SECONDS = 10.0
 
 
+def say(text: str) -> None:
+    """Print a remark on standard error."""
+    print(text, file=sys.stderr, flush=True)  # noqa: T201
+
+
 class Advance(Protocol):
     """Take note that some units of work are done; ``note`` is shown beside the bar."""
 
@@ -70,4 +75,4 @@ class _Lines:
         if now - self.last >= _SECONDS:
             self.last = now
             text = f"{self.title}: {self.done:.5g}/{self.total:.5g} {self.unit}".rstrip()
-            print(f"{text}  {note}".rstrip(), file=sys.stderr, flush=True)  # noqa: T201
+            say(f"{text}  {note}".rstrip())

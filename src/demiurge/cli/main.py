@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
+import threading
+from errno import EDQUOT, EFBIG, ENOSPC
 from typing import Annotated
 
 import typer
@@ -23,6 +26,8 @@ from demiurge.cli import (
 from demiurge.errors import DemiurgeError
 
 _INTERRUPTED = 130
+#: As shells have it for a process that SIGTERM ended.
+_TERMINATED = 143
 
 app = typer.Typer(
     name="demiurge",
@@ -67,8 +72,11 @@ def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
     2 for usage and configuration, 3 for bad data, 4 for a missing resource, 130 when
-    interrupted, 1 only for a fault of ours. ``DEMIURGE_DEBUG=1`` shows tracebacks.
+    interrupted, 143 when terminated, 1 only for a fault of ours. ``DEMIURGE_DEBUG=1`` shows
+    tracebacks.
     """
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)  # so that what is begun is put in order
     try:
         code = app(arguments, standalone_mode=False)
     except Exception as error:
@@ -77,9 +85,17 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(_tell(error))
     except KeyboardInterrupt:
         code = _INTERRUPTED
+    except SystemExit as stop:
+        code = stop.code
+    if code == _TERMINATED:
+        _say("terminated")
     if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
         _say("interrupted")
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _terminate(*_: object) -> None:
+    raise SystemExit(_TERMINATED)
 
 
 def _tell(error: Exception) -> int:
@@ -101,7 +117,7 @@ def _tell(error: Exception) -> int:
     if isinstance(error, MemoryError):
         _say("there is not enough memory; close other programs or choose a smaller --window.")
         return 4
-    if isinstance(error, OSError) and error.errno == 28:
+    if isinstance(error, OSError) and error.errno in (ENOSPC, EFBIG, EDQUOT):
         _say("no space is left on the disk; free some and run the command again.")
         return 4
     _say(

@@ -159,26 +159,32 @@ class Contract(Strict):
             Offset and scale by layer, from :meth:`normals`.
         """
         unit = self.heights.metres(gsd)
-        planes = np.zeros((self.channels, *window.shape[1:]), np.float32)
+        count = len(self.layers)
+        planes = np.empty((self.channels, *window.shape[1:]), np.float32)
+        measured = np.isfinite(window)
         base = np.zeros(window.shape[1:], np.float32)
         reference = np.float32(0)
         if self.base is not None:
             index = self.names.index(self.base)
-            base = fill_voids(window[index])
-            reference = _mean(window[index], base)
+            base = fill_voids(window[index], measured[index])
+            reference = _mean(window[index], measured[index], base)
         for i, entry in enumerate(self.layers):
-            if entry.kind is Kind.HEIGHT:
-                filled = base if entry.name == self.base else fill_voids(window[i])
-                about = reference if self.base is not None else _mean(window[i], filled)
-                planes[i] = (filled - about) / np.float32(unit)
-                if not np.isfinite(window[i]).any():
-                    planes[i] = 0
+            plane, known = planes[i], measured[i]
+            if not known.any():
+                plane[:] = 0
+            elif entry.kind is Kind.HEIGHT:
+                filled = base if entry.name == self.base else fill_voids(window[i], known)
+                about = reference if self.base is not None else _mean(window[i], known, filled)
+                np.subtract(filled, about, out=plane)
+                plane /= np.float32(unit)
             else:
                 offset, scale = normals[entry.name]
-                planes[i] = (window[i] - np.float32(offset)) / np.float32(scale)
-        np.nan_to_num(planes[: len(self.layers)], copy=False, nan=0.0, posinf=0.0, neginf=0.0)
-        for channel, i in enumerate(self._masked, start=len(self.layers)):
-            planes[channel] = np.isfinite(window[i])
+                np.subtract(window[i], np.float32(offset), out=plane)
+                plane /= np.float32(scale)
+                if not known.all():
+                    plane[~known] = 0
+        for channel, i in enumerate(self._masked, start=count):
+            planes[channel] = measured[i]
         return Encoded(planes, base, unit)
 
     def decode(self, answer: Array, encoded: Encoded) -> Array:
@@ -211,7 +217,8 @@ class Contract(Strict):
         return found
 
 
-def _mean(measured: Array, filled: Array) -> np.float32:
+def _mean(heights: Array, measured: npt.NDArray[np.bool_], filled: Array) -> np.float32:
     """Return the mean of the measured heights (in float64), or of the filled ones."""
-    mask = np.isfinite(measured)
-    return np.float32((measured[mask] if mask.any() else filled).mean(dtype=np.float64))
+    if measured.all() or not measured.any():
+        return np.float32(filled.mean(dtype=np.float64))
+    return np.float32(heights.mean(dtype=np.float64, where=measured))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import numpy.typing as npt
 
@@ -9,7 +11,7 @@ Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 
-def fill_voids(heights: Array) -> Array:
+def fill_voids(heights: Array, measured: Mask | None = None) -> Array:
     """Fill NaN by pull-push interpolation: means of ever larger blocks, smoothed on the way back.
 
     Small holes take the values at their rim, large ones the trend around them; measured pixels
@@ -19,21 +21,28 @@ def fill_voids(heights: Array) -> Array:
     ----------
     heights
         float32 (height, width), NaN for voids.
+    measured
+        ``isfinite(heights)``, where that is known already.
 
     Returns
     -------
     A finite float32 copy; all 0 if nothing was measured.
     """
-    measured = np.isfinite(heights)
+    measured = np.isfinite(heights) if measured is None else measured
+    filled = heights.copy()
     if measured.all():
-        return heights.copy()
+        return filled
     if not measured.any():
-        return np.zeros_like(heights)
-    # Taken about their mean, float32 loses nothing of heights of thousands of metres.
-    mean = np.float32(heights[measured].mean(dtype=np.float64))
-    values = np.where(measured, heights - mean, np.float32(0))
-    filled = _pull_push(values, measured.astype(np.float32)) + mean
-    return np.where(measured, heights, filled).astype(np.float32)
+        filled[:] = 0
+        return filled
+    # Taken about some measured height, float32 loses nothing of heights of thousands of metres.
+    about = heights.ravel()[int(np.argmax(measured))]
+    filled -= about
+    filled[~measured] = 0
+    _pull_push(filled, measured)
+    filled += about
+    np.copyto(filled, heights, where=measured)
+    return filled
 
 
 def enclosed(measured: Mask, reach: int) -> Mask:
@@ -72,34 +81,42 @@ def _spread(mask: Mask, reach: int) -> Mask:
     return mask
 
 
-def _pull_push(values: Array, weights: Array) -> Array:
-    """Return values where the weight is 1, and a smooth guess from coarser levels elsewhere."""
-    if min(values.shape) == 1 or weights.all():
-        total = max(float(weights.sum()), 1.0)
-        mean = np.float32((values * weights).sum() / total)
-        return np.where(weights > 0, values, mean).astype(np.float32)
-    rows, columns = values.shape
-    pad = ((0, rows % 2), (0, columns % 2))
-    w = _quads(np.pad(weights, pad))
-    v = _quads(np.pad(values * weights, pad))
-    coarse = np.divide(v, w, out=np.zeros_like(v), where=w > 0)
-    fine = _twice(_pull_push(coarse, (w > 0).astype(np.float32)))[:rows, :columns]
-    return np.where(weights > 0, values, fine).astype(np.float32)
+def _pull_push(values: Array, known: Mask) -> None:
+    """Fill ``values``, which are 0 where not known, from coarser and coarser levels, in place."""
+    holes = np.flatnonzero(~known)
+    if holes.size == 0:
+        return
+    if min(values.shape) == 1:
+        values.ravel()[holes] = values.sum(dtype=np.float64) / max(int(known.sum()), 1)
+        return
+    weights = _quads(known.view(np.uint8))
+    coarse = _quads(values)
+    some = weights > 0
+    np.divide(coarse, weights, out=coarse, where=some)
+    _pull_push(coarse, some)
+    values.ravel()[holes] = _look_up(coarse, *np.divmod(holes, values.shape[1]))
 
 
-def _quads(plane: Array) -> Array:
-    """Sum blocks of 2 × 2."""
-    total: Array = plane[::2, ::2] + plane[1::2, ::2] + plane[::2, 1::2] + plane[1::2, 1::2]
-    return total
+def _quads(plane: npt.NDArray[Any]) -> npt.NDArray[Any]:
+    """Sum blocks of 2 × 2; at an odd edge, what there is of a block."""
+    rows, columns = plane.shape
+    tall: npt.NDArray[Any] = plane[: rows - rows % 2 : 2] + plane[1::2]
+    if rows % 2:
+        tall = np.concatenate([tall, plane[-1:]])
+    wide: npt.NDArray[Any] = tall[:, : columns - columns % 2 : 2] + tall[:, 1::2]
+    if columns % 2:
+        wide = np.concatenate([wide, tall[:, -1:]], axis=1)
+    return wide
 
 
-def _twice(plane: Array) -> Array:
-    """Double the size with bilinear weights (3/4 and 1/4)."""
-    for axis in (0, 1):
-        near = np.repeat(plane, 2, axis=axis)
-        edge = np.concatenate([plane.take([0], axis), plane, plane.take([-1], axis)], axis=axis)
-        size = plane.shape[axis]
-        before, after = edge.take(range(size), axis), edge.take(range(2, size + 2), axis)
-        other = np.stack([before, after], axis=axis + 1).reshape(near.shape)
-        plane = np.asarray(0.75 * near + 0.25 * other, np.float32)
-    return plane
+def _look_up(coarse: Array, rows: npt.NDArray[np.int64], columns: npt.NDArray[np.int64]) -> Array:
+    """Interpolate a level of half the size at pixels, bilinearly (weights 3/4 and 1/4)."""
+    r, c = rows >> 1, columns >> 1
+    # The other neighbour lies above even pixels and below odd ones; the edge is continued.
+    other_r = np.clip(r + ((rows & 1) << 1) - 1, 0, coarse.shape[0] - 1)
+    other_c = np.clip(c + ((columns & 1) << 1) - 1, 0, coarse.shape[1] - 1)
+    flat, width = coarse.ravel(), coarse.shape[1]
+    r, other_r = r * width, other_r * width
+    near = flat[r + c] * np.float32(0.75) + flat[r + other_c] * np.float32(0.25)
+    far = flat[other_r + c] * np.float32(0.75) + flat[other_r + other_c] * np.float32(0.25)
+    return np.asarray(near * np.float32(0.75) + far * np.float32(0.25), np.float32)

@@ -64,8 +64,13 @@ def choose_runtime(bundle: Bundle, wanted: RuntimeChoice, precision: PrecisionCh
     return Choice("openvino", "CPU", "bf16" if checked and has_bf16() else "f32")
 
 
-def make_runtime(bundle: Bundle, size: int, choice: Choice) -> Runtime:
+def make_runtime(bundle: Bundle, size: int, choice: Choice, *, threads: int = 0) -> Runtime:
     """Make what was chosen ready for windows of one size.
+
+    Parameters
+    ----------
+    threads
+        Cores to use; all if 0.
 
     Raises
     ------
@@ -73,12 +78,12 @@ def make_runtime(bundle: Bundle, size: int, choice: Choice) -> Runtime:
         If the bundle's graph cannot be run.
     """
     if choice.runtime == "onnxruntime":
-        return OnnxRuntime(bundle)
+        return OnnxRuntime(bundle, threads)
     if choice.runtime == "torch":
         from demiurge.predict.torch_runtime import TorchRuntime
 
         return TorchRuntime(bundle, choice.device, choice.precision)
-    return OpenVinoRuntime(bundle, size, choice.precision)
+    return OpenVinoRuntime(bundle, size, choice.precision, threads)
 
 
 def has_bf16() -> bool:

@@ -26,6 +26,8 @@ Mask = npt.NDArray[np.bool_]
 
 _READERS = 2
 _AHEAD = 8
+#: Windows after which memory that mapped files take is let go.
+_RELEASE = 32
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def predict_rows(
     answered = _answered(questions, contract, runtime, in_flight, turns)
     top = area.row
     for row, below in zip(part.rows, (*part.rows[1:], scene.shape[0]), strict=True):
-        for _ in part.columns:
+        for index, _ in enumerate(part.columns):
             question, values = next(answered)
             if values is not None:
                 height, width = question.window.height, question.window.width
@@ -102,6 +104,8 @@ def predict_rows(
                     here = here * question.informed
                 blender.add(question.window, values[:, :height, :width], here)
             blender.note(question.window, question.measured)
+            if index % _RELEASE == 0:
+                scene.release()
             advance(question.window.height * question.window.width / 1e6)
         done, measured = blender.take(below)
         if done.shape[1]:
@@ -146,11 +150,15 @@ def _read_ahead(
     names = [n for n in contract.names if n in scene.layers]
     places = [contract.names.index(name) for name in names]
     normals = contract.normals(scene)
+    whole = (len(contract.names), plan.size, plan.size)
 
     def read(window: Window) -> Question:
-        square = np.full((len(contract.names), plan.size, plan.size), np.nan, np.float32)
-        for place, plane in zip(places, scene.read(window, names), strict=True):
-            square[place, : window.height, : window.width] = plane
+        found = scene.read(window, names)
+        if found.shape == whole:
+            square = found
+        else:
+            square = np.full(whole, np.nan, np.float32)
+            square[places, : window.height, : window.width] = found
         return _question(scene, contract, window, square, normals, keep_voids)
 
     with ThreadPoolExecutor(_READERS) as pool:

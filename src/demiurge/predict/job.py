@@ -88,6 +88,8 @@ class Job:
     ----------
     order
         Which of the engine's planes go into the file, in the file's order.
+    blocks
+        Whether it is done in blocks, on a cluster.
     warnings
         Sentences about the scene for the user.
     """
@@ -100,6 +102,7 @@ class Job:
     order: list[int]
     tta: int
     keep_voids: bool
+    blocks: bool
     warnings: tuple[str, ...]
 
     @property
@@ -124,6 +127,7 @@ class Job:
                 "runtime": self.choice.about,
                 "tta": self.tta,
                 "keep_voids": self.keep_voids,
+                "blocks": self.blocks,
             }
         )
 
@@ -153,6 +157,7 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
         order=_order(bundle, targets),
         tta=options.tta,
         keep_voids=options.keep_voids,
+        blocks=options.cluster is not None,
         warnings=warnings,
     )
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import fcntl
 import hashlib
 import json
-import os
 import shutil
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -18,10 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.errors import DemiurgeError, ResourceError, UsageError
+from demiurge.progress import say
 
 Array = npt.NDArray[np.float32]
 
 _ROWS, _STATE, _LOCK = "rows.f32", "journal.json", "lock"
+#: Folder of blocks that workers write.
+BLOCKS = "blocks"
 
 
 @dataclass
@@ -53,8 +54,11 @@ class Journal:
     time; what is written counts only once it is noted.
     """
 
-    def __init__(self, folder: Path, key: str, shape: tuple[int, int, int]) -> None:
+    def __init__(
+        self, folder: Path, key: str, shape: tuple[int, int, int], target: Path | None = None
+    ) -> None:
         self.folder, self.shape = folder, shape
+        self.target = folder if target is None else target
         self.rows = folder / _ROWS
         self._state = self._read(key)
         self._file: IO[bytes] | None = None
@@ -64,7 +68,7 @@ class Journal:
         """Return what was counted so far."""
         return self._state.tally
 
-    def done(self, part: int) -> int:
+    def done(self, part: int | str) -> int:
         """Return how many rows of a part are finished."""
         return self._state.done.get(str(part), 0)
 
@@ -83,18 +87,38 @@ class Journal:
         values
             float32 (bands, rows, columns).
         """
-        file = self._open()
-        _, height, width = self.shape
-        for band in range(values.shape[0]):
-            plane = np.ascontiguousarray(values[band])
-            first = (band * height + top) * width + left
-            if plane.shape[1] == width:
-                _put(file, 4 * first, plane)
-            else:
-                for row in range(plane.shape[0]):
-                    _put(file, 4 * (first + row * width), plane[row])
+        self.put(top, left, values)
         self._state.done[str(part)] = top + values.shape[1]
         self._save()
+
+    def note(self, part: str, tally: Tally) -> None:
+        """Take note of a part that was written elsewhere as a whole."""
+        ours = self._state.tally
+        ours.pixels += tally.pixels
+        ours.unknown += tally.unknown
+        ours.uncertainty += tally.uncertainty
+        ours.filled += tally.filled
+        self._state.done[part] = 1
+        self._save()
+
+    def put(self, top: int, left: int, values: Array) -> None:
+        """Write rows without taking note of them; see :meth:`write`."""
+        _, height, width = self.shape
+        try:
+            file = self._open()
+            for band in range(values.shape[0]):
+                plane = np.ascontiguousarray(values[band])
+                first = (band * height + top) * width + left
+                if plane.shape[1] == width:
+                    _put(file, 4 * first, plane)
+                else:
+                    for row in range(plane.shape[0]):
+                        _put(file, 4 * (first + row * width), plane[row])
+        except OSError as error:
+            raise ResourceError(
+                f"{self.target}: cannot be written ({error.strerror})",
+                "make room there and run the command again",
+            ) from None
 
     def close(self) -> None:
         """Close the rows' file."""
@@ -115,11 +139,13 @@ class Journal:
         path = self.folder / _STATE
         try:
             content = json.loads(path.read_text(encoding="utf-8"))
-            if content["key"] == key and self.rows.exists():
+            there = self.rows.exists() or (self.folder / BLOCKS).exists()
+            if content["key"] == key and there:
                 return _State(key, dict(content["done"]), Tally(**content["tally"]))
         except (OSError, ValueError, KeyError, TypeError):
             pass  # nothing to go on from
         self.rows.unlink(missing_ok=True)
+        shutil.rmtree(self.folder / BLOCKS, ignore_errors=True)
         return _State(key)
 
     def _save(self) -> None:
@@ -175,7 +201,7 @@ def journalled(
             raise UsageError(
                 f"{path}: another process is writing it", "wait for it, or choose another name"
             ) from None
-        journal = Journal(folder, key, shape)
+        journal = Journal(folder, key, shape, path)
         keep = False
         try:
             yield journal
@@ -184,20 +210,9 @@ def journalled(
             faulty = isinstance(error, DemiurgeError) and not isinstance(error, ResourceError)
             keep = journal.any_done and not faulty
             if keep and not quiet:
-                _say(f"what is finished is kept in {folder}; the same command goes on from there")
+                say(f"what is finished is kept in {folder}; the same command goes on from there")
             raise
         finally:
             journal.close()
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def _say(text: str) -> None:
-    sys.stderr.write(f"{text}\n")
-    sys.stderr.flush()
-
-
-def disk_error(path: Path, error: OSError) -> ResourceError:
-    """Say that a result could not be written."""
-    reason = os.strerror(error.errno) if error.errno else str(error)
-    return ResourceError(f"{path}: cannot be written ({reason})", "make room and run it again")

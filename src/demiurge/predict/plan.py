@@ -97,6 +97,16 @@ def swaths(shape: tuple[int, int], widest: int) -> list[Window]:
     return [Window(0, a, shape[0], b - a) for a, b in pairwise(edges)]
 
 
+def block_areas(shape: tuple[int, int], side: int) -> list[Window]:
+    """Cut a raster into blocks of about equal size, row by row, at most ``side`` pixels a side."""
+    columns = swaths(shape, side)
+    return [
+        Window(rows.col, part.col, rows.width, part.width)
+        for rows in swaths((shape[1], shape[0]), side)
+        for part in columns
+    ]
+
+
 def _between(starts: tuple[int, ...], size: int, first: int, length: int) -> tuple[int, ...]:
     return tuple(s for s in starts if s + size > first and s < first + length)
 

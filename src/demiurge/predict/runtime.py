@@ -41,7 +41,9 @@ class OpenVinoRuntime:
     Each request holds one window, so that an answer does not depend on its neighbours in a batch.
     """
 
-    def __init__(self, bundle: Bundle, size: int, precision: PrecisionName) -> None:
+    def __init__(
+        self, bundle: Bundle, size: int, precision: PrecisionName, threads: int = 0
+    ) -> None:
         import openvino as ov
 
         core = ov.Core()
@@ -49,11 +51,13 @@ class OpenVinoRuntime:
         try:
             model = core.read_model(bundle.graph())
             model.reshape([1, channels, size, size])
-            self._compiled: Any = core.compile_model(
-                model,
-                "CPU",
-                {"INFERENCE_PRECISION_HINT": precision, "PERFORMANCE_HINT": "THROUGHPUT"},
-            )
+            hints: dict[str, Any] = {
+                "INFERENCE_PRECISION_HINT": precision,
+                "PERFORMANCE_HINT": "THROUGHPUT",
+            }
+            if threads:
+                hints["INFERENCE_NUM_THREADS"] = threads
+            self._compiled: Any = core.compile_model(model, "CPU", hints)
         except RuntimeError as error:
             reason = str(error).strip().splitlines()[-1]
             raise BundleError(
@@ -98,12 +102,14 @@ def _result(request: Any) -> Array:
 class OnnxRuntime:
     """ONNX Runtime on the CPU, in f32, one window after another on all cores."""
 
-    def __init__(self, bundle: Bundle) -> None:
+    def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         import onnxruntime as ort
 
+        options = ort.SessionOptions()
+        options.intra_op_num_threads = threads
         try:
             self._session: Any = ort.InferenceSession(
-                bundle.graph(), providers=["CPUExecutionProvider"]
+                bundle.graph(), options, providers=["CPUExecutionProvider"]
             )
         except Exception as error:  # its exceptions share no base of their own
             reason = str(error).strip().splitlines()[-1]

@@ -3,15 +3,22 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
+import numpy as np
+import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ResourceError
-from demiurge.scene.grid import wkt
+from demiurge.scene.grid import Window, wkt
+
+Array = npt.NDArray[np.float32]
+
+#: Rows averaged at a time; even.
+_STRIPE = 512
 
 
 @dataclass(frozen=True)
@@ -86,19 +93,20 @@ def finish_surface(
     import rasterio.shutil
     from rasterio.errors import RasterioError
 
-    header = rows.with_name("rows.vrt")
     partial = rows.with_name(path.name)
-    header.write_text(_header(rows.name, grid, bands, tags), encoding="utf-8")
     try:
+        levels = halved(rows, (len(bands), *grid.shape))
+        header = rows.with_suffix(".vrt")
+        header.write_text(_header(rows, grid, bands, tags, levels), encoding="utf-8")
         rasterio.shutil.copy(
             header,
             partial,
             driver="COG",
-            compress="DEFLATE",
+            compress="ZSTD",
             level=1,
             predictor="YES",
             bigtiff="IF_SAFER",
-            overview_resampling="AVERAGE",
+            overviews="FORCE_USE_EXISTING" if levels else "NONE",
             num_threads="ALL_CPUS",
         )
         with rasterio.open(partial) as found:  # a disk that fills up while closing is not told
@@ -111,29 +119,154 @@ def finish_surface(
         ) from None
 
 
-def _header(rows: str, grid: GeoBox, bands: list[BandInfo], tags: Mapping[str, str]) -> str:
+def write_mosaic(
+    path: Path,
+    grid: GeoBox,
+    bands: list[BandInfo],
+    tags: Mapping[str, str],
+    files: Sequence[Path],
+    areas: Sequence[Window],
+) -> None:
+    """Write a virtual raster over blocks that lie in a folder beside it.
+
+    Parameters
+    ----------
+    files, areas
+        The blocks, and where each lies in the raster.
+    """
+    described = []
+    for number, band in enumerate(bands, start=1):
+        lines = [
+            f'<VRTRasterBand dataType="Float32" band="{number}">',
+            f"<Description>{escape(band.name)}</Description>",
+            f"<UnitType>{escape(band.unit)}</UnitType>",
+            f'<Metadata><MDI key="about">{escape(band.about)}</MDI></Metadata>',
+            "<NoDataValue>nan</NoDataValue>",
+        ]
+        for file, area in zip(files, areas, strict=True):
+            size = f'xSize="{area.width}" ySize="{area.height}"'
+            name = escape(f"{file.parent.name}/{file.name}")
+            lines += [
+                "<SimpleSource>",
+                f'<SourceFilename relativeToVRT="1">{name}</SourceFilename>',
+                f"<SourceBand>{number}</SourceBand>",
+                f'<SrcRect xOff="0" yOff="0" {size}/>',
+                f'<DstRect xOff="{area.col}" yOff="{area.row}" {size}/>',
+                "</SimpleSource>",
+            ]
+        described.append("\n".join([*lines, "</VRTRasterBand>"]))
+    text = _raster((len(bands), *grid.shape), [*_place(grid, tags), *described])
+    partial = path.with_name(f".{path.name}.new")
+    partial.write_text(text, encoding="utf-8")
+    partial.replace(path)
+
+
+def halved(rows: Path, shape: tuple[int, ...]) -> list[tuple[Path, tuple[int, ...]]]:
+    """Write ever coarser copies of bare rows beside them: means of 2 × 2 pixels with a height.
+
+    GDAL's own averaging costs more than all other writing.
+
+    Parameters
+    ----------
+    shape
+        Bands, rows and columns.
+
+    Returns
+    -------
+    Files with their shapes; the last fits into one tile of 512 pixels.
+    """
+    found: list[tuple[Path, tuple[int, ...]]] = []
+    fine = rows
+    while max(shape[1:]) > 512:
+        bands, height, width = shape
+        coarse = rows.with_name(f"half{len(found) + 1}.f32")
+        with fine.open("rb") as source, coarse.open("wb") as file:
+            for _ in range(bands):
+                for top in range(0, height, _STRIPE):
+                    count = min(_STRIPE, height - top)
+                    plane = np.fromfile(source, np.float32, count * width)
+                    file.write(_halve(plane.reshape(count, width)).data)
+        fine, shape = coarse, (bands, -(-height // 2), -(-width // 2))
+        found.append((fine, shape))
+    return found
+
+
+def _halve(plane: Array) -> Array:
+    """Average 2 × 2 pixels, leaving NaN out."""
+    height, width = plane.shape
+    if height % 2 or width % 2:
+        plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
+    parts = [plane[r::2, c::2] for r in (0, 1) for c in (0, 1)]
+    mean = parts[0] + parts[1]
+    mean += parts[2]
+    mean += parts[3]
+    mean *= np.float32(0.25)
+    # A sum with a NaN is NaN: those few are averaged anew over what is known.
+    torn = np.isnan(mean)
+    if torn.any():
+        some = np.stack([part[torn] for part in parts])
+        known = np.isfinite(some)
+        total = np.where(known, some, np.float32(0)).sum(axis=0)
+        with np.errstate(invalid="ignore"):
+            mean[torn] = total / known.sum(axis=0, dtype=np.float32)
+    return mean
+
+
+def _header(
+    rows: Path,
+    grid: GeoBox,
+    bands: list[BandInfo],
+    tags: Mapping[str, str],
+    levels: list[tuple[Path, tuple[int, ...]]],
+) -> str:
     """Describe bare rows to GDAL as a virtual raster."""
-    height, width = grid.shape
+    for file, shape in levels:
+        coarse = _raster(shape, [_band(file, n + 1, shape) for n in range(len(bands))])
+        file.with_suffix(".vrt").write_text(coarse, encoding="utf-8")
+    shape = (len(bands), *grid.shape)
+    described = []
+    for number, band in enumerate(bands, start=1):
+        about = [
+            f"<Description>{escape(band.name)}</Description>",
+            f"<UnitType>{escape(band.unit)}</UnitType>",
+            f'<Metadata><MDI key="about">{escape(band.about)}</MDI></Metadata>',
+            *(
+                f'<Overview><SourceFilename relativeToVRT="1">{file.stem}.vrt</SourceFilename>'
+                f"<SourceBand>{number}</SourceBand></Overview>"
+                for file, _ in levels
+            ),
+        ]
+        described.append(_band(rows, number, shape, about))
+    return _raster(shape, [*_place(grid, tags), *described])
+
+
+def _place(grid: GeoBox, tags: Mapping[str, str]) -> list[str]:
     place = ", ".join(f"{v:.17g}" for v in grid.affine.to_gdal())
-    lines = [
-        f'<VRTDataset rasterXSize="{width}" rasterYSize="{height}">',
+    return [
         f"<SRS>{escape(wkt(grid))}</SRS>",
         f"<GeoTransform>{place}</GeoTransform>",
         "<Metadata>",
         *(f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in tags.items()),
         "</Metadata>",
     ]
-    for number, band in enumerate(bands, start=1):
-        lines += [
+
+
+def _raster(shape: tuple[int, ...], inner: list[str]) -> str:
+    size = f'rasterXSize="{shape[2]}" rasterYSize="{shape[1]}"'
+    return "\n".join([f"<VRTDataset {size}>", *inner, "</VRTDataset>"])
+
+
+def _band(file: Path, number: int, shape: tuple[int, ...], about: Sequence[str] = ()) -> str:
+    offset = 4 * (number - 1) * shape[1] * shape[2]
+    return "\n".join(
+        [
             f'<VRTRasterBand dataType="Float32" band="{number}" subClass="VRTRawRasterBand">',
-            f"<Description>{escape(band.name)}</Description>",
-            f"<UnitType>{escape(band.unit)}</UnitType>",
-            f'<Metadata><MDI key="about">{escape(band.about)}</MDI></Metadata>',
+            *about,
             "<NoDataValue>nan</NoDataValue>",
-            f'<SourceFilename relativeToVRT="1">{escape(rows)}</SourceFilename>',
-            f"<ImageOffset>{4 * (number - 1) * height * width}</ImageOffset>",
-            f"<PixelOffset>4</PixelOffset><LineOffset>{4 * width}</LineOffset>",
+            f'<SourceFilename relativeToVRT="1">{escape(file.name)}</SourceFilename>',
+            f"<ImageOffset>{offset}</ImageOffset>",
+            f"<PixelOffset>4</PixelOffset><LineOffset>{4 * shape[2]}</LineOffset>",
             f"<ByteOrder>{'LSB' if sys.byteorder == 'little' else 'MSB'}</ByteOrder>",
             "</VRTRasterBand>",
         ]
-    return "\n".join([*lines, "</VRTDataset>"])
+    )

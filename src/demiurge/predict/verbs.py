@@ -15,6 +15,7 @@ from demiurge.predict.engine import predict_rows
 from demiurge.predict.job import OPTION_OF, Job, Options, count_rows, peak_memory, plan_job
 from demiurge.predict.journal import Journal, Tally, journalled
 from demiurge.predict.plan import swaths
+from demiurge.predict.stac import write_item
 from demiurge.predict.surface import Surface, finish_surface
 from demiurge.predict.turns import turns_of
 from demiurge.progress import progress
@@ -147,9 +148,17 @@ def apply_bundle(
     start = time.monotonic()
     shape = (len(job.bands), *job.scene.shape)
     with journalled(path, job.key, shape, quiet=options.quiet) as journal:
-        _run(job, journal, options)
-        finish_surface(path, journal.rows, job.scene.grid, job.bands, job.tags)
+        if options.cluster is None:
+            _run(job, journal, options)
+        else:
+            from demiurge.predict.cluster import run_on_cluster
+
+            job = run_on_cluster(job, journal, options)
+        if options.cluster is None or path.suffix != ".vrt":
+            finish_surface(path, journal.rows, job.scene.grid, job.bands, job.tags)
         tally = journal.tally
+    if options.stac:
+        write_item(path, job.scene.grid, job.bands, job.tags)
     return Surface(
         path=path,
         grid=scene.grid,

@@ -48,14 +48,19 @@ class Finding:
     high: float
 
 
-def check(scene: Scene) -> list[Finding]:
+def check(scene: Scene, *, most: int = 1024) -> list[Finding]:
     """Look at patches all over every layer of a scene.
+
+    Parameters
+    ----------
+    most
+        Pixels a side that the patches of a layer make up, at most.
 
     Returns
     -------
     One finding per layer, in the scene's order.
     """
-    samples = {name: scene.sample(name) for name in scene.layers}
+    samples = {name: scene.sample(name, most) for name in scene.layers}
     findings = []
     for name, sample in samples.items():
         verdict, message = _judge(name, sample, samples, scene)
@@ -83,6 +88,10 @@ def check(scene: Scene) -> list[Finding]:
     return findings
 
 
+#: Pixels a side that are looked at before work.
+_QUICK_LOOK = 512
+
+
 def require_fit(scene: Scene, needed: tuple[str, ...]) -> list[Finding]:
     """Check a scene before work.
 
@@ -103,7 +112,7 @@ def require_fit(scene: Scene, needed: tuple[str, ...]) -> list[Finding]:
         At the first fault.
     """
     scene.require(needed)
-    findings = [f for f in check(scene) if f.layer in needed]
+    findings = [f for f in check(scene, most=_QUICK_LOOK) if f.layer in needed]
     for finding in findings:
         if finding.verdict is Verdict.FAULT:
             raise DataError(f"scene '{scene.name}', layer '{finding.layer}': {finding.message}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import mmap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from demiurge.scene.equalise import TILE, Equaliser, fit_equaliser
 from demiurge.scene.grid import Window, blocks, full_window, patches, pixel_size
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SceneSpec, Vertical
-from demiurge.scene.stack import Stack
+from demiurge.scene.stack import Stack, map_stack
 from demiurge.scene.statistics import Statistics
 
 Array = npt.NDArray[np.float32]
@@ -61,6 +62,17 @@ class Scene:
     _stack: Stack | None = None
     _equalisers: dict[str, Equaliser | None] = field(default_factory=dict)
     _statistics: dict[str, Any] = field(default_factory=dict)
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave the memory-mapped stack behind: another process maps it again."""
+        state = dict(self.__dict__)
+        state["_stack"] = None if self._stack is None else next(iter(self.sources.values())).path
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Map the stack again."""
+        path = state["_stack"]
+        self.__dict__.update(state, _stack=None if path is None else map_stack(Path(path)))
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -130,6 +142,15 @@ class Scene:
             part = self._stack[:, rows, columns][:, ::step, ::step]
             return np.stack([part[band] for band in bands])
         return np.stack([self._read_one(name, window, step) for name in names])
+
+    def release(self) -> None:
+        """Let go of the memory of what was read so far from a memory-mapped stack.
+
+        The pages stay in the system's cache; a process that walks over a large scene stays small.
+        """
+        mapped = getattr(self._stack, "_mmap", None)
+        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+            mapped.madvise(mmap.MADV_DONTNEED)
 
     def _read_one(self, name: str, window: Window, step: int) -> Array:
         if name in self.sources:

@@ -102,6 +102,14 @@ class Source:
     sentinels: tuple[float, ...] = ()
     _local: threading.local = field(default_factory=threading.local, compare=False, repr=False)
 
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave open files behind: another process opens its own."""
+        return {k: v for k, v in self.__dict__.items() if k != "_local"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Take over all but open files."""
+        self.__dict__.update(state, _local=threading.local())
+
     @classmethod
     def open(cls, path: str | Path, layer: Layer, band: int = 1) -> Source:
         """Look at a file and check that the band can be what it is said to be.

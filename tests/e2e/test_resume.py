@@ -1,0 +1,103 @@
+"""Work that was stopped goes on where it stopped, and ends with the same pixels."""
+
+import json
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+
+from conftest import blur_graph, make_bundle, terrain, write_raster
+from demiurge.predict.journal import Journal
+from demiurge.predict.verbs import refine
+
+STOPPED = """
+import os, sys
+from demiurge.predict.journal import Journal
+write, rows = Journal.write, []
+def stop_later(self, *a):
+    write(self, *a)
+    rows.append(a)
+    if len(rows) == 4:
+        os.kill(os.getpid(), int(sys.argv[1]))
+Journal.write = stop_later
+from demiurge.cli.main import run
+run("refine dsm.tif --bundle a.bundle -o out.tif".split())
+"""
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    heights = terrain(500, 150)
+    heights[100:120, 30:90] = np.nan
+    write_raster(tmp_path / "dsm.tif", heights)
+    make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
+    return tmp_path
+
+
+def stopped_by(number: int) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-c", STOPPED, str(number)], capture_output=True, text=True
+    )
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"),
+    [
+        (signal.SIGKILL, -signal.SIGKILL, ""),
+        (signal.SIGTERM, 143, "terminated"),
+        (signal.SIGINT, 130, "interrupted"),
+    ],
+)
+def test_the_same_command_goes_on(
+    place: Path, number: int, code: int, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done = stopped_by(number)
+    assert done.returncode == code
+    if says:
+        assert f"demiurge: {says}" in done.stderr
+        assert "the same command goes on from there" in done.stderr
+    assert not Path("out.tif").exists()
+    noted = json.loads(Path(".out.tif.partial/journal.json").read_text())
+    assert 0 < noted["done"]["0"] < 500
+    written = []
+    write = Journal.write
+
+    def counted(self: Journal, part: int, top: int, left: int, values: np.ndarray) -> None:
+        written.append(top)
+        write(self, part, top, left, values)
+
+    monkeypatch.setattr(Journal, "write", counted)
+    surface = refine("dsm.tif", "out.tif", bundle="a.bundle")
+    assert min(written) == noted["done"]["0"], "finished rows are not done again"
+    whole = refine("dsm.tif", "whole.tif", bundle="a.bundle")
+    with rasterio.open("out.tif") as a, rasterio.open("whole.tif") as b:
+        np.testing.assert_array_equal(a.read(), b.read())
+    assert (surface.filled, surface.unknown) == (whole.filled, whole.unknown)
+    assert surface.uncertainty == pytest.approx(whole.uncertainty)
+    assert not Path(".out.tif.partial").exists()
+
+
+def test_other_options_begin_anew(place: Path) -> None:
+    stopped_by(signal.SIGKILL)
+    make_bundle(place / "a.bundle", answers=[0.5, 0.0])
+    refine("dsm.tif", "out.tif", bundle="a.bundle")
+    with rasterio.open("out.tif") as file, rasterio.open("dsm.tif") as dsm:
+        change = file.read(1) - dsm.read(1)
+    assert np.nanmax(np.abs(change - 5)) < 1e-3, "nothing of the other bundle is left"
+
+
+def test_a_full_disk_keeps_what_is_finished(place: Path) -> None:
+    """A limit on file sizes stands for the full disk."""
+    command = "-m demiurge.cli.main refine dsm.tif --bundle a.bundle -o out.tif"
+    limited = f"ulimit -f 400; exec {sys.executable} {command}"
+    done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True)
+    assert done.returncode == 4, done.stderr
+    assert "cannot be written" in done.stderr
+    assert not Path("out.tif").exists()
+    refine("dsm.tif", "out.tif", bundle="a.bundle")
+    assert Path("out.tif").exists()

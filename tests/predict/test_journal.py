@@ -1,0 +1,135 @@
+"""Finished rows survive what stops the work, and only that."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from demiurge.errors import DataError, ResourceError
+from demiurge.predict.journal import Journal, Tally, journalled, key_of
+
+SHAPE = (2, 6, 5)
+
+
+def rows(value: float, count: int, width: int = 5) -> np.ndarray:
+    planes = np.stack([np.full((count, width), value), np.full((count, width), -value)])
+    return planes.astype(np.float32)
+
+
+def content(journal: Journal) -> np.ndarray:
+    return np.fromfile(journal.rows, np.float32).reshape(SHAPE)
+
+
+def test_rows_are_kept_by_part_and_place(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "k", SHAPE)
+    journal.write(0, 0, 0, rows(1, 2, 3))
+    journal.write(1, 0, 3, rows(2, 6, 2))
+    journal.write(0, 2, 0, rows(3, 1, 3))
+    journal.tally.filled = 7
+    journal.write(0, 3, 0, rows(4, 1, 3))
+    journal.close()
+    again = Journal(tmp_path, "k", SHAPE)
+    assert (again.done(0), again.done(1), again.done(2)) == (4, 6, 0)
+    assert again.tally.filled == 7
+    found = content(again)
+    np.testing.assert_array_equal(found[0, :4, 0], [1, 1, 3, 4])
+    np.testing.assert_array_equal(found[1, :, 4], -2)
+
+
+def test_another_key_begins_anew(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "k", SHAPE)
+    journal.write(0, 0, 0, rows(1, 2))
+    journal.close()
+    other = Journal(tmp_path, "other", SHAPE)
+    assert other.done(0) == 0
+    assert not other.any_done
+    assert not other.rows.exists()
+
+
+def test_a_damaged_journal_begins_anew(tmp_path: Path) -> None:
+    (tmp_path / "journal.json").write_text('{"key": "k", "done"')
+    assert Journal(tmp_path, "k", SHAPE).done(0) == 0
+
+
+def test_parts_that_others_wrote_are_counted(tmp_path: Path) -> None:
+    journal = Journal(tmp_path, "k", SHAPE)
+    (tmp_path / "blocks").mkdir()
+    journal.note("a", Tally(10, 2, 1.5, 3))
+    journal.note("b", Tally(10, 0, 2.5, 1))
+    again = Journal(tmp_path, "k", SHAPE)
+    assert again.tally == Tally(20, 2, 4.0, 4)
+    assert again.done("a")
+    assert not again.done("c")
+
+
+@pytest.mark.parametrize(
+    ("error", "kept"),
+    [
+        (KeyboardInterrupt(), True),
+        (SystemExit(143), True),
+        (OSError(28, "No space left on device"), True),
+        (ResourceError("disk full", "make room"), True),
+        (DataError("bad", "mend it"), False),
+    ],
+)
+def test_what_stops_the_work_decides_what_is_kept(
+    tmp_path: Path, error: BaseException, kept: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.tif"
+    with pytest.raises(type(error)), journalled(out, "k", SHAPE, quiet=False) as journal:
+        journal.write(0, 0, 0, rows(1, 2))
+        raise error
+    folder = tmp_path / ".out.tif.partial"
+    assert folder.exists() == kept
+    assert ("goes on from there" in capsys.readouterr().err) == kept
+    if kept:
+        with journalled(out, "k", SHAPE, quiet=True) as journal:
+            assert journal.done(0) == 2
+    assert not folder.exists(), "a journal goes when the result is whole"
+
+
+def test_nothing_is_kept_where_nothing_is_finished(tmp_path: Path) -> None:
+    with (
+        pytest.raises(KeyboardInterrupt),
+        journalled(tmp_path / "out.tif", "k", SHAPE, quiet=True),
+    ):
+        raise KeyboardInterrupt
+    assert not list(tmp_path.iterdir())
+
+
+def test_two_processes_do_not_write_one_result(tmp_path: Path) -> None:
+    code = (
+        "import sys\n"
+        "from pathlib import Path\n"
+        "from demiurge.errors import UsageError\n"
+        "from demiurge.predict.journal import journalled\n"
+        "try:\n"
+        "    with journalled(Path(sys.argv[1]), 'k', (2, 6, 5), quiet=True): pass\n"
+        "except UsageError as error:\n"
+        "    print(error)\n"
+    )
+    out = tmp_path / "out.tif"
+    with journalled(out, "k", SHAPE, quiet=True) as journal:
+        journal.write(0, 0, 0, rows(1, 2))
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True
+        )
+        assert "another process is writing it" in done.stdout
+        assert journal.rows.exists()
+    with journalled(out, "k", SHAPE, quiet=True):
+        pass
+
+
+def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+    with (
+        pytest.raises(ResourceError, match="cannot be written"),
+        journalled(tmp_path / "no" / "out.tif", "k", SHAPE, quiet=True),
+    ):
+        pass
+
+
+def test_keys_tell_contents_apart() -> None:
+    assert key_of({"a": 1, "b": (1, 2)}) == key_of({"b": (1, 2), "a": 1})
+    assert key_of({"a": 1}) != key_of({"a": 2})

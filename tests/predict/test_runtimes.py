@@ -1,0 +1,92 @@
+"""All runtimes give one answer."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import blur_graph, make_bundle, terrain, write_raster
+from demiurge.errors import BundleError, ResourceError
+from demiurge.model.bundle import load_bundle
+from demiurge.predict import choice as chosen
+from demiurge.predict.choice import Choice, choose_runtime, make_runtime
+from demiurge.predict.job import Options
+from demiurge.predict.verbs import refine
+
+QUESTIONS = [np.random.default_rng(i).standard_normal((2, 64, 64)).astype("f4") for i in range(5)]
+
+
+def answers(bundle, choice: Choice, **options: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+    return np.stack(list(make_runtime(bundle, 64, choice, **options).answers(QUESTIONS, 3)))
+
+
+def test_onnx_runtime_and_openvino_agree(tmp_path: Path) -> None:
+    pytest.importorskip("onnxruntime")
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
+    ours = answers(bundle, Choice("openvino", "CPU", "f32"))
+    theirs = answers(bundle, Choice("onnxruntime", "CPU", "f32"))
+    np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+def test_the_number_of_threads_does_not_change_a_pixel(tmp_path: Path) -> None:
+    bundle = load_bundle("refine")
+    channels = bundle.contract.channels
+    questions = [np.random.default_rng(i).standard_normal((channels, 128, 128)).astype("f4")
+                 for i in range(3)]  # fmt: skip
+    found = [
+        np.stack(list(make_runtime(bundle, 128, Choice("openvino", "CPU", "f32"), threads=n)
+                      .answers(questions, 2)))
+        for n in (0, 1, 2)
+    ]  # fmt: skip
+    np.testing.assert_array_equal(found[0], found[1])
+    np.testing.assert_array_equal(found[0], found[2])
+
+
+def test_pytorch_and_openvino_agree_on_a_trained_network() -> None:
+    pytest.importorskip("segmentation_models_pytorch")
+    bundle = load_bundle("refine")
+    channels = bundle.contract.channels
+    questions = [np.random.default_rng(i).standard_normal((channels, 64, 64)).astype("f4")
+                 for i in range(3)]  # fmt: skip
+    both = [
+        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).answers(questions, 2)))
+        for name in ("openvino", "torch")
+    ]
+    scale = np.abs(both[0]).max()
+    np.testing.assert_allclose(both[0], both[1], atol=1e-3 * scale)
+
+
+def test_pytorch_tells_of_weights_that_make_no_network(tmp_path: Path) -> None:
+    pytest.importorskip("segmentation_models_pytorch")
+    bundle = make_bundle(tmp_path / "a.bundle")
+    with pytest.raises(BundleError, match="do not make its network"):
+        make_runtime(bundle, 64, Choice("torch", "CPU", "f32"))
+
+
+def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "a.bundle")
+    monkeypatch.setattr(chosen, "_has_cuda", lambda: False)
+    assert choose_runtime(bundle, "auto", "auto") == Choice("openvino", "CPU", "f32")
+    assert choose_runtime(bundle, "auto", "bf16") == Choice("openvino", "CPU", "bf16")
+    monkeypatch.setattr(chosen, "_has_cuda", lambda: True)
+    assert choose_runtime(bundle, "auto", "auto") == Choice("torch", "CUDA", "f32")
+    assert choose_runtime(bundle, "openvino", "auto") == Choice("openvino", "CPU", "f32")
+    monkeypatch.setattr(chosen, "find_spec", lambda _: None)
+    with pytest.raises(ResourceError, match=r"demiurge\[onnxruntime\]"):
+        choose_runtime(bundle, "onnxruntime", "auto")
+    with pytest.raises(ResourceError, match=r"demiurge\[train\]"):
+        choose_runtime(bundle, "torch", "auto")
+
+
+def test_the_surface_says_what_ran(tmp_path: Path) -> None:
+    import rasterio
+
+    pytest.importorskip("onnxruntime")
+    dsm = write_raster(tmp_path / "dsm.tif", terrain())
+    bundle = make_bundle(tmp_path / "a.bundle")
+    for name, said in (("onnxruntime", "ONNX Runtime CPU f32"), ("openvino", "OpenVINO CPU f32")):
+        options = Options(runtime=name, overwrite=True)
+        refine(dsm, tmp_path / "out.tif", bundle=bundle, options=options)
+        with rasterio.open(tmp_path / "out.tif") as file:
+            assert file.tags()["runtime"] == said
+            np.testing.assert_allclose(file.read(1), terrain() + 5, atol=1e-3)

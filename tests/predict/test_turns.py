@@ -1,0 +1,60 @@
+"""Turned copies of a window."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from conftest import blur_graph, make_bundle, terrain, write_raster
+from demiurge.errors import UsageError
+from demiurge.predict.engine import predict_rows
+from demiurge.predict.plan import plan_windows
+from demiurge.predict.runtime import OpenVinoRuntime
+from demiurge.predict.turns import TURNS, turns_of
+from demiurge.scene.open import scene_from_files
+
+
+@pytest.mark.parametrize("count", list(TURNS))
+def test_turns_are_undone_and_all_different(count: int) -> None:
+    planes = np.arange(2 * 5 * 5, dtype=np.float32).reshape(2, 5, 5)
+    seen = set()
+    for turn in turns_of(count):
+        moved = turn.forth(planes)
+        np.testing.assert_array_equal(turn.back(moved), planes)
+        seen.add(moved.tobytes())
+    assert len(seen) == count
+
+
+def test_other_numbers_are_refused() -> None:
+    with pytest.raises(UsageError, match="--tta is 3"):
+        turns_of(3)
+
+
+def predicted(bundle, scene, count: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+    plan = plan_windows(scene.shape, 64, 0.25)
+    runtime = OpenVinoRuntime(bundle, 64, "f32")
+    rows = predict_rows(scene, bundle.contract, runtime, plan, turns=turns_of(count))
+    return np.concatenate([r.values for r in rows], axis=1)
+
+
+def test_a_network_that_knows_no_direction_gives_the_same(tmp_path: Path) -> None:
+    scene = scene_from_files({"dsm": write_raster(tmp_path / "dsm.tif", terrain())})
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
+    one, eight = predicted(bundle, scene, 1), predicted(bundle, scene, 8)
+    np.testing.assert_allclose(one[0], eight[0], atol=1e-3)
+    np.testing.assert_allclose(one[1], eight[1], rtol=1e-3, atol=1e-3)
+
+
+def test_disagreement_adds_to_the_uncertainty(tmp_path: Path) -> None:
+    """A network that sees things 3 pixels west of where they are contradicts itself, turned."""
+    scene = scene_from_files({"dsm": write_raster(tmp_path / "dsm.tif", terrain())})
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2, east=3), scale=1.0)
+    one, four = predicted(bundle, scene, 1), predicted(bundle, scene, 4)
+    np.testing.assert_allclose(one[1], np.sqrt(2), rtol=1e-5)
+    assert (four[1] >= one[1] - 1e-5).all()
+    assert four[1].max() > 1.05 * np.sqrt(2)
+    # East and west cancel out: the mean sees nothing displaced.
+    centred = make_bundle(tmp_path / "b.bundle", graph=blur_graph(2, 2, east=0), scale=1.0)
+    expected = predicted(centred, scene, 1)[0]
+    inner = (slice(20, -20), slice(20, -20))
+    assert np.abs(four[0] - expected)[inner].mean() < 0.5 * np.abs(one[0] - expected)[inner].mean()
