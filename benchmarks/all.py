@@ -9,7 +9,17 @@ import sys
 from pathlib import Path
 
 HERE = Path(__file__).parent
-SCRIPTS = ("startup", "loader", "repeatable", "engine", "simulation", "refine", "demo")
+SCRIPTS = (
+    "startup",
+    "loader",
+    "repeatable",
+    "engine",
+    "research",
+    "seams",
+    "simulation",
+    "refine",
+    "demo",
+)
 
 
 def main() -> None:

@@ -87,3 +87,30 @@ def resnet_bundle(path: Path, layers: tuple[str, ...], window: int = 256) -> Pat
     graph, weights = to_onnx(network, contract.channels), to_safetensors(network)
     save_bundle(path, card, graph, weights, overwrite=True)
     return path
+
+
+def big_scene(folder: Path, side: int, layers: tuple[str, ...], tile: int = 1024) -> Path:
+    """Write a prepared scene of any size from one tile, repeated with its mirror images."""
+    from demiurge.scene.prepare import prepare
+    from demiurge.scene.stack import create_stack, map_stack
+
+    small = planes(tile)
+    seed = folder.with_name(f"{folder.name}_seed")
+    prepare(write_layers(seed / "layers", tile, layers), seed / "scene", equalise=False)
+    folder.mkdir(parents=True)
+    create_stack(folder / "stack.tif", grid(side), list(layers))
+    stack = map_stack(folder / "stack.tif", writable=True)
+    assert stack is not None
+    for row in range(0, side, tile):
+        for col in range(0, side, tile):
+            height, width = min(tile, side - row), min(tile, side - col)
+            flips = (slice(None, None, -1 if row // tile % 2 else 1),
+                     slice(None, None, -1 if col // tile % 2 else 1))  # fmt: skip
+            for band, name in enumerate(layers):
+                stack[band, row : row + height, col : col + width] = small[name][flips][
+                    :height, :width
+                ]
+    stack.flush()
+    spec = (seed / "scene" / "scene.yaml").read_text()
+    (folder / "scene.yaml").write_text(spec.replace(f"{tile}", f"{side}"))
+    return folder

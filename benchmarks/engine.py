@@ -1,4 +1,4 @@
-"""Throughput of refine as a whole process, the part of the network in it, and peak memory."""
+"""Refine as a whole process: its speed, what is not the network, memory, at growing sizes."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ import sys
 import tempfile
 from pathlib import Path
 
-from common import Claim, main, median
-from data import resnet_bundle, write_layers
+import numpy as np
+
+from common import Claim, at_least, at_most, main, median
+from data import big_scene, resnet_bundle
 
 LAYERS = ("dsm", "ortho_left", "ortho_right", "ndvi", "triangulation_error", "valid")
 
@@ -17,9 +19,9 @@ CHILD = """
 import json, sys, time
 start = time.perf_counter()
 from demiurge import Options, refine
-folder, precision = sys.argv[1:]
-options = Options(precision=precision, overwrite=True)
-refine(f"{folder}/scene", f"{folder}/out.tif", bundle=f"{folder}/r.bundle", options=options)
+scene, folder, precision, cluster = sys.argv[1:]
+options = Options(precision=precision, overwrite=True, cluster=cluster or None)
+refine(scene, f"{folder}/out.tif", bundle=f"{folder}/r.bundle", options=options)
 # The high-water mark of this process alone; getrusage would count the parent before the exec.
 status = open("/proc/self/status").read().split()
 memory = int(status[status.index("VmHWM:") + 1]) / 1024
@@ -31,12 +33,12 @@ NETWORK = """
 import json, sys, time
 import numpy as np
 from demiurge.model.bundle import load_bundle
+from demiurge.predict.choice import Choice, make_runtime
 from demiurge.predict.plan import plan_windows
-from demiurge.predict.runtime import OpenVinoRuntime
 folder, precision, side = sys.argv[1:]
 bundle = load_bundle(f"{folder}/r.bundle")
 plan = plan_windows((int(side), int(side)), bundle.card.window.size, bundle.card.window.overlap)
-runtime = OpenVinoRuntime(bundle, plan.size, precision)
+runtime = make_runtime(bundle, plan.size, Choice("openvino", "CPU", precision))
 question = np.random.default_rng(0).standard_normal(
     (bundle.contract.channels, plan.size, plan.size)).astype("f4")
 start = time.perf_counter()
@@ -47,31 +49,72 @@ print(json.dumps({"seconds": time.perf_counter() - start}))
 
 
 def measure(quick: bool) -> list[Claim]:
-    """Mpx/s of a ResNet-18 U-Net with six layers at 256 px windows and 25 % overlap."""
-    from demiurge.scene.prepare import prepare
-
-    side, repeats = (512, 1) if quick else (2048, 3)
-    claims = []
+    """A ResNet-18 U-Net with six layers, 256 px windows, 25 % overlap, a prepared scene."""
+    sides, repeats = ((512, 1024), 1) if quick else ((1024, 2048, 4096, 8192), 5)
+    claims: list[Claim] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        prepare(write_layers(folder / "layers", side, LAYERS), folder / "scene", equalise=False)
+        scenes = {side: big_scene(folder / f"scene{side}", side, LAYERS) for side in sides}
         resnet_bundle(folder / "r.bundle", LAYERS)
+        middle = sides[-2]
         for precision in ("f32", "bf16"):
-            whole, network = [], []
-            for _ in range(repeats):
-                whole.append(_run(CHILD, name, precision))
-                network.append(_run(NETWORK, name, precision, str(side))["seconds"])
-            seconds = median([w["seconds"] for w in whole])
-            speed = side**2 / 1e6 / seconds
-            claims += [
-                Claim(f"refine {precision}, {side}² px, whole process", speed, "Mpx/s"),
-                Claim(f"  share of the network alone, {precision}", median(network) / seconds, ""),
-                Claim(f"  peak memory, {precision}", max(w["memory"] for w in whole), "MiB"),
-            ]
-            loaded = any(w["torch"] for w in whole)
-            text = f"  torch imported, {precision}"
-            claims.append(Claim(text, float(loaded), "", "= 0", not loaded))
+            claims += _speed(folder, scenes[middle], middle, precision, repeats)
+        claims += _growth(folder, scenes, 1 if quick else 3)
+        claims += _workers(folder, scenes[middle], middle, 1 if quick else 3)
     return claims
+
+
+def _speed(folder: Path, scene: Path, side: int, precision: str, repeats: int) -> list[Claim]:
+    whole, network = [], []
+    for _ in range(repeats):
+        whole.append(_run(CHILD, str(scene), str(folder), precision, ""))
+        network.append(_run(NETWORK, str(folder), precision, str(side))["seconds"])
+    seconds = median([w["seconds"] for w in whole])
+    loaded = any(w["torch"] for w in whole)
+    return [
+        Claim(f"refine {precision}, {side}² px, whole process", side**2 / 1e6 / seconds, "Mpx/s"),
+        Claim(f"  share of the network alone, {precision}", median(network) / seconds, ""),
+        at_most(f"  peak memory, {precision}", max(w["memory"] for w in whole), "MiB", 858),
+        Claim(f"  torch imported, {precision}", float(loaded), "", "= 0", not loaded),
+    ]
+
+
+def _growth(folder: Path, scenes: dict[int, Path], repeats: int) -> list[Claim]:
+    """Cost of a pixel and memory at growing sizes, and what is left after the network."""
+    seconds, memory, network = {}, {}, {}
+    for side, scene in scenes.items():
+        found = [_run(CHILD, str(scene), str(folder), "bf16", "") for _ in range(repeats)]
+        alone = [_run(NETWORK, str(folder), "bf16", str(side)) for _ in range(repeats)]
+        seconds[side] = median([f["seconds"] for f in found])
+        memory[side] = max(f["memory"] for f in found)
+        network[side] = median([f["seconds"] for f in alone])
+    claims = [Claim(f"bf16, {side}² px", seconds[side] / side**2 * 1e6, "s/Mpx") for side in scenes]
+    small, large = min(scenes), max(scenes)
+    pixels = (large**2 - small**2) / 1e6
+    slope = (seconds[large] - seconds[small]) / pixels
+    alone = (network[large] - network[small]) / pixels
+    share = network[large] / seconds[large]
+    return [
+        *claims,
+        Claim("  start-up, from the two ends", seconds[small] - slope * small**2 / 1e6, "s"),
+        at_most("  all but the network, per pixel", slope - alone, "s/Mpx", 0.05),
+        at_least(f"  share of the network, {large}² px, bf16", share, "", 0.9),
+        at_most(f"  memory, {large}² over {small * 4 if small * 4 in memory else small}² px",
+                memory[large] / memory[small * 4 if small * 4 in memory else small], "", 1.1),
+    ]  # fmt: skip
+
+
+def _workers(folder: Path, scene: Path, side: int, repeats: int) -> list[Claim]:
+    """Dask workers on this machine; one process already uses all its cores."""
+    found = {}
+    for cluster in ("", "local:1", "local:2"):
+        runs = [_run(CHILD, str(scene), str(folder), "bf16", cluster) for _ in range(repeats)]
+        found[cluster] = median([r["seconds"] for r in runs])
+    return [
+        Claim(f"one process, {side}² px", found[""], "s"),
+        Claim("  one Dask worker over it", found["local:1"] / found[""], ""),
+        Claim("  two Dask workers over it", found["local:2"] / found[""], ""),
+    ]
 
 
 def _run(code: str, *arguments: str) -> dict[str, float]:
@@ -79,6 +122,7 @@ def _run(code: str, *arguments: str) -> dict[str, float]:
         [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
     )
     found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    assert np.isfinite(list(found.values())).all()
     return found
 
 

@@ -1,5 +1,6 @@
 """The engine on bundles whose answers are known."""
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,13 +8,14 @@ import numpy as np
 import pytest
 import rasterio
 
-from conftest import blur_graph, make_bundle, terrain
+from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge.errors import BundleError, DataError, UsageError
 from demiurge.predict.engine import predict_rows
 from demiurge.predict.job import Options
 from demiurge.predict.plan import plan_windows
 from demiurge.predict.runtime import OpenVinoRuntime
 from demiurge.predict.verbs import generate, refine
+from demiurge.scene.grid import Window
 from demiurge.scene.open import scene_from_files
 
 Write = Callable[..., Path]
@@ -240,3 +242,85 @@ def test_the_same_command_twice_gives_the_same_file(raster: Write, tmp_path: Pat
         refine(dsm, tmp_path / name, bundle=bundle, options=Options(in_flight=batch))
     first = (tmp_path / "a.tif").read_bytes()
     assert first == (tmp_path / "b.tif").read_bytes() == (tmp_path / "c.tif").read_bytes()
+
+
+def test_areas_give_the_pixels_of_the_whole(raster: Write, tmp_path: Path) -> None:
+    heights = terrain(300, 260)
+    heights[40:90, 100:130] = np.nan
+    scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
+    for overlap in (0.25, 0.6):
+        whole = predicted(scene, bundle, overlap=overlap)
+        for area in (Window(0, 0, 70, 260), Window(130, 50, 91, 101), Window(299, 259, 1, 1)):
+            part = predicted(scene, bundle, overlap=overlap, area=area)
+            np.testing.assert_array_equal(part, whole[(slice(None), *area.slices)])
+
+
+def test_wide_rasters_are_worked_on_in_strips(
+    raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsm = raster("dsm.tif", terrain(200, 310))
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
+    one = refine(dsm, tmp_path / "one.tif", bundle=bundle)
+    monkeypatch.setattr("demiurge.predict.verbs.WIDEST", 100)
+    strips = refine(dsm, tmp_path / "strips.tif", bundle=bundle)
+    with rasterio.open(one.path) as a, rasterio.open(strips.path) as b:
+        np.testing.assert_array_equal(a.read(), b.read())
+    assert one.uncertainty == pytest.approx(strips.uncertainty)
+
+
+def test_overviews_are_means_of_what_is_known(raster: Write, tmp_path: Path) -> None:
+    heights = terrain(1101, 1301)
+    heights[100:103, 200:203] = np.nan
+    heights[700:, 900:] = np.nan
+    dsm = raster("dsm.tif", heights)
+    bundle = make_bundle(tmp_path / "a.bundle", window=256)
+    options = Options(keep_voids=True)
+    surface = refine(dsm, tmp_path / "out.tif", bundle=bundle, options=options)
+    with rasterio.open(surface.path) as file:
+        assert file.overviews(1) == [2, 4]
+        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
+        full = file.read(1)
+    with rasterio.open(surface.path, overview_level=0) as file:
+        half = file.read(1)
+    assert half.shape == (551, 651)
+    quads = full[:1100, :1300].reshape(550, 2, 650, 2)
+    with np.errstate(invalid="ignore"):
+        known = np.isfinite(quads).sum(axis=(1, 3))
+        means = np.nansum(quads, axis=(1, 3)) / known
+    np.testing.assert_allclose(half[:550, :650], means, rtol=1e-6)
+    np.testing.assert_allclose(half[550, 0], full[1100, :2].mean(), rtol=1e-6)
+
+
+def test_a_stac_item_describes_the_surface(raster: Write, tmp_path: Path) -> None:
+    dsm = raster("dsm.tif", terrain())
+    bundle = make_bundle(tmp_path / "a.bundle")
+    refine(dsm, tmp_path / "out.tif", bundle=bundle, options=Options(stac=True))
+    item = json.loads((tmp_path / "out.stac.json").read_text())
+    assert item["stac_version"] == "1.0.0"
+    assert item["assets"]["surface"]["href"] == "./out.tif"
+    assert item["properties"]["proj:code"] == "EPSG:32633"
+    assert item["properties"]["gsd"] == 2
+    assert [b["name"] for b in item["assets"]["surface"]["raster:bands"]] == [
+        "dsm", "dsm_uncertainty",
+    ]  # fmt: skip
+    west, south, east, north = item["bbox"]
+    assert 14.9 < west < east < 15.1
+    assert 36 < south < north < 37
+    for lon, lat in item["geometry"]["coordinates"][0]:
+        assert west - 1e-9 <= lon <= east + 1e-9
+        assert south - 1e-9 <= lat <= north + 1e-9
+
+
+@pytest.mark.parametrize("kind", ["Area", "Point"])
+def test_what_a_pixel_stands_for_is_kept(tmp_path: Path, kind: str) -> None:
+    path = write_raster(tmp_path / "dsm.tif", terrain())
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(AREA_OR_POINT=kind)
+        place = file.transform
+    with rasterio.open(path) as file:
+        assert file.tags()["AREA_OR_POINT"] == kind
+    refine(path, tmp_path / "out.tif", bundle=make_bundle(tmp_path / "a.bundle"))
+    with rasterio.open(tmp_path / "out.tif") as file:
+        assert file.tags()["AREA_OR_POINT"] == kind
+        assert file.transform == place

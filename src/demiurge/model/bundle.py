@@ -16,6 +16,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from demiurge.errors import BundleError, ResourceError
@@ -47,6 +48,17 @@ class WindowPlan(Strict):
 
     size: Annotated[int, Field(ge=64, le=4096, multiple_of=32)] = 256
     overlap: Annotated[float, Field(ge=0, lt=1, description="share of a window")] = 0.25
+
+    def over(self, reach: int) -> WindowPlan:
+        """Return the plan whose windows overlap by twice what a network heeds around a pixel.
+
+        Parameters
+        ----------
+        reach
+            Pixels; the overlap is an eighth to a half of the window all the same.
+        """
+        sixteenths = int(np.clip(np.ceil(32 * reach / self.size), 2, 8))
+        return self.model_copy(update={"overlap": sixteenths / 16})
 
 
 class Precision(Strict):

@@ -47,6 +47,7 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
                 "name one for each halving",
             )
         options["decoder_channels"] = tuple(widths)
+        options["decoder_interpolation"] = settings.upsampling
     try:
         body: nn.Module = smp.create_model(settings.architecture, **options)
     except (KeyError, ValueError, RuntimeError) as error:

@@ -20,6 +20,10 @@ class NetworkSettings(Strict):
     decoder_channels: list[int] | None = Field(
         None, description="widths of the decoder, coarse to fine; one for each halving"
     )
+    upsampling: Literal["nearest", "bilinear"] = Field(
+        "bilinear",
+        description="how the decoder doubles the resolution; nearest leaves a lattice",
+    )
     pretrained: bool = Field(
         False, description="begin with the encoder's ImageNet weights (fetched once)"
     )

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.outputs import whole_file
 from demiurge.predict.surface import BandInfo
+from demiurge.scene.grid import wkt
 
 _VERSION = "1.0.0"
 _EXTENSIONS = [
@@ -35,8 +36,12 @@ def describe(
     path: Path, grid: GeoBox, bands: list[BandInfo], tags: dict[str, str]
 ) -> dict[str, Any]:
     """Return a surface as a STAC item."""
-    outline = grid.extent.to_crs("EPSG:4326")
-    box = outline.boundingbox
+    from rasterio.warp import transform_bounds, transform_geom
+
+    box = grid.extent.boundingbox
+    corners = [(box.left, box.bottom), (box.right, box.bottom), (box.right, box.top),
+               (box.left, box.top), (box.left, box.bottom)]  # fmt: skip
+    outline = transform_geom(wkt(grid), "EPSG:4326", {"type": "Polygon", "coordinates": [corners]})
     epsg = None if grid.crs is None else grid.crs.epsg
     code = {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": grid.crs.to_wkt()}  # type: ignore[union-attr]
     made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
@@ -45,8 +50,8 @@ def describe(
         "stac_version": _VERSION,
         "stac_extensions": _EXTENSIONS,
         "id": path.stem,
-        "geometry": outline.geojson()["geometry"],
-        "bbox": [box.left, box.bottom, box.right, box.top],
+        "geometry": {"type": "Polygon", "coordinates": outline["coordinates"]},
+        "bbox": list(transform_bounds(wkt(grid), "EPSG:4326", *box.bbox)),
         "properties": {
             "datetime": made,
             "created": made,

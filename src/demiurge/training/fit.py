@@ -329,6 +329,7 @@ def _write(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path)
             "metrics": {**found.metrics, **card.metrics},
             "precision": found.precision,
             "runtime_precision": found.runtime_precision,
+            "window": card.window.over(found.reach),
         }
     )
     return save_bundle(path, card, graph, weights, overwrite=True)

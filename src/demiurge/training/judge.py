@@ -20,6 +20,7 @@ Array = npt.NDArray[np.float32]
 #: A reduced precision is the default only if it moves heights by less than this share of the MAE.
 MAX_DEVIATION = 0.02
 _MOST_CHIPS = 64
+_REACH_CHIPS = 16
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,7 @@ class Judgement:
     precision: dict[str, Precision]
     runtime_precision: Literal["f32", "bf16"]
     calibration: float
+    reach: int
 
 
 def judge(bundle: Bundle, chips: Chips) -> Judgement:
@@ -51,7 +53,29 @@ def judge(bundle: Bundle, chips: Chips) -> Judgement:
         precision["bf16"] = deviation
         if deviation.mean <= MAX_DEVIATION * metrics["mae"]:
             chosen = "bf16"
-    return Judgement(metrics, precision, chosen, calibration)
+    return Judgement(metrics, precision, chosen, calibration, _reach(bundle, items, exact))
+
+
+def _reach(bundle: Bundle, items: list[Item], exact: list[Array]) -> int:
+    """Return how many pixels away the network still heeds what it sees.
+
+    The right half of each chip is put in place of another's: how far into the left half does the
+    answer change by more than a hundredth of what the answers are?
+    """
+    size = exact[0].shape[-1]
+    half, count = size // 2, len(bundle.contract.targets)
+    some = range(min(len(items), _REACH_CHIPS))
+    grafted: list[Item] = []
+    for i in some:
+        planes = items[i]["planes"].copy()
+        planes[..., half:] = items[i - 1]["planes"][..., half:]
+        grafted.append({**items[i], "planes": planes})
+    answers = _answers(bundle, grafted, "f32")
+    changes = [np.abs(answers[i][:count, :, :half] - exact[i][:count, :, :half]) for i in some]
+    change = np.mean([c.mean(axis=(0, 1)) for c in changes], axis=0)[::-1]
+    typical = float(np.mean([np.abs(exact[i][:count]).mean() for i in some]))
+    heeded = np.flatnonzero(change > 0.01 * typical)
+    return int(heeded[-1]) + 1 if heeded.size else 0
 
 
 def _answers(bundle: Bundle, items: list[Item], precision: Literal["f32", "bf16"]) -> list[Array]:
