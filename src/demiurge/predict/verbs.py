@@ -144,8 +144,8 @@ def apply_bundle(
     check_output(path, overwrite=options.overwrite)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")
-    job = plan_job(scene, bundle, task, options)
     start = time.monotonic()
+    job = plan_job(scene, bundle, task, options)
     shape = (len(job.bands), *job.scene.shape)
     with journalled(path, job.key, shape, quiet=options.quiet) as journal:
         if options.cluster is None:
