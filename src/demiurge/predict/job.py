@@ -132,6 +132,13 @@ class Job:
         )
 
 
+def plan_of(scene: Scene, bundle: Bundle, options: Options) -> Plan:
+    """Return the windows: the bundle's, unless the options say otherwise."""
+    size = options.window or bundle.card.window.size
+    overlap = bundle.card.window.overlap if options.overlap is None else options.overlap
+    return plan_windows(scene.shape, size, overlap)
+
+
 def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
     """Check that scene, bundle and options go together, and decide all that is to decide.
 
@@ -146,12 +153,10 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
     choice = choose_runtime(bundle, options.runtime, options.precision)
     if bundle.contract.equalise:
         scene = scene.with_equalised()
-    window = options.window or bundle.card.window.size
-    overlap = bundle.card.window.overlap if options.overlap is None else options.overlap
     return Job(
         scene=scene,
         bundle=bundle,
-        plan=plan_windows(scene.shape, window, overlap),
+        plan=plan_of(scene, bundle, options),
         choice=choice,
         bands=_bands(bundle, targets),
         order=_order(bundle, targets),

@@ -5,16 +5,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle, Task, default_bundle, load_bundle
 from demiurge.outputs import check_output
-from demiurge.predict.choice import make_runtime
+from demiurge.predict.choice import choose_runtime, make_runtime
 from demiurge.predict.engine import predict_rows
-from demiurge.predict.job import OPTION_OF, Job, Options, count_rows, peak_memory, plan_job
+from demiurge.predict.job import OPTION_OF, Job, Options, count_rows, peak_memory, plan_job, plan_of
 from demiurge.predict.journal import Journal, Tally, journalled
 from demiurge.predict.plan import swaths
+from demiurge.predict.runtime import Runtime
 from demiurge.predict.stac import write_item
 from demiurge.predict.surface import Surface, finish_surface
 from demiurge.predict.turns import turns_of
@@ -144,19 +146,26 @@ def apply_bundle(
     check_output(path, overwrite=options.overwrite)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")
+    if path.suffix == ".vrt" and options.cluster is None:
+        raise UsageError(
+            f"{path}: a virtual mosaic is what --cluster makes", "name the result .tif"
+        )
     start = time.monotonic()
-    job = plan_job(scene, bundle, task, options)
-    shape = (len(job.bands), *job.scene.shape)
-    with journalled(path, job.key, shape, quiet=options.quiet) as journal:
-        if options.cluster is None:
-            _run(job, journal, options)
-        else:
-            from demiurge.predict.cluster import run_on_cluster
+    with ThreadPoolExecutor(1) as pool:
+        # The graph is compiled while the scene is looked at.
+        warming = None if options.cluster else pool.submit(_warm, scene, bundle, options)
+        job = plan_job(scene, bundle, task, options)
+        shape = (len(job.bands), *job.scene.shape)
+        with journalled(path, job.key, shape, quiet=options.quiet) as journal:
+            if warming is not None:
+                _run(job, journal, options, warming)
+            else:
+                from demiurge.predict.cluster import run_on_cluster
 
-            job = run_on_cluster(job, journal, options)
-        if options.cluster is None or path.suffix != ".vrt":
-            finish_surface(path, journal.rows, job.scene.grid, job.bands, job.tags)
-        tally = journal.tally
+                job = run_on_cluster(job, journal, options)
+            if path.suffix != ".vrt":
+                finish_surface(path, journal.rows, job.scene.grid, job.bands, job.tags)
+            tally = journal.tally
     if options.stac:
         write_item(path, job.scene.grid, job.bands, job.tags)
     return Surface(
@@ -172,7 +181,12 @@ def apply_bundle(
     )
 
 
-def _run(job: Job, journal: Journal, options: Options) -> None:
+def _warm(scene: Scene, bundle: Bundle, options: Options) -> Runtime:
+    choice = choose_runtime(bundle, options.runtime, options.precision)
+    return make_runtime(bundle, plan_of(scene, bundle, options).size, choice)
+
+
+def _run(job: Job, journal: Journal, options: Options, warming: Future[Runtime]) -> None:
     """Predict what the journal does not have yet, strip by strip."""
     height, _ = job.scene.shape
     todo = [
@@ -185,7 +199,7 @@ def _run(job: Job, journal: Journal, options: Options) -> None:
     title = job.bundle.card.task + (" (going on)" if journal.any_done else "")
     if not todo:
         return
-    runtime = make_runtime(job.bundle, job.plan.size, job.choice)
+    runtime = warming.result()
     with progress(title, total, quiet=options.quiet, unit="Mpx of windows") as advance:
         for part, area in todo:
             for rows in predict_rows(
