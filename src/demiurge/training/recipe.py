@@ -50,8 +50,8 @@ class Split(Strict):
 
     by: Literal["auto", "scenes", "stripes"] = Field(
         "auto",
-        description="whole scenes, or a stripe of each; auto takes scenes where there are at "
-        "least four that do not overlap",
+        description="whole places, or a stripe of each scene; auto takes places where there are "
+        "at least four (scenes that overlap are one)",
     )
 
     validation: Annotated[float, Field(gt=0, le=0.5)] = Field(
