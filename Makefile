@@ -36,9 +36,13 @@ docs: $(STAMP)  ## HTML in docs/_build/
 clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache
 
-# The bundle that ships, from scenes with fixed seeds; retraining is this one command.
+# The bundle that ships, from scenes with fixed seeds; retraining is this one command. Real surfaces
+# join in with SURFACES="FOLDER …", each with dsm.tif, dtm.tif and rgb.tif, and CREDIT="whose".
 bundles: $(STAMP)
 	@mkdir -p build/scenes
-	$(BIN)/demiurge simulate -o build/scenes/half --overwrite --style mixed --sites 50 --size 512 --gsd 0.5 --seed 11 --jobs 2
-	$(BIN)/demiurge simulate -o build/scenes/one --overwrite --style mixed --sites 25 --size 512 --gsd 1 --seed 12 --jobs 2
-	$(BIN)/demiurge train build/scenes/half/site_* build/scenes/one/site_* --recipe refine-small -o src/demiurge/bundles/refine.bundle --overwrite
+	$(BIN)/demiurge simulate -o build/scenes/half --overwrite --style mixed --vary --sites 70 --size 512 --gsd 0.5 --seed 11 --jobs 2
+	$(BIN)/demiurge simulate -o build/scenes/one --overwrite --style mixed --vary --sites 35 --size 512 --gsd 1 --seed 12 --jobs 2
+	@for place in $(SURFACES); do \
+	  $(BIN)/demiurge simulate -o build/scenes/on_$$(basename $$place) --overwrite --vary --surface $$place/dsm.tif --terrain $$place/dtm.tif --albedo $$place/rgb.tif --sites 40 --size 320 --seed 13 --jobs 2; \
+	done
+	$(BIN)/demiurge train build/scenes/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") --recipe refine-small -o src/demiurge/bundles/refine.bundle --overwrite

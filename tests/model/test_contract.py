@@ -110,3 +110,30 @@ def test_an_absent_layer_is_zero_and_masked() -> None:
 def test_contradictions_are_refused(changes: dict[str, object]) -> None:
     with pytest.raises(ValidationError):
         contract(**changes)
+
+
+def test_the_ground_starts_from_an_opening_and_stays_below_the_surface() -> None:
+    chosen = contract(
+        layers=[InputLayer(name="dsm")], targets=["dsm", "dtm"], ground=[4.0, 20.0],
+        heights=Heights(scale=2.0),
+    )  # fmt: skip
+    house = np.zeros((1, 64, 64), np.float32)
+    house[0, 20:30, 20:30] = 6
+    encoded = chosen.encode(house, 1.0, {"dsm": (0.0, 1.0)})
+    assert encoded.planes.shape[0] == chosen.channels == 4
+    np.testing.assert_array_equal(encoded.starts[0], house[0])
+    np.testing.assert_array_equal(encoded.starts[1], 0)
+    np.testing.assert_array_equal(encoded.planes[2], 0, "nothing is narrower than 4 m")
+    np.testing.assert_allclose(encoded.planes[3], house[0] / 2)
+    answer = np.zeros((4, 64, 64), np.float32)
+    answer[1, :, :32] = 5.0  # the network would lift the ground by 10 m
+    found = chosen.decode(answer, encoded)
+    np.testing.assert_array_equal(found[0], house[0])
+    assert (found[1] <= found[0]).all()
+    np.testing.assert_array_equal(found[1][:, 32:], 0)
+    assert found[1][25, 25] == 6
+
+
+def test_openings_need_a_base() -> None:
+    with pytest.raises(ValueError, match="need a base"):
+        contract(base=None, ground=[4.0])

@@ -18,9 +18,10 @@ from rasterio.transform import from_origin
 import demiurge
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.simulation.making import far, near
+from demiurge.simulation.optical_settings import make_optical_settings
 from demiurge.simulation.settings import make_settings
 from demiurge.simulation.stereo import simulate_stereo
-from demiurge.simulation.styles import STEREO
+from demiurge.simulation.styles import STEREO, varied
 
 Write = Callable[..., Path]
 SMALL = {"size": 160}
@@ -179,3 +180,24 @@ def test_terrain_only_is_the_land_alone(tmp_path: Path) -> None:
     assert set(opened.layers) == {"dtm", "valid"}
     heights = opened.read(layers=["dtm"])[0]
     assert 10 < np.ptp(heights) < 200
+
+
+def test_varied_sites_differ_in_light_and_views_but_not_in_what_is_asked_for(
+    tmp_path: Path,
+) -> None:
+    config = {"size": 64, "light": {"elevation": 40}}
+    folders = demiurge.simulate(tmp_path / "s", config=config, sites=3, seed=1, vary=True)
+    noted = [yaml.safe_load((f / "simulation.yaml").read_text())["settings"] for f in folders]
+    assert len({n["light"]["azimuth"] for n in noted}) == 3
+    assert {n["light"]["elevation"] for n in noted} == {40}
+    assert {n["size"] for n in noted} == {64}
+    spans = [n["sensor"]["incidence"][1] - n["sensor"]["incidence"][0] for n in noted]
+    assert all(10 <= s <= 40 for s in spans)
+    assert len(set(spans)) == 3
+
+
+@pytest.mark.parametrize("family", ["stereo", "optical"])
+def test_all_that_is_drawn_is_sound(family: str) -> None:
+    make = make_settings if family == "stereo" else make_optical_settings
+    for seed in range(200):
+        make(varied(family, np.random.default_rng(seed)), family)

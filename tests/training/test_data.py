@@ -31,6 +31,22 @@ def test_four_places_are_split_by_place(make_scene: MakeScene, recipe: Recipe) -
     assert validating[0].scene.name not in names
 
 
+def test_scenes_that_overlap_are_one_place(make_scene: MakeScene, recipe: Recipe) -> None:
+    """Two overlap, and a third overlaps only one of them; all three stay on one side."""
+    apart = [make_scene(f"s{i}", east=2000.0 * i) for i in range(6)]
+    chain = [make_scene(f"o{i}", east=50000.0 + 200 * i) for i in range(3)]
+    for seed in range(6):
+        changed = recipe.model_copy(update={"seed": seed})
+        training, validating = split_places([*apart, *chain], changed)
+        names = [{r.scene.name for r in part} for part in (training, validating)]
+        assert len(names[0] | names[1]) == 9
+        assert not names[0] & names[1]
+        assert validating
+        together = {"o0", "o1", "o2"}
+        assert together <= names[0] or together <= names[1]
+        assert all(r.window.height == r.scene.shape[0] for r in (*training, *validating))
+
+
 def test_copies_of_one_place_are_split_by_stripes(make_scene: MakeScene, recipe: Recipe) -> None:
     scenes = [make_scene(f"s{i}", seed=i) for i in range(4)]
     training, validating = split_places(scenes, recipe)
@@ -45,8 +61,11 @@ def test_copies_of_one_place_are_split_by_stripes(make_scene: MakeScene, recipe:
 
 def test_a_place_never_trains_and_validates(make_scene: MakeScene) -> None:
     scenes = [make_scene(f"s{i}", seed=i) for i in range(4)]
-    with pytest.raises(ConfigError, match="validates on"):
+    with pytest.raises(ConfigError, match="all scenes lie in one place"):
         split_places(scenes, tiny_recipe(split={"by": "scenes"}))
+    beside = [make_scene("a"), make_scene("b", east=200.0)]
+    with pytest.raises(ConfigError, match="validates on"):
+        split_places(beside, tiny_recipe(split={"by": "stripes", "buffer": 8}))
 
 
 def test_scenes_too_small_for_chips(make_scene: MakeScene) -> None:

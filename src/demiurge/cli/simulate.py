@@ -43,6 +43,9 @@ def simulate(
     terrain_only: Annotated[
         bool, typer.Option("--terrain-only", help="Stop at the bare earth: one layer, dtm.")
     ] = False,
+    vary: Annotated[
+        bool, typer.Option("--vary", help="Draw light, views, sensor and matcher for each scene.")
+    ] = False,
     config: Annotated[
         Path | None, typer.Option(help="YAML with settings, or the simulation.yaml of a scene.")
     ] = None,
@@ -69,6 +72,7 @@ def simulate(
         surface=surface,
         albedo=albedo,
         terrain_only=terrain_only,
+        vary=vary,
         sites=sites,
         seed=seed,
         jobs=jobs,

@@ -26,6 +26,9 @@ def train(
     devices: Annotated[str, typer.Option(help="Devices, a number or auto.")] = "auto",
     nodes: Annotated[int, typer.Option(min=1, help="Machines.")] = 1,
     overwrite: Overwrite = False,
+    credit: Annotated[
+        list[str] | None, typer.Option(help="Whom data are owed to; stays in the bundle.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Train on prepared scenes and write a bundle."""
@@ -44,6 +47,7 @@ def train(
         overwrite=overwrite,
         devices="auto" if devices == "auto" else int(devices),
         nodes=nodes,
+        credits=credit or [],
         quiet=quiet,
     )
     if quiet:

@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from demiurge import layers as vocabulary
 from demiurge.layers import Kind
+from demiurge.model.ground import opening
 from demiurge.model.voids import fill_voids
 from demiurge.scene.scene import Scene
 from demiurge.scene.spec import Strict
@@ -69,14 +70,15 @@ class Encoded:
     ----------
     planes
         float32 (channels, height, width), finite.
-    base
-        float32 (height, width) in metres, voids filled: what corrections are added to.
+    starts
+        float32 (targets, height, width) in metres: what corrections are added to. The base with
+        its voids filled; for the bare earth its coarsest opening, where the contract has one.
     unit
         Metres of one unit of the network's answer.
     """
 
     planes: Array
-    base: Array
+    starts: Array
     unit: float
 
 
@@ -86,6 +88,11 @@ class Contract(Strict):
     layers: list[InputLayer]
     base: str | None = Field(None, description="height layer that the answer corrects")
     targets: list[Literal["dsm", "dtm"]]
+    ground: list[Annotated[float, Field(gt=0)]] = Field(
+        default_factory=list,
+        description="sides in metres of openings of the base that the network sees, fine to "
+        "coarse; the bare earth is a correction of the last",
+    )
     heights: Heights = Heights()
     relative: bool = Field(False, description="heights are relative, not metres above a datum")
     uncertainty: bool = True
@@ -103,6 +110,8 @@ class Contract(Strict):
             vocabulary.layer(name)
         if self.base is not None and self.base not in names:
             raise ValueError(f"the base '{self.base}' is not among the layers")
+        if self.ground and self.base is None:
+            raise ValueError("openings need a base")
         if not self.targets:
             raise ValueError("there is no target")
         return self
@@ -120,7 +129,7 @@ class Contract(Strict):
     @property
     def channels(self) -> int:
         """Return the number of planes the network sees."""
-        return len(self.layers) + len(self._masked)
+        return len(self.layers) + len(self._masked) + len(self.ground)
 
     @property
     def outputs(self) -> int:
@@ -185,7 +194,13 @@ class Contract(Strict):
                     plane[~known] = 0
         for channel, i in enumerate(self._masked, start=count):
             planes[channel] = measured[i]
-        return Encoded(planes, base, unit)
+        opened = base
+        for channel, side in enumerate(self.ground, start=count + len(self._masked)):
+            opened = opening(base, round(side / gsd))
+            np.subtract(base, opened, out=planes[channel])
+            planes[channel] /= np.float32(unit)
+        starts = np.stack([opened if target == "dtm" else base for target in self.targets])
+        return Encoded(planes, starts, unit)
 
     def decode(self, answer: Array, encoded: Encoded) -> Array:
         """Turn the network's answer into heights.
@@ -206,9 +221,13 @@ class Contract(Strict):
         count = len(self.targets)
         found = np.empty_like(answer)
         np.multiply(answer[:count], np.float32(encoded.unit), out=found[:count])
-        found[:count] += encoded.base
+        found[:count] += encoded.starts
         if self.base is None and self.heights.offset:
             found[:count] += np.float32(self.heights.offset)
+        if set(self.targets) == {"dsm", "dtm"}:
+            # Nothing stands below the ground.
+            surface, earth = self.targets.index("dsm"), self.targets.index("dtm")
+            np.minimum(found[earth], found[surface], out=found[earth])
         if self.uncertainty:
             spread = found[count:]
             np.clip(answer[count:], -12, 12, out=spread)

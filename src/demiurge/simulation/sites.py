@@ -11,13 +11,15 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from demiurge.errors import DataError, ResourceError, UsageError, missing_extra
 from demiurge.outputs import check_output
 from demiurge.progress import progress
 from demiurge.scene.open import PathLike
 from demiurge.simulation.optical_settings import OpticalSettings, make_optical_settings
 from demiurge.simulation.settings import Settings, make_settings
-from demiurge.simulation.styles import STYLES, Family, merged
+from demiurge.simulation.styles import STYLES, Family, merged, varied
 
 #: Bytes that a pixel of a scene takes on disk: its stack, and what it is made from meanwhile.
 _BYTES_KEPT, _BYTES_MEANWHILE = 48, 48
@@ -55,6 +57,7 @@ def simulate(
     surface: PathLike | None = None,
     albedo: PathLike | None = None,
     terrain_only: bool = False,
+    vary: bool = False,
     sites: int = 1,
     seed: int = 0,
     jobs: int = 1,
@@ -82,6 +85,8 @@ def simulate(
         simulated. ``terrain`` is its bare earth then, and ``albedo`` an image of it.
     terrain_only
         Stop at the bare earth: a scene with the one layer ``dtm``.
+    vary
+        Draw light, views, sensor and matcher anew for each scene; ``config`` still counts.
     seed
         Decides all that is random; the same seed gives the same scene.
     jobs
@@ -107,7 +112,7 @@ def simulate(
     _check_choices(family, style, sites, real, terrain_only)
     config = _with_gsd_of(real, config or {})
     out = Path(output)
-    plan = _plan(out, family, style, config, real, sites, seed, terrain_only, overwrite)
+    plan = _plan(out, family, style, config, real, sites, seed, vary, terrain_only, overwrite)
     for site in plan:
         check_output(site.folder, overwrite=overwrite)
     _check_space(plan, min(jobs, len(plan)))
@@ -164,6 +169,7 @@ def _plan(
     real: Real,
     sites: int,
     seed: int,
+    vary: bool,
     terrain_only: bool,
     overwrite: bool,
 ) -> list[Site]:
@@ -172,7 +178,9 @@ def _plan(
     found = []
     for index in range(sites):
         name = names[index % len(names)]
-        settings = make(merged(STYLES[family][name], config), "simulate")
+        drawn = varied(family, np.random.default_rng((seed, index, 1))) if vary else {}
+        content = merged(merged(STYLES[family][name], drawn), config)
+        settings = make(content, "simulate")
         folder = output if sites == 1 else output / f"site_{index:03d}"
         found.append(Site(folder, settings, name, (seed, index), real, terrain_only, overwrite))
     if sites > 1:

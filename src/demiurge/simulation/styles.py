@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
+import numpy as np
+
 Family = Literal["stereo", "optical"]
 
 STEREO: dict[str, dict[str, Any]] = {
@@ -58,6 +60,44 @@ OPTICAL: dict[str, dict[str, Any]] = {
         "light": {"elevation": 55},
     },
 }
+
+
+def varied(family: Family, rng: np.random.Generator) -> dict[str, Any]:
+    """Draw light, views, sensor and matcher anew, as they differ from take to take."""
+    light = {"azimuth": _between(rng, 95, 265), "elevation": _between(rng, 24, 68)}
+    if family == "optical":
+        return {
+            "light": light,
+            "sky": {"haze": _between(rng, 0, 0.8)},
+            "landscape": {"moisture": _between(rng, 0.2, 0.9)},
+            "sensor": {"blur": _between(rng, 0.3, 0.8), "noise": _between(rng, 0.0005, 0.004)},
+            "prior": {
+                "gsd": float(rng.choice([30, 30, 60, 90])),
+                "noise": _between(rng, 0.7, 5),
+                "shift": _between(rng, 0, 0.6),
+                "canopy": _between(rng, 0, 1),
+            },
+        }
+    left = -_between(rng, 4, 21)
+    return {
+        "light": {**light, "later": _between(rng, 0, 12)},
+        "sensor": {
+            "incidence": [left, round(left + _between(rng, 12, 36), 3)],
+            "blur": _between(rng, 0.3, 0.8),
+            "noise": _between(rng, 0.005, 0.03),
+            "jitter": _between(rng, 0, 0.35),
+            "misregistration": _between(rng, 0, 0.7),
+        },
+        "matcher": {
+            "block": int(rng.choice([3, 5, 7, 9])),
+            "uniqueness": int(rng.integers(2, 13)),
+        },
+    }
+
+
+def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    return round(float(rng.uniform(low, high)), 4)
+
 
 STYLES: Mapping[str, Mapping[str, dict[str, Any]]] = {"stereo": STEREO, "optical": OPTICAL}
 

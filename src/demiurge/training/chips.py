@@ -26,7 +26,8 @@ class Chips:
 
     Items hold ``planes`` (channels, size, size) as the network sees them, ``truth``
     (targets, size, size) as corrections in the network's unit, ``known`` 1 where the truth is,
-    and ``unit``, the metres of one unit.
+    and ``unit``, the metres of one unit; with both targets also ``gap``, by how many units the
+    start of the surface lies above that of the bare earth.
     """
 
     def __init__(
@@ -102,11 +103,15 @@ class Chips:
     def _read(self, place: int, window: Window) -> tuple[Array, Array]:
         scene = self.regions[place].scene
         have = [n for n in self.contract.names if n in scene.layers]
-        data = scene.read(window, [*have, *self.recipe.truths])
+        truths = [n for n in self.recipe.truths if n in scene.layers]
+        data = scene.read(window, [*have, *truths])
+        truth = np.full((len(self.recipe.truths), *data.shape[1:]), np.nan, np.float32)
+        for name, plane in zip(truths, data[len(have) :], strict=True):
+            truth[self.recipe.truths.index(name)] = plane
         inputs = np.full((len(self.contract.names), *data.shape[1:]), np.nan, np.float32)
         for name, plane in zip(have, data[: len(have)], strict=True):
             inputs[self.contract.names.index(name)] = plane
-        return inputs, data[len(have) :]
+        return inputs, truth
 
     def _item(self, place: int, inputs: Array, truth: Array) -> Item:
         encoded = self.contract.encode(
@@ -114,13 +119,19 @@ class Chips:
         )
         known = np.isfinite(truth)
         offset = np.float32(0 if self.contract.base else self.contract.heights.offset)
-        wanted = (truth - encoded.base - offset) / np.float32(encoded.unit)
-        return {
+        unit = np.float32(encoded.unit)
+        wanted = (truth - encoded.starts - offset) / unit
+        item = {
             "planes": encoded.planes,
             "truth": np.where(known, wanted, np.float32(0)),
             "known": known.astype(np.float32),
-            "unit": np.float32(encoded.unit).reshape(1),
+            "unit": unit.reshape(1),
         }
+        targets = self.contract.targets
+        if set(targets) == {"dsm", "dtm"}:
+            surface, earth = (encoded.starts[targets.index(t)] for t in ("dsm", "dtm"))
+            item["gap"] = (surface - earth)[None] / unit
+        return item
 
 
 def _starts(first: int, length: int, size: int) -> list[int]:
@@ -139,6 +150,7 @@ def make_contract(regions: Sequence[Region], recipe: Recipe) -> Contract:
         layers=entries,
         base=recipe.base,
         targets=recipe.targets,
+        ground=recipe.ground,
         relative=recipe.heights.relative,
         uncertainty=recipe.losses.uncertainty > 0,
         equalise=_equalised(regions, names),

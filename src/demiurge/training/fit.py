@@ -20,6 +20,7 @@ import yaml
 
 from demiurge._version import __version__
 from demiurge.errors import ConfigError, DataError, UsageError, missing_extra
+from demiurge.layers import TARGETS
 from demiurge.model.bundle import Bundle, Card, PixelSizes, WindowPlan, load_bundle, save_bundle
 from demiurge.outputs import check_output
 from demiurge.scene.check import require_fit
@@ -50,6 +51,7 @@ def train(
     overwrite: bool = False,
     devices: int | str = "auto",
     nodes: int = 1,
+    credits: Sequence[str] = (),
     quiet: bool = True,
 ) -> Bundle:
     """Train a network on scenes with truth and write the bundle of the best validation.
@@ -71,6 +73,8 @@ def train(
         Go on with an interrupted training of the same recipe.
     devices, nodes
         Handed to Lightning.
+    credits
+        Whom the data are owed to; they stay in the bundle.
 
     Raises
     ------
@@ -85,6 +89,7 @@ def train(
     opened = [s if isinstance(s, Scene) else open_scene(s) for s in scenes]
     if not opened:
         raise UsageError("no scene is given", "name at least one prepared scene")
+    recipe = _known_targets(opened, recipe)
     _require_layers(opened, recipe)
     work = path.with_name(path.name + ".work")
     noted = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
@@ -106,6 +111,7 @@ def train(
         quiet,
     )
     card = _card(opened, recipe, contract, history, time.monotonic() - start)
+    card.provenance["credits"] = list(credits)
     bundle = _write(path, card, network, Chips(validating, recipe, contract, training=False), work)
     shutil.rmtree(work, ignore_errors=True)
     return bundle
@@ -119,10 +125,19 @@ def _require_torch() -> None:
             raise missing_extra(module, "train", "training") from None
 
 
+def _known_targets(scenes: Sequence[Scene], recipe: Recipe) -> Recipe:
+    """Leave out a target whose truth no scene has, if the truth of another is there."""
+    known = [t for t in recipe.targets if any(TARGETS[t] in s.layers for s in scenes)]
+    if known and len(known) < len(recipe.targets):
+        return recipe.model_copy(update={"targets": known})
+    return recipe
+
+
 def _require_layers(scenes: Sequence[Scene], recipe: Recipe) -> None:
     for scene in scenes:
         needed = [n for n in recipe.layers if n not in recipe.optional]
-        missing = [n for n in (*needed, *recipe.truths) if n not in scene.layers]
+        truths = [n for n in recipe.truths if n in scene.layers] or recipe.truths
+        missing = [n for n in (*needed, *truths) if n not in scene.layers]
         if missing:
             raise UsageError(
                 f"scene '{scene.name}' has no layer '{missing[0]}', which recipe "
@@ -130,7 +145,7 @@ def _require_layers(scenes: Sequence[Scene], recipe: Recipe) -> None:
                 f"prepare the scene with {missing[0]}=FILE, or --set layers=[…]",
             )
         extra = [n for n in recipe.optional if n in scene.layers]
-        require_fit(scene, (*needed, *extra, *recipe.truths))
+        require_fit(scene, (*needed, *extra, *truths))
 
 
 def _check_work(work: Path, noted: str, *, resume: bool, overwrite: bool) -> None:
@@ -243,7 +258,8 @@ def _own_interrupts() -> Iterator[None]:
 def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
     from demiurge.model.export import load_safetensors
 
-    if begin.contract.names != contract.names or begin.contract.targets != contract.targets:
+    alike = ("names", "targets", "ground")
+    if any(getattr(begin.contract, key) != getattr(contract, key) for key in alike):
         raise DataError(
             f"{begin.path}: sees {', '.join(begin.contract.names)}, the recipe "
             f"{', '.join(contract.names)}",

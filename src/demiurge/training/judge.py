@@ -91,7 +91,7 @@ def _pieces(
     count = len(bundle.contract.targets)
     for item, answer in zip(items, answers, strict=True):
         known, unit = item["known"] > 0, float(item["unit"][0])
-        heights, truth = answer[:count], item["truth"]
+        heights, truth = _tied(bundle, answer[:count], item), item["truth"]
         if bundle.contract.relative:
             heights, truth = _centred(heights, known), _centred(truth, known)
         scale = np.ones_like(heights)
@@ -102,6 +102,17 @@ def _pieces(
             (truth * unit)[known],
             (scale * unit)[known],
         )
+
+
+def _tied(bundle: Bundle, heights: Array, item: Item) -> Array:
+    """Keep the bare earth from rising above the surface, as the contract does."""
+    if "gap" not in item:
+        return heights
+    targets = bundle.contract.targets
+    surface, earth = targets.index("dsm"), targets.index("dtm")
+    found = heights.copy()
+    np.minimum(heights[earth], heights[surface] + item["gap"][0], out=found[earth])
+    return found
 
 
 def _centred(heights: Array, known: npt.NDArray[np.bool_]) -> Array:
@@ -115,12 +126,14 @@ def _errors(
 ) -> tuple[dict[str, Any], float]:
     parts = list(_pieces(bundle, items, answers))
     error, before, scale = (np.concatenate([p[i] for p in parts]) for i in range(3))
-    metrics = {
+    metrics: dict[str, Any] = {
         "mae": float(np.abs(error).mean(dtype=np.float64)),
         "rmse": float(np.sqrt((error.astype(np.float64) ** 2).mean())),
         "input_mae": float(np.abs(before).mean(dtype=np.float64)),
         "pixels": int(error.size),
     }
+    if len(bundle.contract.targets) > 1:
+        metrics["by_target"] = _by_target(bundle, items, answers)
     if not bundle.contract.uncertainty:
         return metrics, 1.0
     # A Laplace interval of 90 % reaches ln 10 scales; the factor makes it hold 90 %.
@@ -130,6 +143,24 @@ def _errors(
         (np.abs(error) <= scale * math.log(10)).mean()
     )
     return metrics, calibration
+
+
+def _by_target(bundle: Bundle, items: list[Item], answers: list[Array]) -> dict[str, Any]:
+    """Return the MAE in metres of each target, and that of what it corrects."""
+    found: dict[str, Any] = {}
+    for index, target in enumerate(bundle.contract.targets):
+        only: list[Item] = []
+        for item in items:
+            known = np.zeros_like(item["known"])
+            known[index] = item["known"][index]
+            only.append({**item, "known": known})
+        parts = list(_pieces(bundle, only, answers))
+        error, before = (np.concatenate([p[i] for p in parts]) for i in range(2))
+        found[target] = {
+            "mae": float(np.abs(error).mean(dtype=np.float64)) if error.size else None,
+            "start_mae": float(np.abs(before).mean(dtype=np.float64)) if error.size else None,
+        }
+    return found
 
 
 def _deviation(

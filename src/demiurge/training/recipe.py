@@ -50,8 +50,8 @@ class Split(Strict):
 
     by: Literal["auto", "scenes", "stripes"] = Field(
         "auto",
-        description="whole scenes, or a stripe of each; auto takes scenes where there are at "
-        "least four that do not overlap",
+        description="whole places, or a stripe of each scene; auto takes places where there are "
+        "at least four (scenes that overlap are one)",
     )
 
     validation: Annotated[float, Field(gt=0, le=0.5)] = Field(
@@ -104,6 +104,11 @@ class Recipe(Strict):
     optional: list[str] = Field(default_factory=list, description="layers it can do without")
     base: str | None = Field(None, description="height layer whose correction is learned")
     targets: list[Literal["dsm", "dtm"]] = Field(min_length=1, description="what is learned")
+    ground: list[Positive] = Field(
+        default_factory=list,
+        description="sides in metres of openings of the base that the network sees, fine to "
+        "coarse; the bare earth is a correction of the last",
+    )
     images: Literal["bundle", "scene"] = Field(
         "scene", description="image statistics from the training scenes or from each scene"
     )
@@ -139,6 +144,8 @@ class Recipe(Strict):
             raise ValueError(f"'{truths[0]}' is truth and cannot be an input")
         if self.base is not None and self.base not in self.layers:
             raise ValueError(f"base '{self.base}' is not among the layers")
+        if self.ground and self.base is None:
+            raise ValueError("ground needs a base")
         if self.base in self.optional:
             raise ValueError(f"base '{self.base}' cannot be optional")
         lost = [n for n in self.optional if n not in self.layers]

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from odc.geo.crs import CRS
 
 from demiurge.errors import ConfigError
 from demiurge.scene.grid import Window, bounds_in, full_window, intersection, window_grid
@@ -27,8 +28,8 @@ class Region:
 def split_places(scenes: Sequence[Scene], recipe: Recipe) -> tuple[list[Region], list[Region]]:
     """Return the regions for training and those for validation.
 
-    Either whole scenes, or the eastern (or southern) stripe of each scene with a buffer between
-    the two; ``split.by`` decides.
+    Either whole places (scenes that overlap are one place), or the eastern (or southern) stripe
+    of each scene with a buffer between the two; ``split.by`` decides.
 
     Raises
     ------
@@ -36,13 +37,13 @@ def split_places(scenes: Sequence[Scene], recipe: Recipe) -> tuple[list[Region],
         If a scene is too small for the chips, or one place would both train and validate.
     """
     by = recipe.split.by
+    groups = _places(scenes) if by != "stripes" else []
     if by == "auto":
-        by = "scenes" if len(scenes) >= MANY and not _any_overlap(scenes) else "stripes"
+        by = "scenes" if len(groups) >= MANY else "stripes"
     if by == "scenes":
-        if len(scenes) < 2:
-            raise ConfigError("split.by is 'scenes' but there is one scene", "use stripes")
-        count = max(1, round(len(scenes) * recipe.split.validation))
-        held = set(np.random.default_rng(recipe.seed).permutation(len(scenes))[:count].tolist())
+        if len(groups) < 2:
+            raise ConfigError("split.by is 'scenes' but all scenes lie in one place", "use stripes")
+        held = _held(groups, len(scenes), recipe)
         training = [Region(s, full_window(s.grid)) for i, s in enumerate(scenes) if i not in held]
         validating = [Region(scenes[i], full_window(scenes[i].grid)) for i in sorted(held)]
     else:
@@ -54,9 +55,30 @@ def split_places(scenes: Sequence[Scene], recipe: Recipe) -> tuple[list[Region],
     return training, validating
 
 
-def _any_overlap(scenes: Sequence[Scene]) -> bool:
+def _places(scenes: Sequence[Scene]) -> list[list[int]]:
+    """Return the indices of scenes by place: those that overlap, also by way of others."""
     regions = [Region(scene, full_window(scene.grid)) for scene in scenes]
-    return any(_shared(a, b) for i, a in enumerate(regions) for b in regions[i + 1 :])
+    rough = [bounds_in(scene.grid, CRS("EPSG:4326")) for scene in scenes]
+    place = list(range(len(scenes)))
+    for i, a in enumerate(regions):
+        for j in range(i):
+            # Boxes in degrees rule most pairs out without a transformation.
+            near = place[i] != place[j] and intersection([rough[i], rough[j]]) is not None
+            if near and _shared(a, regions[j]):
+                old, new = place[i], place[j]
+                place = [new if p == old else p for p in place]
+    return [[i for i, p in enumerate(place) if p == number] for number in sorted(set(place))]
+
+
+def _held(groups: list[list[int]], count: int, recipe: Recipe) -> set[int]:
+    """Draw places that validate: about the share asked for, and at least one."""
+    wanted = max(1.0, count * recipe.split.validation)
+    held: set[int] = set()
+    for index in np.random.default_rng(recipe.seed).permutation(len(groups)):
+        group = groups[int(index)]
+        if len(held) + len(group) <= 1.5 * wanted and len(held) < round(wanted):
+            held |= set(group)
+    return held or set(sorted(groups, key=len)[0])
 
 
 def _shared(a: Region, b: Region) -> bool:

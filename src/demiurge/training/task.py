@@ -34,7 +34,7 @@ class HeightTask(L.LightningModule):
         """Return the loss and the absolute error in metres (batch, targets, height, width)."""
         known, losses = batch["known"], self.recipe.losses
         answer = self(batch["planes"]).float()
-        heights, truth = answer[:, : self.targets], batch["truth"]
+        heights, truth = self._tied(answer[:, : self.targets], batch), batch["truth"]
         if self.recipe.heights.relative:
             heights, truth = centred(heights, known), centred(truth, known)
         error = (heights - truth) * known
@@ -45,6 +45,15 @@ class HeightTask(L.LightningModule):
             log_scale = answer[:, self.targets :]
             loss = loss + losses.uncertainty * laplace_nll(log_scale, error, known)
         return loss, error.detach().abs() * batch["unit"][:, :, None, None]
+
+    def _tied(self, heights: Tensor, batch: Batch) -> Tensor:
+        """Keep the bare earth from rising above the surface, as the contract does."""
+        if "gap" not in batch:
+            return heights
+        surface, earth = (self.recipe.targets.index(t) for t in ("dsm", "dtm"))
+        planes = list(heights.unbind(1))
+        planes[earth] = torch.minimum(planes[earth], planes[surface] + batch["gap"][:, 0])
+        return torch.stack(planes, 1)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         loss, _error = self._parts(batch)

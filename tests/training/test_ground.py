@@ -1,0 +1,82 @@
+"""Surface and bare earth from one network."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+pytest.importorskip("lightning")
+
+import demiurge
+from conftest import LEFT, TOP, terrain, write_raster
+from demiurge.errors import DataError
+from demiurge.scene.prepare import prepare
+from demiurge.scene.scene import Scene
+
+from .conftest import MakeScene, tiny_recipe
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+BOTH = {"targets": ["dsm", "dtm"], "ground": [6.0, 40.0], "layers": ["dsm"], "optional": []}
+
+
+def town(folder: Path) -> Scene:
+    """Prepare hills with houses; the initial DSM is 3 m too high."""
+    earth = terrain(160, 192)
+    surface = earth.copy()
+    for row in range(10, 150, 24):
+        for col in range(10, 180, 30):
+            surface[row : row + 8, col : col + 10] += 7
+    place = from_origin(LEFT, TOP, 2, 2)
+    planes = {"dsm": surface + 3, "truth_dsm": surface, "truth_dtm": earth}
+    files = {n: write_raster(folder / f"{n}.tif", p, transform=place) for n, p in planes.items()}
+    return prepare(files, folder / "town")
+
+
+def test_both_are_learned_and_nothing_stands_below_the_ground(tmp_path: Path) -> None:
+    scene = town(tmp_path)
+    recipe = tiny_recipe(
+        **BOTH,
+        epochs=6,
+        chips={"size": 32, "per_epoch": 120, "batch": 8},
+        optimiser={"rate": 5e-3},
+        ema=0.5,
+    )
+    bundle = demiurge.train([scene], tmp_path / "m.bundle", recipe=recipe)
+    assert bundle.contract.ground == [6.0, 40.0]
+    by_target = bundle.card.metrics["by_target"]
+    for target in ("dsm", "dtm"):
+        assert by_target[target]["mae"] < 0.7 * by_target[target]["start_mae"], target
+    surface = demiurge.refine(scene, tmp_path / "out.tif", bundle=bundle)
+    assert surface.bands == ("dsm", "dsm_uncertainty", "dtm", "dtm_uncertainty")
+    with rasterio.open(surface.path) as file:
+        dsm, _, dtm, _ = file.read()
+    assert (dtm <= dsm + 1e-3).all()
+    truth = scene.read(layers=["truth_dtm"])[0]
+    assert np.abs(dtm - truth).mean() < 2
+
+
+def test_a_target_without_truth_is_left_out(make_scene: MakeScene, tmp_path: Path) -> None:
+    bundle = demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=tiny_recipe(**BOTH))
+    assert bundle.contract.targets == ["dsm"]
+
+
+def test_scenes_with_either_truth_are_trained_on_together(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    scenes = [town(tmp_path), make_scene(east=5000.0)]
+    bundle = demiurge.train(scenes, tmp_path / "m.bundle", recipe=tiny_recipe(**BOTH))
+    assert bundle.contract.targets == ["dsm", "dtm"]
+    with pytest.raises(DataError, match="train on from a bundle with the same"):
+        demiurge.train(
+            scenes,
+            tmp_path / "n.bundle",
+            recipe=tiny_recipe(**{**BOTH, "ground": [8.0]}),
+            begin_from=bundle,
+        )
