@@ -18,6 +18,7 @@ SCRIPTS = (
     "seams",
     "simulation",
     "refine",
+    "transfer",
     "demo",
 )
 

@@ -36,3 +36,9 @@ def test_refine_needs_no_bundle_named(tmp_path: Path) -> None:
     before = np.abs(initial - truth)[known].mean()
     assert np.abs(result - truth)[known].mean() < 0.9 * before
     assert np.isfinite(result).all(), "voids under the images are filled"
+    assert surface.bands == ("dsm", "dsm_uncertainty", "dtm", "dtm_uncertainty")
+    with rasterio.open(surface.path) as file:
+        earth = file.read(3)
+    ground = scene.read(layers=["truth_dtm"])[0]
+    assert np.abs(earth - ground).mean() < 0.5 * np.abs(truth - ground).mean()
+    assert (earth <= result + 1e-3).all()

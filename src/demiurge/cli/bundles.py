@@ -69,12 +69,19 @@ def info(
     if "mae" in metrics:
         text = f"MAE {metrics['mae']:.3g} m, RMSE {metrics['rmse']:.3g} m"
         rows.append(("validation", f"{text}; its input {metrics['input_mae']:.3g} m MAE"))
+    for target, found in metrics.get("by_target", {}).items():
+        start = "its input" if target == "dsm" else "the opening it corrects"
+        rows.append(
+            (f"  {target}", f"MAE {found['mae']:.3g} m; {start} {found['start_mae']:.3g} m")
+        )
     for name, p in card.precision.items():
         text = f"off f32 by {p.mean:.2g} m (mean), {p.p99:.2g} m (99 %), {p.maximum:.2g} m (most)"
         rows.append((name, text))
     scenes = [str(s.get("name", "?")) for s in card.provenance.get("scenes", [])]
     first = ", ".join(scenes[:6]) + (", …" if len(scenes) > 6 else "")
     rows.append(("trained on", f"{len(scenes)} scenes: {first}" if scenes else "unknown"))
+    if card.provenance.get("credits"):
+        rows.append(("owed to", "; ".join(card.provenance["credits"])))
     rows.append(
         (
             "made",
