@@ -1,6 +1,6 @@
 import pytest
 
-from demiurge.progress import progress
+from demiurge.progress import _clock, progress
 
 
 def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
@@ -18,10 +18,38 @@ def test_plain_lines_without_a_terminal(
         advance(2)
     captured = capsys.readouterr()
     assert captured.out == ""
-    assert captured.err == "work: 1/3 parts  well\nwork: 3/3 parts\n"
+    first, second = captured.err.splitlines()
+    assert first.startswith("work: 1/3 parts, ")
+    assert first.endswith(" left  well")
+    assert second.startswith("work: 3/3 parts, ")
+    assert second.endswith(" 0:00 left")
 
 
 def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("work", 1, quiet=True) as advance:
         advance()
     assert capsys.readouterr() == ("", "")
+
+
+def test_lines_tell_speed_and_time_left(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("demiurge.progress.time.monotonic", lambda: now[0])
+    with progress("refine", 1000, unit="Mpx") as advance:
+        now[0] += 20
+        advance(100)
+        now[0] += 3
+        advance(10)  # too soon for another line
+        now[0] += 17
+        advance(90)
+    lines = capsys.readouterr().err.splitlines()
+    assert lines == [
+        "refine: 100/1000 Mpx, 5/s, 3:00 left",
+        "refine: 200/1000 Mpx, 5/s, 2:40 left",
+    ]
+
+
+@pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3725, "1:02:05")])
+def test_clocks(seconds: float, text: str) -> None:
+    assert _clock(seconds) == text

@@ -47,14 +47,21 @@ def _bar(title: str, total: float, unit: str) -> Iterator[Advance]:
         TextColumn("{task.description}"),
         BarColumn(),
         TextColumn("{task.completed:.5g}/{task.total:.5g} " + unit),
+        TextColumn("{task.fields[speed]}"),
         TimeRemainingColumn(),
         TextColumn("{task.fields[note]}"),
     )
+    start = time.monotonic()
     with Progress(*columns, console=Console(stderr=True)) as bar:
-        task = bar.add_task(title, total=total, note="")
+        task = bar.add_task(title, total=total, note="", speed="")
+        done_so_far = 0.0
 
         def advance(done: float = 1, note: str = "") -> None:
-            bar.update(task, advance=done)
+            nonlocal done_so_far
+            done_so_far += done
+            seconds = time.monotonic() - start
+            speed = f"{done_so_far / seconds:.3g}/s" if seconds > 1 else ""
+            bar.update(task, advance=done, speed=speed)
             if note:
                 bar.update(task, note=note)
 
@@ -67,7 +74,7 @@ class _Lines:
     def __init__(self, title: str, total: float, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done = 0.0
-        self.last = time.monotonic()
+        self.start = self.last = time.monotonic()
 
     def __call__(self, done: float = 1, note: str = "") -> None:
         self.done += done
@@ -75,4 +82,15 @@ class _Lines:
         if now - self.last >= _SECONDS:
             self.last = now
             text = f"{self.title}: {self.done:.5g}/{self.total:.5g} {self.unit}".rstrip()
+            speed = self.done / (now - self.start)
+            if speed > 0:
+                left = max(self.total - self.done, 0) / speed
+                text += f", {speed:.3g}/s, {_clock(left)} left"
             say(f"{text}  {note}".rstrip())
+
+
+def _clock(seconds: float) -> str:
+    """Write seconds as hours, minutes and seconds."""
+    whole = round(seconds)
+    hours, minutes = whole // 3600, whole // 60 % 60
+    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
