@@ -138,11 +138,11 @@ def test_training_without_torch_names_the_extra(place: Path) -> None:
 def test_ctrl_c_leaves_nothing(place: Path) -> None:
     code = (
         "import sys\n"
-        "from demiurge.predict import verbs\n"
+        "from demiurge.predict import job\n"
         "def interrupted(*a, **k):\n"
         "    raise KeyboardInterrupt\n"
         "    yield\n"
-        "verbs.predict_rows = interrupted\n"
+        "job.predict_rows = interrupted\n"
         "from demiurge.cli.main import run\n"
         "run('refine dsm.tif --bundle refine.bundle -o out.tif'.split())\n"
     )

@@ -19,13 +19,11 @@ import numpy.typing as npt
 
 from demiurge.errors import ResourceError, UsageError, missing_extra
 from demiurge.predict.choice import Choice, make_runtime
-from demiurge.predict.engine import predict_rows
-from demiurge.predict.job import Job, Options, count_rows
+from demiurge.predict.job import Job, Options, run_area
 from demiurge.predict.journal import BLOCKS, Journal, Tally
 from demiurge.predict.plan import block_areas
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import finish_surface, write_mosaic
-from demiurge.predict.turns import turns_of
 from demiurge.progress import progress
 from demiurge.scene.grid import Window, window_grid
 
@@ -108,19 +106,9 @@ def predict_block(job: Job, area: Window, path: str, in_flight: int, threads: in
     try:
         local = Journal(folder, "", shape)
         runtime = _runtime(job, threads)
-        for rows in predict_rows(
-            job.scene,
-            job.bundle.contract,
-            runtime,
-            job.plan,
-            area=area,
-            in_flight=in_flight,
-            turns=turns_of(job.tta),
-            keep_voids=job.keep_voids,
-        ):
-            values = rows.values[job.order]
-            count_rows(local.tally, values, rows.measured, job.bundle)
-            local.write(0, rows.top - area.row, 0, values)
+        done = run_area(job, runtime, area, local.tally, in_flight=in_flight)
+        for top, values in done:
+            local.write(0, top - area.row, 0, values)
         local.close()
         finish_surface(out, local.rows, grid, job.bands, job.tags)
         return local.tally

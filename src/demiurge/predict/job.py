@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +15,15 @@ from demiurge._version import __version__
 from demiurge.errors import DataError, UsageError
 from demiurge.model.bundle import Bundle, Task
 from demiurge.predict.choice import Choice, PrecisionChoice, RuntimeChoice, choose_runtime
+from demiurge.predict.engine import predict_rows
 from demiurge.predict.journal import Tally, key_of
 from demiurge.predict.plan import Plan, plan_windows
+from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import BandInfo
 from demiurge.predict.turns import turns_of
+from demiurge.progress import Advance, silent
 from demiurge.scene.check import require_fit
-from demiurge.scene.grid import wkt
+from demiurge.scene.grid import Window, wkt
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import is_remote
 
@@ -275,10 +279,38 @@ def _area_or_point(scene: Scene) -> str:
         return str(dataset.tags().get("AREA_OR_POINT", "Area"))
 
 
-def count_rows(
-    tally: Tally, values: Array, measured: npt.NDArray[np.bool_], bundle: Bundle
-) -> None:
-    """Add rows, in the file's order of bands, to what is counted."""
+def run_area(
+    job: Job,
+    runtime: Runtime,
+    area: Window,
+    tally: Tally,
+    *,
+    in_flight: int,
+    advance: Advance = silent,
+) -> Iterator[tuple[int, Array]]:
+    """Predict an area, count what comes of it, and yield finished rows in the file's bands.
+
+    Yields
+    ------
+    The first row in the raster, and float32 (bands, rows, width).
+    """
+    for rows in predict_rows(
+        job.scene,
+        job.bundle.contract,
+        runtime,
+        job.plan,
+        area=area,
+        in_flight=in_flight,
+        turns=turns_of(job.tta),
+        keep_voids=job.keep_voids,
+        advance=advance,
+    ):
+        values = rows.values[job.order]
+        _count(tally, values, rows.measured, job.bundle)
+        yield rows.top, values
+
+
+def _count(tally: Tally, values: Array, measured: npt.NDArray[np.bool_], bundle: Bundle) -> None:
     known = np.isfinite(values[0])
     tally.pixels += known.size
     tally.unknown += int(known.size - known.sum())

@@ -138,9 +138,7 @@ def write_mosaic(
     for number, band in enumerate(bands, start=1):
         lines = [
             f'<VRTRasterBand dataType="Float32" band="{number}">',
-            f"<Description>{escape(band.name)}</Description>",
-            f"<UnitType>{escape(band.unit)}</UnitType>",
-            f'<Metadata><MDI key="about">{escape(band.about)}</MDI></Metadata>',
+            *_described(band),
             "<NoDataValue>nan</NoDataValue>",
         ]
         for file, area in zip(files, areas, strict=True):
@@ -227,9 +225,7 @@ def _header(
     described = []
     for number, band in enumerate(bands, start=1):
         about = [
-            f"<Description>{escape(band.name)}</Description>",
-            f"<UnitType>{escape(band.unit)}</UnitType>",
-            f'<Metadata><MDI key="about">{escape(band.about)}</MDI></Metadata>',
+            *_described(band),
             *(
                 f'<Overview><SourceFilename relativeToVRT="1">{file.stem}.vrt</SourceFilename>'
                 f"<SourceBand>{number}</SourceBand></Overview>"
@@ -248,6 +244,14 @@ def _place(grid: GeoBox, tags: Mapping[str, str]) -> list[str]:
         "<Metadata>",
         *(f"<MDI key={quoteattr(k)}>{escape(v)}</MDI>" for k, v in tags.items()),
         "</Metadata>",
+    ]
+
+
+def _described(band: BandInfo) -> list[str]:
+    return [
+        f"<Description>{escape(band.name)}</Description>",
+        f"<UnitType>{escape(band.unit)}</UnitType>",
+        f'<Metadata><MDI key="about">{escape(band.about)}</MDI></Metadata>',
     ]
 
 

@@ -12,14 +12,12 @@ from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle, Task, default_bundle, load_bundle
 from demiurge.outputs import check_output
 from demiurge.predict.choice import choose_runtime, make_runtime
-from demiurge.predict.engine import predict_rows
-from demiurge.predict.job import OPTION_OF, Job, Options, count_rows, peak_memory, plan_job, plan_of
+from demiurge.predict.job import OPTION_OF, Job, Options, peak_memory, plan_job, plan_of, run_area
 from demiurge.predict.journal import Journal, Tally, journalled
 from demiurge.predict.plan import swaths
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.stac import write_item
 from demiurge.predict.surface import Surface, finish_surface
-from demiurge.predict.turns import turns_of
 from demiurge.progress import progress
 from demiurge.scene.grid import Window
 from demiurge.scene.open import PathLike, open_scene, recognise_bands, scene_from_files
@@ -202,20 +200,11 @@ def _run(job: Job, journal: Journal, options: Options, warming: Future[Runtime])
     runtime = warming.result()
     with progress(title, total, quiet=options.quiet, unit="Mpx of windows") as advance:
         for part, area in todo:
-            for rows in predict_rows(
-                job.scene,
-                job.bundle.contract,
-                runtime,
-                job.plan,
-                area=area,
-                in_flight=options.in_flight,
-                turns=turns_of(job.tta),
-                keep_voids=job.keep_voids,
-                advance=advance,
-            ):
-                values = rows.values[job.order]
-                count_rows(journal.tally, values, rows.measured, job.bundle)
-                journal.write(part, rows.top, area.col, values)
+            finished = run_area(
+                job, runtime, area, journal.tally, in_flight=options.in_flight, advance=advance
+            )
+            for top, values in finished:
+                journal.write(part, top, area.col, values)
 
 
 def _mean_uncertainty(bundle: Bundle, tally: Tally) -> float:

@@ -106,8 +106,6 @@ def simulate(
             __import__(module)
         except ImportError:
             raise missing_extra(module, "simulate", "simulation") from None
-    from demiurge.simulation.making import make_site
-
     real = Real(*(None if p is None else os.fspath(p) for p in (terrain, surface, albedo)))
     _check_choices(family, style, sites, real, terrain_only)
     config = _with_gsd_of(real, config or {})
@@ -116,6 +114,13 @@ def simulate(
     for site in plan:
         check_output(site.folder, overwrite=overwrite)
     _check_space(plan, min(jobs, len(plan)))
+    _make_all(plan, jobs, quiet)
+    return [site.folder for site in plan]
+
+
+def _make_all(plan: list[Site], jobs: int, quiet: bool) -> None:
+    from demiurge.simulation.making import make_site
+
     with progress("simulate", len(plan), quiet=quiet, unit="scenes") as advance:
         if jobs == 1 or len(plan) == 1:
             for site in plan:
@@ -125,7 +130,6 @@ def simulate(
             with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
                 for _ in pool.map(make_site, plan):
                     advance()
-    return [site.folder for site in plan]
 
 
 def _check_choices(family: str, style: str, sites: int, real: Real, terrain_only: bool) -> None:
