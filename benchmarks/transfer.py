@@ -21,7 +21,7 @@ from demiurge.model.ground import opening
 from demiurge.model.voids import fill_voids
 
 #: Where each place lies in its file, as shares of the rows; the rest may have been trained on.
-PLACES = {"autzen_west": (2 / 3, 1.0, 384, 6), "zurich_shore": (0.0, 1.0, 192, 4)}
+PLACES = {"autzen_west": (2 / 3, 1.0, 384, 6), "zurich_shore": (0.0, 1.0, 112, 5)}
 
 
 def measure(quick: bool) -> list[Claim]:

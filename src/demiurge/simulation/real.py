@@ -28,9 +28,10 @@ from demiurge.simulation.cover import World, matter
 
 Array = npt.NDArray[np.float32]
 
-#: A surface may have this share of voids; they are filled for the views and void in the truth.
-_VOIDS = 0.2
-_TRIES = 20
+#: A surface may have this share of voids within the scene; filled for the views, void in the
+#: truth.
+_VOIDS = 0.5
+_TRIES = 60
 
 
 @dataclass(frozen=True)
@@ -125,7 +126,8 @@ def cut(
         box: Bounds = (left, bottom, left + wide, bottom + wide)
         grid = snapped_grid(box, crs, gsd)
         heights = lead.read(grid, full_window(grid))
-        if np.isnan(heights).mean() > most:
+        inside = heights[margin:-margin, margin:-margin] if most else heights
+        if np.isnan(inside).mean() > most:
             continue
         planes = {name: _mean(group, grid) for name, group in list(sources.items())[1:]}
         inner = grid[margin:-margin, margin:-margin]
