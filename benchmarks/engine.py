@@ -50,7 +50,7 @@ print(json.dumps({"seconds": time.perf_counter() - start}))
 
 def measure(quick: bool) -> list[Claim]:
     """A ResNet-18 U-Net with six layers, 256 px windows, 25 % overlap, a prepared scene."""
-    sides, repeats = ((512, 1024), 1) if quick else ((1024, 2048, 4096, 8192), 5)
+    sides, repeats = ((512, 1024), 1) if quick else ((1024, 2048, 4096, 8192), 3)
     claims: list[Claim] = []
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
@@ -59,7 +59,7 @@ def measure(quick: bool) -> list[Claim]:
         middle = sides[-2]
         for precision in ("f32", "bf16"):
             claims += _speed(folder, scenes[middle], middle, precision, repeats)
-        claims += _growth(folder, scenes, 1 if quick else 3)
+        claims += _growth(folder, scenes, 1 if quick else 2)
         claims += _workers(folder, scenes[middle], middle, 1 if quick else 3)
     return claims
 

@@ -22,7 +22,10 @@ class Panel:
 
 
 def draw(path: Path, title: str, panels: list[Panel], gsd: float, columns: int = 6) -> None:
-    """Draw panels of equal size to a PNG; heights share one scale, errors another."""
+    """Draw panels of equal size to a PNG; heights share one scale, errors another.
+
+    A spread has its own.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -43,12 +46,15 @@ def draw(path: Path, title: str, panels: list[Panel], gsd: float, columns: int =
         axis.set_yticks([])
         picture = _show(axis, panel, (float(low), float(high)), reach, gsd)
         if picture is not None:
-            shown.setdefault(panel.kind, (picture, []))[1].append(axis)
+            # Spreads of different things have scales of their own.
+            key = panel.title if panel.kind == "spread" else panel.kind
+            shown.setdefault(key, (picture, []))[1].append(axis)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
-    labels = {"height": "height, m", "error": "error, m", "spread": "metres"}
-    for kind, (picture, where) in shown.items():
-        figure.colorbar(picture, ax=where, label=labels[kind], shrink=0.8, aspect=30, pad=0.02)
+    labels = {"height": "height, m", "error": "error, m"}
+    for key, (picture, where) in shown.items():
+        label = labels.get(key, "metres")
+        figure.colorbar(picture, ax=where, label=label, shrink=0.8, aspect=30, pad=0.02)
     _scale_bar(axes.flat[0], panels[0].data.shape[1], gsd)
     figure.suptitle(title, fontsize=12)
     figure.savefig(path, dpi=100, bbox_inches="tight")
