@@ -104,6 +104,7 @@ _ALL = (
           "1 where the inputs were truly measured, 0 elsewhere"),
     _height("truth_dsm", "reference surface, as lidar sees it", Role.TRUTH),
     _height("truth_dtm", "reference bare-earth heights", Role.TRUTH),
+    _height("truth_height", "height above ground: truth_dsm less truth_dtm", Role.TRUTH),
     Layer("landcover", Kind.CLASS, Role.AUXILIARY, "1", "nearest", "NaN where unclassified",
           "land-cover class numbers, for reports by class"),
 )  # fmt: skip

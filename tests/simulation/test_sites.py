@@ -72,6 +72,8 @@ def test_a_simulated_scene_is_a_scene(tmp_path: Path) -> None:
     opened = demiurge.open_scene(folders[1])
     wanted = {"dsm", "ortho_left", "ortho_right", "triangulation_error", "ndvi", "valid"}
     assert wanted | {"truth_dsm", "truth_dtm", "landcover"} <= set(opened.layers)
+    surface, ground, height = opened.read(layers=["truth_dsm", "truth_dtm", "truth_height"])
+    np.testing.assert_allclose(height, surface - ground, atol=1e-4)
     assert opened.shape == (160, 160)
     assert all(f.verdict != "fault" for f in demiurge.check(opened))
     noted = yaml.safe_load((folders[1] / "simulation.yaml").read_text())

@@ -75,6 +75,8 @@ def run(arguments: list[str] | None = None) -> None:
     interrupted, 143 when terminated, 1 only for a fault of ours. ``DEMIURGE_DEBUG=1`` shows
     tracebacks.
     """
+    # GDAL would keep a twentieth of the machine's memory; rasters are read once, in order.
+    os.environ.setdefault("GDAL_CACHEMAX", "256")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)  # so that what is begun is put in order
     try:

@@ -19,6 +19,8 @@ Array = npt.NDArray[np.float32]
 
 #: Rows averaged at a time; even.
 _STRIPE = 512
+#: Megabytes that GDAL may keep while it writes; its own choice is a share of the machine.
+_CACHE = 64
 
 
 @dataclass(frozen=True)
@@ -98,17 +100,18 @@ def finish_surface(
         levels = halved(rows, (len(bands), *grid.shape))
         header = rows.with_suffix(".vrt")
         header.write_text(_header(rows, grid, bands, tags, levels), encoding="utf-8")
-        rasterio.shutil.copy(
-            header,
-            partial,
-            driver="COG",
-            compress="ZSTD",
-            level=1,
-            predictor="YES",
-            bigtiff="IF_SAFER",
-            overviews="FORCE_USE_EXISTING" if levels else "NONE",
-            num_threads="ALL_CPUS",
-        )
+        with rasterio.Env(GDAL_CACHEMAX=_CACHE):
+            rasterio.shutil.copy(
+                header,
+                partial,
+                driver="COG",
+                compress="ZSTD",
+                level=1,
+                predictor="YES",
+                bigtiff="IF_SAFER",
+                overviews="FORCE_USE_EXISTING" if levels else "NONE",
+                num_threads="ALL_CPUS",
+            )
         with rasterio.open(partial) as found:  # a disk that fills up while closing is not told
             found.read(len(bands), window=((grid.shape[0] - 1, grid.shape[0]), (0, 1)))
         partial.replace(path)

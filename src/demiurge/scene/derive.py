@@ -8,7 +8,7 @@ import numpy.typing as npt
 Array = npt.NDArray[np.float32]
 
 #: What each derived layer is computed from.
-NEEDS = {"ndvi": ("red", "nir")}
+NEEDS = {"ndvi": ("red", "nir"), "truth_height": ("truth_dsm", "truth_dtm")}
 
 
 def ndvi(red: Array, nir: Array) -> Array:
@@ -28,6 +28,11 @@ def ndvi(red: Array, nir: Array) -> Array:
         index = (nir - red) / total
     index[~(total > 0)] = np.nan
     return np.clip(index, -1, 1).astype(np.float32)
+
+
+def height_above_ground(surface: Array, ground: Array) -> Array:
+    """Return how high things stand in metres; NaN where either height is missing."""
+    return np.asarray(surface - ground, np.float32)
 
 
 def valid(measured: Array) -> Array:

@@ -161,7 +161,8 @@ class Scene:
             return derive.valid(
                 np.stack([self._read_stored(n, window, step) for n in self.measuring])
             )
-        return derive.ndvi(*(self._read_stored(n, window, step) for n in derive.NEEDS[name]))
+        makes = {"ndvi": derive.ndvi, "truth_height": derive.height_above_ground}
+        return makes[name](*(self._read_stored(n, window, step) for n in derive.NEEDS[name]))
 
     def _read_stored(self, name: str, window: Window, step: int) -> Array:
         source = self.sources[name]
