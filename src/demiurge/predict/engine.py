@@ -27,7 +27,7 @@ Mask = npt.NDArray[np.bool_]
 _READERS = 2
 _AHEAD = 8
 #: Windows after which memory that mapped files take is let go.
-_RELEASE = 32
+_RELEASE = 8
 
 
 @dataclass(frozen=True)

@@ -24,7 +24,7 @@ from demiurge.scene.open import PathLike, open_scene, recognise_bands, scene_fro
 from demiurge.scene.scene import Scene
 
 #: Columns that are worked on at a time: rows of windows are kept in memory over their width.
-WIDEST = 16384
+WIDEST = 8192
 
 
 def refine(

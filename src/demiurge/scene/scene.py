@@ -207,8 +207,11 @@ class Scene:
         -------
         float32, the patches side by side; all of the layer if it is small.
         """
-        rows = patches(self.shape, most)
-        return np.block([[self.read(window, [name])[0] for window in row] for row in rows])
+        found = []
+        for row in patches(self.shape, most):
+            found.append([self.read(window, [name])[0] for window in row])
+            self.release()  # patches are small, the pages they lie on are many
+        return np.block(found)
 
     def statistics(self, name: str) -> dict[str, Any]:
         """Return count, voids, range, mean, spread and quantiles of a layer.
