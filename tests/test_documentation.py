@@ -38,6 +38,11 @@ def test_shown_options_exist(page: str, words: list[str]) -> None:
             assert word.split("=")[0] in known | {"--help"}, f"{page}: {word}"
 
 
+def test_no_page_waits_for_a_figure() -> None:
+    for page in PAGES:
+        assert not re.findall(r"@[A-Z0-9_]+@", page.read_text("utf-8")), page
+
+
 def test_links_lead_somewhere() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):

@@ -10,7 +10,17 @@ import numpy.typing as npt
 from numba import njit
 from scipy import ndimage
 
-from demiurge.simulation.fields import additions, blur, finer, fractal, levels, slope_of, warped
+from demiurge.simulation.fields import (
+    additions,
+    blur,
+    crop,
+    finer,
+    fractal,
+    levels,
+    slope_of,
+    start_fractal,
+    warped,
+)
 
 Array = npt.NDArray[np.float32]
 
@@ -68,11 +78,8 @@ def make_terrain(
     -------
     float32 heights in metres, lowest about 0.
     """
-    depth = levels(shape)
-    step = 2**depth
-    cells = (-(-shape[0] // step) + 2, -(-shape[1] // step) + 2)
-    heights = rng.standard_normal(cells, np.float32)
-    for index in range(1, depth + 1):
+    heights = start_fractal(shape, rng)
+    for index in range(1, levels(shape) + 1):
         heights = finer(heights)
         heights = _with_detail(heights, hurst, index, rng)
         side = max(heights.shape)
@@ -83,9 +90,7 @@ def make_terrain(
             heights = (worn - worn.mean()) * np.float32(heights.std() / max(worn.std(), 1e-9))
             # Water that has eight ways to go digs straight valleys.
             heights = warped(heights, _WINDING * side, rng)
-    top, left = (int(rng.integers(h - n + 1)) for h, n in zip(heights.shape, shape, strict=True))
-    heights = np.ascontiguousarray(heights[top : top + shape[0], left : left + shape[1]])
-    return ranged(heights, relief)
+    return ranged(crop(heights, shape, rng), relief)
 
 
 def _with_detail(heights: Array, hurst: float, index: int, rng: np.random.Generator) -> Array:
