@@ -71,11 +71,6 @@ class OpenVinoRuntime:
                 "train or fetch it anew",
             )
 
-    @property
-    def wanted(self) -> int:
-        """Return the number of requests that keep the device busy."""
-        return int(self._compiled.get_property("OPTIMAL_NUMBER_OF_INFER_REQUESTS"))
-
     def answers(self, questions: Iterable[Array], in_flight: int) -> Iterator[Array]:
         """Yield the answers in order; see :class:`Runtime`."""
         free = [self._compiled.create_infer_request() for _ in range(max(1, in_flight))]
