@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from demiurge.demo.figure import Panel, draw
+from demiurge.figure import Panel, draw
 from demiurge.scene.open import open_scene
 from demiurge.simulation.settings import make_settings
 from demiurge.simulation.sites import simulate

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from demiurge.scene.prepare import prepare as prepare
     from demiurge.scene.scene import Scene as Scene
     from demiurge.simulation.sites import simulate as simulate
+    from demiurge.training.fit import plan as plan
     from demiurge.training.fit import train as train
     from demiurge.training.recipe import Recipe as Recipe
     from demiurge.training.recipe import load_recipe as load_recipe
@@ -46,6 +47,7 @@ _HOMES = {
     "load_bundle": "demiurge.model.bundle",
     "load_recipe": "demiurge.training.recipe",
     "open_scene": "demiurge.scene.open",
+    "plan": "demiurge.training.fit",
     "prepare": "demiurge.scene.prepare",
     "refine": "demiurge.predict.verbs",
     "scene_from_files": "demiurge.scene.open",

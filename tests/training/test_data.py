@@ -16,7 +16,8 @@ from .conftest import MakeScene, tiny_recipe
 
 
 def test_stripes_leave_a_buffer(make_scene: MakeScene, recipe: Recipe) -> None:
-    (training,), (validating,) = split_places([make_scene()], recipe)
+    split = split_places([make_scene()], recipe)
+    (training,), (validating,) = split.training, split.validating
     assert training.window.col + training.window.width + 8 == validating.window.col
     assert validating.window.width == 48
     assert validating.window.col + validating.window.width == 192
@@ -24,7 +25,8 @@ def test_stripes_leave_a_buffer(make_scene: MakeScene, recipe: Recipe) -> None:
 
 def test_four_places_are_split_by_place(make_scene: MakeScene, recipe: Recipe) -> None:
     scenes = [make_scene(f"s{i}", east=1000.0 * i) for i in range(4)]
-    training, validating = split_places(scenes, recipe)
+    split = split_places(scenes, recipe)
+    training, validating = split.training, split.validating
     assert len(training) == 3
     assert len(validating) == 1
     names = {r.scene.name for r in training}
@@ -37,7 +39,8 @@ def test_scenes_that_overlap_are_one_place(make_scene: MakeScene, recipe: Recipe
     chain = [make_scene(f"o{i}", east=50000.0 + 200 * i) for i in range(3)]
     for seed in range(6):
         changed = recipe.model_copy(update={"seed": seed})
-        training, validating = split_places([*apart, *chain], changed)
+        split = split_places([*apart, *chain], changed)
+        training, validating = split.training, split.validating
         names = [{r.scene.name for r in part} for part in (training, validating)]
         assert len(names[0] | names[1]) == 9
         assert not names[0] & names[1]
@@ -47,10 +50,16 @@ def test_scenes_that_overlap_are_one_place(make_scene: MakeScene, recipe: Recipe
         assert all(r.window.height == r.scene.shape[0] for r in (*training, *validating))
 
 
-def test_copies_of_one_place_are_split_by_stripes(make_scene: MakeScene, recipe: Recipe) -> None:
-    scenes = [make_scene(f"s{i}", seed=i) for i in range(4)]
-    training, validating = split_places(scenes, recipe)
-    assert len(training) == len(validating) == 4
+@pytest.mark.parametrize("shift", [0.0, 60.0])
+def test_takes_of_one_place_are_split_by_stripes(
+    make_scene: MakeScene, recipe: Recipe, shift: float
+) -> None:
+    """Also where they cover it in different parts."""
+    scenes = [make_scene(f"s{i}", seed=i, east=shift * (i % 2)) for i in range(4)]
+    split = split_places(scenes, recipe)
+    training, validating = split.training, split.validating
+    assert len(training) == 4
+    assert len(validating) == (2 if shift else 4), "two end before the stripe is a chip wide"
     for a in training:
         for b in validating:
             boxes = [
@@ -63,9 +72,6 @@ def test_a_place_never_trains_and_validates(make_scene: MakeScene) -> None:
     scenes = [make_scene(f"s{i}", seed=i) for i in range(4)]
     with pytest.raises(ConfigError, match="all scenes lie in one place"):
         split_places(scenes, tiny_recipe(split={"by": "scenes"}))
-    beside = [make_scene("a"), make_scene("b", east=200.0)]
-    with pytest.raises(ConfigError, match="validates on"):
-        split_places(beside, tiny_recipe(split={"by": "stripes", "buffer": 8}))
 
 
 def test_scenes_too_small_for_chips(make_scene: MakeScene) -> None:
@@ -137,7 +143,8 @@ def test_only_optional_layers_are_dropped() -> None:
 
 
 def chips_of(make_scene: MakeScene, recipe: Recipe, *, training: bool = True) -> Chips:
-    regions, held = split_places([make_scene()], recipe)
+    split = split_places([make_scene()], recipe)
+    regions, held = split.training, split.validating
     contract = make_contract(regions, recipe)
     return Chips(regions if training else held, recipe, contract, training=training)
 
@@ -193,7 +200,7 @@ def test_chips_without_truth_are_not_drawn(make_scene: MakeScene, recipe: Recipe
         file.write(np.full((160, 192), np.nan, np.float32), band)
     from demiurge.scene.open import open_scene
 
-    regions, _ = split_places([open_scene(scene.folder)], recipe)  # type: ignore[arg-type]
+    regions = split_places([open_scene(scene.folder)], recipe).training  # type: ignore[arg-type]
     with pytest.raises(DataError, match="no chip with 20% of known truth"):
         make_contract(regions, recipe)
 
@@ -214,9 +221,9 @@ def test_equalised_and_raw_images_are_not_mixed(make_scene: MakeScene, recipe: R
 
     one = make_scene("one")
     raw = replace(make_scene("raw", east=1000.0), equalised=frozenset())
-    regions, _ = split_places([raw], recipe)
+    regions = split_places([raw], recipe).training
     assert not make_contract(regions, recipe).equalise
-    both, _ = split_places([one, raw], recipe)
+    both = split_places([one, raw], recipe).training
     with pytest.raises(DataError, match="alike"):
         make_contract(both, recipe)
 
@@ -224,7 +231,7 @@ def test_equalised_and_raw_images_are_not_mixed(make_scene: MakeScene, recipe: R
 def test_the_contract_is_settled_from_training_places_alone(
     make_scene: MakeScene, recipe: Recipe
 ) -> None:
-    regions, _ = split_places([make_scene()], recipe)
+    regions = split_places([make_scene()], recipe).training
     contract = make_contract(regions, recipe)
     assert contract.required == ("dsm",)
     assert contract.heights.scale > 1

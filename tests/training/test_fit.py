@@ -81,7 +81,7 @@ def test_an_interrupted_training_goes_on_to_the_same_end(
 
 def _stop_at(epoch: int):  # type: ignore[no-untyped-def]
     def start(self, trainer, pl_module) -> None:  # type: ignore[no-untyped-def]
-        self.chips.epoch = trainer.current_epoch
+        trainer.train_dataloader.dataset.epoch = trainer.current_epoch
         if trainer.current_epoch == epoch:
             raise KeyboardInterrupt
 

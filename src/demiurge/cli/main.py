@@ -17,6 +17,7 @@ from demiurge.cli import (
     demo,
     evaluate,
     generate,
+    plan,
     prepare,
     recipes,
     refine,
@@ -40,6 +41,7 @@ app = typer.Typer(
 app.command("prepare")(prepare.prepare)
 app.command("check")(check.check)
 app.command("simulate")(simulate.simulate)
+app.command("plan")(plan.plan)
 app.command("train")(train.train)
 app.command("refine")(refine.refine)
 app.command("generate")(generate.generate)

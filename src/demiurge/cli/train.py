@@ -3,22 +3,34 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
-from demiurge.cli.common import Overwrite, Quiet
+from demiurge.cli.common import Overwrite, Quiet, table
 
 
 def train(
-    scenes: Annotated[list[Path], typer.Argument(help="Prepared scenes with truth layers.")],
     output: Annotated[Path, typer.Option("--output", "-o", help="Bundle to write.")],
+    scenes: Annotated[
+        list[Path] | None, typer.Argument(help="Prepared scenes with truth layers.")
+    ] = None,
     recipe: Annotated[
         str, typer.Option("--recipe", help="Shipped recipe or YAML file.")
     ] = "demiurge",
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting, as chips.size=128.")
     ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="Plan to follow, from demiurge plan; needs no scenes.")
+    ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(min=3, help="Cross-validate: stripes per place, one network for each."),
+    ] = None,
+    stripes: Annotated[
+        str, typer.Option(help="vertical, side by side from west to east, or horizontal.")
+    ] = "vertical",
     begin_from: Annotated[
         Path | None, typer.Option("--from", help="Bundle whose weights are trained on.")
     ] = None,
@@ -29,6 +41,10 @@ def train(
     credit: Annotated[
         list[str] | None, typer.Option(help="Whom data are owed to; stays in the bundle.")
     ] = None,
+    log: Annotated[
+        Path | None, typer.Option(help="Folder for the table and pictures; else OUTPUT.log.")
+    ] = None,
+    no_log: Annotated[bool, typer.Option("--no-log", help="Write no such folder.")] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train on prepared scenes and write a bundle."""
@@ -37,19 +53,28 @@ def train(
 
     if devices != "auto" and not (devices.isdigit() and int(devices) > 0):
         raise UsageError(f"--devices is '{devices}'", "give a number above 0, or auto")
-    bundle = run(
-        list(scenes),
-        output,
-        recipe=recipe,
-        changes=settings or (),
-        begin_from=begin_from,
-        resume=resume,
-        overwrite=overwrite,
-        devices="auto" if devices == "auto" else int(devices),
-        nodes=nodes,
-        credits=credit or [],
-        quiet=quiet,
-    )
+    if stripes not in ("vertical", "horizontal"):
+        raise UsageError(f"--stripes is '{stripes}'", "choose vertical or horizontal")
+    if plan is not None and (folds is not None or settings):
+        raise UsageError("--plan has its own places and settings", "edit the plan, or leave it out")
+    options: dict[str, Any] = {
+        "recipe": recipe,
+        "changes": settings or (),
+        "begin_from": begin_from,
+        "resume": resume,
+        "overwrite": overwrite,
+        "devices": "auto" if devices == "auto" else int(devices),
+        "nodes": nodes,
+        "credits": credit or [],
+        "log": None if no_log else log or output.with_name(f"{output.name}.log"),
+        "quiet": quiet,
+    }
+    if folds is not None:
+        axis = "x" if stripes == "vertical" else "y"
+        options["changes"] = [*options["changes"], f"split.axis={axis}"]
+        _cross_validate(list(scenes or []), output, folds, options)
+        return
+    bundle = run(list(scenes or []), output, plan=plan, **options)
     if quiet:
         return
     found = bundle.card.metrics
@@ -57,4 +82,19 @@ def train(
     typer.echo(
         f"  validation: MAE {found['mae']:.3g} m (input {found['input_mae']:.3g} m), "
         f"RMSE {found['rmse']:.3g} m"
+    )
+
+
+def _cross_validate(scenes: list[Path], output: Path, folds: int, options: dict[str, Any]) -> None:
+    from demiurge.training.folds import pooled, train_folds
+
+    found = train_folds(scenes, output, folds, **options)
+    if options["quiet"]:
+        return
+    table(
+        ("tested by", "MAE", "RMSE", "input MAE", "pixels"),
+        [
+            (f.bundle, f"{f.mae:.3f} m", f"{f.rmse:.3f} m", f"{f.input_mae:.3f} m", f.pixels)
+            for f in [*found, pooled(found)]
+        ],
     )

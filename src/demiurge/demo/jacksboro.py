@@ -17,9 +17,9 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
-from demiurge.demo.figure import Panel, draw
 from demiurge.demo.run import Part, Row
 from demiurge.evaluation.metrics import error_statistics
+from demiurge.figure import Panel, draw
 from demiurge.layers import layer
 from demiurge.model.bundle import Bundle, default_bundle
 from demiurge.model.voids import fill_voids

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from demiurge.demo.figure import Panel, draw
 from demiurge.demo.run import Part, Row
 from demiurge.errors import ResourceError
 from demiurge.evaluation.evaluate import evaluate
+from demiurge.figure import Panel, draw
 from demiurge.predict.job import Options
 from demiurge.predict.verbs import generate
 from demiurge.scene.open import name_inputs, scene_from_files

@@ -7,10 +7,16 @@ import math
 import torch
 from torch import Tensor
 
+from demiurge.model.processes import mean_over_processes
+
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of ``values`` where ``mask`` is 1; 0 if it is nowhere."""
-    return (values * mask).sum() / mask.sum().clamp(min=1)
+    """Return the mean of ``values`` where ``mask`` is 1; 0 if it is nowhere.
+
+    Of several processes each divides by the mean count, so that the mean over processes is the
+    mean over all pixels.
+    """
+    return (values * mask).sum() / mean_over_processes(mask.sum()).clamp(min=1)
 
 
 def gradient_loss(heights: Tensor, truth: Tensor, mask: Tensor) -> Tensor:

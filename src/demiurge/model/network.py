@@ -1,13 +1,14 @@
-"""Networks, all from segmentation-models-pytorch, behind one function."""
+"""Networks behind one function; most are segmentation-models-pytorch's."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from demiurge.errors import ConfigError, ResourceError
+from demiurge.model.resdepth import ResDepthUNet
 from demiurge.model.settings import NetworkSettings
 
 
@@ -29,6 +30,10 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
     ResourceError
         If pretrained weights cannot be had.
     """
+    if settings.architecture == "resdepth":
+        unet = ResDepthUNet(channels, outputs, settings.depth)
+        _begin_at_zero(unet.head)
+        return unet
     import segmentation_models_pytorch as smp
 
     options: dict[str, Any] = {
@@ -60,9 +65,45 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
             f"the pretrained weights of '{settings.encoder}' cannot be fetched ({_short(error)})",
             "connect to the internet once or set network.pretrained=false",
         ) from None
-    _begin_at_zero(body)
+    head = body.segmentation_head
+    assert isinstance(head, nn.Sequential) and isinstance(head[0], nn.Conv2d)
+    if settings.detail:
+        body = Detailed(body, head[0].in_channels, channels, settings.detail, outputs)
+        _begin_at_zero(body.answer)
+    else:
+        _begin_at_zero(head[0])
     _prune(body, channels)
     return body
+
+
+class Detailed(nn.Module):
+    """A network whose last step sees the input again at full resolution.
+
+    Encoders halve the resolution at once, and what is one pixel wide suffers.
+    """
+
+    def __init__(
+        self, body: nn.Module, width: int, channels: int, detail: int, outputs: int
+    ) -> None:
+        super().__init__()
+        self.encoder: Any = body.encoder
+        self.decoder: Any = body.decoder
+        self.detail = _block(channels, detail)
+        self.merge = _block(width + detail, width)
+        self.answer = nn.Conv2d(width, outputs, 3, padding=1)
+
+    def forward(self, planes: Tensor) -> Tensor:
+        coarse = self.decoder(self.encoder(planes))
+        found: Tensor = self.answer(self.merge(torch.cat([coarse, self.detail(planes)], dim=1)))
+        return found
+
+
+def _block(channels: int, width: int) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(channels, width, 3, padding=1, bias=False),
+        nn.BatchNorm2d(width),
+        nn.ReLU(inplace=True),
+    )
 
 
 def _prune(body: nn.Module, channels: int) -> None:
@@ -82,12 +123,8 @@ def _prune(body: nn.Module, channels: int) -> None:
                 setattr(parent, name, nn.Identity())
 
 
-def _begin_at_zero(body: nn.Module) -> None:
+def _begin_at_zero(last: nn.Conv2d) -> None:
     """Make the last convolution answer 0 at first: no correction, unit scale."""
-    head = body.segmentation_head
-    assert isinstance(head, nn.Sequential)
-    last = head[0]
-    assert isinstance(last, nn.Conv2d)
     nn.init.zeros_(last.weight)
     assert last.bias is not None
     nn.init.zeros_(last.bias)

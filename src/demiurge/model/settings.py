@@ -12,8 +12,8 @@ from demiurge.scene.spec import Strict
 class NetworkSettings(Strict):
     """Which network."""
 
-    architecture: Literal["unet", "unetplusplus", "fpn", "linknet", "manet"] = Field(
-        "unet", description="decoder family"
+    architecture: Literal["unet", "unetplusplus", "fpn", "linknet", "manet", "resdepth"] = Field(
+        "unet", description="decoder family; resdepth is that paper's own U-Net, without encoder"
     )
     encoder: str = Field("resnet18", description="encoder; any name that timm knows as tu-NAME")
     depth: int = Field(5, ge=3, le=5, description="halvings of the resolution")
@@ -23,6 +23,11 @@ class NetworkSettings(Strict):
     upsampling: Literal["nearest", "bilinear"] = Field(
         "bilinear",
         description="how the decoder doubles the resolution; nearest leaves a lattice",
+    )
+    detail: int = Field(
+        0,
+        ge=0,
+        description="width of a branch at full resolution that joins before the answer; 0 for none",
     )
     pretrained: bool = Field(
         False, description="begin with the encoder's ImageNet weights (fetched once)"

@@ -2,25 +2,36 @@
 
 from __future__ import annotations
 
-import math
 from contextlib import ExitStack
 from typing import Any
 
 import lightning as L
+import numpy as np
+import numpy.typing as npt
+import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
+from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from demiurge.model.processes import mean_over_processes
 from demiurge.progress import Advance, progress, silent
 from demiurge.training.chips import Chips
-from demiurge.training.recipe import Recipe
-
-History = list[dict[str, float]]
+from demiurge.training.log import History, Log
 
 
-def callbacks(recipe: Recipe, chips: Chips, quiet: bool) -> tuple[list[Callback], History]:
-    """Return the callbacks of a training and the list that its history is kept in."""
+def callbacks(chips: Chips, log: Log, steps: int, quiet: bool) -> tuple[list[Callback], History]:
+    """Return the callbacks of a training and the list that its history is kept in.
+
+    Parameters
+    ----------
+    chips
+        For validation.
+    steps
+        Of the whole training.
+    """
     history: History = []
-    found: list[Callback] = [_Progress(recipe, chips, history, quiet)]
+    recipe = chips.recipe
+    found: list[Callback] = [_Progress(chips, steps, history, log, quiet)]
     if recipe.patience is not None:
         found.append(EarlyStopping("mae", patience=recipe.patience))
     if recipe.ema:
@@ -30,39 +41,51 @@ def callbacks(recipe: Recipe, chips: Chips, quiet: bool) -> tuple[list[Callback]
 
 
 class _Progress(Callback):
-    """Shows the validation error in metres beside the input's own, and tells chips the epoch."""
+    """Shows the validation error in metres beside the input's own, and writes the log."""
 
-    def __init__(self, recipe: Recipe, chips: Chips, history: History, quiet: bool) -> None:
-        self.recipe, self.chips, self.history, self.quiet = recipe, chips, history, quiet
+    def __init__(self, chips: Chips, steps: int, history: History, log: Log, quiet: bool) -> None:
+        self.chips, self.steps, self.history = chips, steps, history
+        self._log, self.quiet = log, quiet
         self._stack = ExitStack()
         self._advance: Advance = silent
         self._note = ""
+        self._loss: Tensor | float = 0.0
+        self._count = 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        steps = self.recipe.epochs * math.ceil(len(self.chips) / self.recipe.chips.batch)
         quiet = self.quiet or not trainer.is_global_zero
-        bar = progress("train", steps, quiet=quiet, unit="steps")
+        bar = progress("train", self.steps, quiet=quiet, unit="steps")
         self._advance = self._stack.enter_context(bar)
+        if trainer.is_global_zero:
+            self._log.begin()
         if trainer.global_step:
             self._advance(trainer.global_step)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        self.chips.epoch = trainer.current_epoch
+        loader: Any = trainer.train_dataloader
+        loader.dataset.epoch = trainer.current_epoch
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:
+        self._loss, self._count = self._loss + outputs["loss"].detach(), self._count + 1
         self._advance(1, self._note)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         found = {k: float(v) for k, v in trainer.callback_metrics.items()}
         if "mae" not in found:
             return
-        self.history.append({"epoch": trainer.current_epoch + 1, **found})
+        epoch, epochs = trainer.current_epoch + 1, self.chips.recipe.epochs
+        loss = mean_over_processes(torch.as_tensor(self._loss)) / max(self._count, 1)
+        self._loss, self._count = 0.0, 0
+        rate = trainer.optimizers[0].param_groups[0]["lr"]
+        self.history.append({"epoch": epoch, **found, "loss": float(loss), "rate": float(rate)})
         self._note = (
-            f"epoch {trainer.current_epoch + 1}/{self.recipe.epochs}: error {found['mae']:.3g} m, "
-            f"input {found['input_mae']:.3g} m"
+            f"epoch {epoch}/{epochs}: error {found['mae']:.3g} m, input {found['input_mae']:.3g} m"
         )
+        if trainer.is_global_zero and self._log.folder is not None:
+            self._log.write(self.history)
+            self._log.picture(self.chips, _answer(pl_module, self.chips), epoch, self._note)
         self._advance(0, self._note)
 
     def state_dict(self) -> dict[str, Any]:
@@ -73,3 +96,13 @@ class _Progress(Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._stack.close()
+        self._log.end()
+
+
+@torch.no_grad()
+def _answer(task: L.LightningModule, chips: Chips) -> npt.NDArray[np.float32]:
+    """Return what the network says to the telling chip."""
+    encoded, _truth = chips.shown()
+    planes = torch.from_numpy(encoded.planes)[None].to(task.device)
+    found: Tensor = task(planes)
+    return np.asarray(found[0].float().cpu().numpy(), np.float32)

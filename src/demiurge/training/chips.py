@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, Kind, layer
-from demiurge.model.contract import Contract, Heights, InputLayer
+from demiurge.model.contract import Contract, Encoded, Heights, InputLayer
 from demiurge.scene.grid import Window
 from demiurge.training.augment import augment
 from demiurge.training.recipe import Recipe
@@ -40,6 +40,7 @@ class Chips:
         areas = np.array([r.window.height * r.window.width for r in regions], float)
         self._chances = areas / areas.sum()
         self._grid = [] if training else self._layout()
+        self._telling: tuple[int, Window] | None = None
         if not training and not self._grid:
             raise DataError(
                 "the validation places hold no chip with enough truth",
@@ -57,6 +58,21 @@ class Chips:
         place, inputs, truth = self.draw(rng)
         inputs, truth = augment(inputs, truth, self.contract.names, self.recipe, rng)
         return self._item(place, inputs, truth)
+
+    @property
+    def telling(self) -> tuple[int, Window]:
+        """Return the place and window of the validation chip with the greatest relief."""
+        if self._telling is None:
+            relief = [_relief(self._read(*chip)[1]) for chip in self._grid]
+            self._telling = self._grid[int(np.argmax(relief))]
+        return self._telling
+
+    def shown(self) -> tuple[Encoded, Array]:
+        """Return the telling chip as the network sees it, and its truth in metres."""
+        place, window = self.telling
+        inputs, truth = self._read(place, window)
+        scene = self.regions[place].scene
+        return self.contract.encode(inputs, scene.pixel_size, self._normals[place]), truth
 
     def draw(self, rng: np.random.Generator) -> tuple[int, Array, Array]:
         """Draw a chip with enough truth: its region, inputs and truth, NaN for no data.
@@ -132,6 +148,11 @@ class Chips:
             surface, earth = (encoded.starts[targets.index(t)] for t in ("dsm", "dtm"))
             item["gap"] = (surface - earth)[None] / unit
         return item
+
+
+def _relief(truth: Array) -> float:
+    known = truth[np.isfinite(truth)]
+    return float(known.std()) * known.size / truth.size if known.size else 0.0
 
 
 def _starts(first: int, length: int, size: int) -> list[int]:

@@ -28,11 +28,10 @@ from demiurge.scene.open import PathLike, open_scene
 from demiurge.scene.scene import Scene
 from demiurge.scene.vertical import agree
 from demiurge.training.chips import Chips, make_contract
-from demiurge.training.recipe import Recipe, load_recipe
-from demiurge.training.split import split_places
-
-#: The recipe that a training was begun with, in its folder of checkpoints.
-_NOTED = "recipe.yaml"
+from demiurge.training.log import Log
+from demiurge.training.plan import Plan, load_plan, make_plan, priced
+from demiurge.training.recipe import Recipe, load_recipe, reduced
+from demiurge.training.work import check_work, follows, make_work
 
 if TYPE_CHECKING:
     from torch import nn
@@ -46,12 +45,14 @@ def train(
     *,
     recipe: Recipe | str | Path = "demiurge",
     changes: Sequence[str] = (),
+    plan: Plan | PathLike | None = None,
     begin_from: PathLike | Bundle | None = None,
     resume: bool = False,
     overwrite: bool = False,
     devices: int | str = "auto",
     nodes: int = 1,
     credits: Sequence[str] = (),
+    log: PathLike | None = None,
     quiet: bool = True,
 ) -> Bundle:
     """Train a network on scenes with truth and write the bundle of the best validation.
@@ -60,21 +61,26 @@ def train(
     ----------
     scenes
         Prepared scenes (folders or opened). With four or more, whole scenes validate; with
-        fewer, a stripe of each.
+        fewer, a stripe of each. With a plan they may be left out.
     output
         The bundle to write. Beside it, ``<output>.work`` holds checkpoints until it is done.
     recipe
         A recipe, its file, or the name of a shipped one.
     changes
         ``a.b=value`` settings over a recipe given by name.
+    plan
+        A plan that :func:`demiurge.plan` made; its settings and places are taken, not ``recipe``.
     begin_from
         A bundle whose weights are trained on; it must see the same layers.
     resume
         Go on with an interrupted training of the same recipe.
     devices, nodes
-        Handed to Lightning.
+        Handed to Lightning. Several processes share each batch and learn what one would.
     credits
         Whom the data are owed to; they stay in the bundle.
+    log
+        Folder for ``metrics.csv``, a picture for each epoch, and TensorBoard's events where
+        TensorBoard is installed.
 
     Raises
     ------
@@ -82,39 +88,96 @@ def train(
         One sentence each.
     """
     path = Path(os.fspath(output))
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, changes)
-    check_output(path, overwrite=overwrite)
     _require_torch()
-    opened = [s if isinstance(s, Scene) else open_scene(s) for s in scenes]
-    if not opened:
-        raise UsageError("no scene is given", "name at least one prepared scene")
-    recipe = _known_targets(opened, recipe)
-    _require_layers(opened, recipe)
+    if not follows():
+        check_output(path, overwrite=overwrite)
+    if plan is None:
+        opened = open_all(scenes)
+        plan = make_plan(opened, settled(opened, recipe, changes))
+    else:
+        plan = plan if isinstance(plan, Plan) else load_plan(plan)
+        opened = open_all(scenes or [s.path for s in plan.scenes if s.path])
+        settled(opened, plan.settings())
+    recipe = plan.settings()
+    split = plan.split(opened)
     work = path.with_name(path.name + ".work")
-    noted = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-    _check_work(work, noted, resume=resume, overwrite=overwrite)
-    training, validating = split_places(opened, recipe)
-    contract = make_contract(training, recipe)
-    if not resume:
-        _make_work(work, noted)
-    begin = None if begin_from is None else load_bundle(begin_from)
+    if not follows():
+        noted = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
+        check_work(work, noted, resume=resume, overwrite=overwrite)
+    contract = make_contract(split.training, recipe)
+    if not resume and not follows():
+        make_work(work, noted)
     start = time.monotonic()
     network, history = _fit(
-        Chips(training, recipe, contract, training=True),
-        Chips(validating, recipe, contract, training=False),
-        contract,
-        recipe,
+        Chips(split.training, recipe, contract, training=True),
+        Chips(split.validating, recipe, contract, training=False),
         work,
-        begin,
+        None if begin_from is None else load_bundle(begin_from),
         {"devices": devices, "num_nodes": nodes},
+        Log(None if log is None else Path(os.fspath(log))),
         quiet,
     )
+    if follows():
+        raise SystemExit(0)  # the first process writes the bundle
     card = _card(opened, recipe, contract, history, time.monotonic() - start)
     card.provenance["credits"] = list(credits)
-    bundle = _write(path, card, network, Chips(validating, recipe, contract, training=False), work)
+    card.provenance["plan"] = plan.model_dump(mode="json", exclude={"recipe"}, exclude_none=True)
+    chips = Chips(split.validating, recipe, contract, training=False)
+    bundle = _write(path, card, network, chips, work)
     shutil.rmtree(work, ignore_errors=True)
     return bundle
+
+
+def plan(
+    scenes: Sequence[PathLike | Scene],
+    output: PathLike | None = None,
+    *,
+    recipe: Recipe | str | Path = "demiurge",
+    changes: Sequence[str] = (),
+    overwrite: bool = False,
+) -> Plan:
+    """Look at scenes and write down how they would be trained on, and what that costs here.
+
+    Parameters
+    ----------
+    scenes, recipe, changes
+        As for :func:`demiurge.train`. Chips become smaller where the scenes hold none of that
+        size, and batches where the memory does.
+    output
+        YAML file to write, for :func:`demiurge.train`; none if None.
+
+    Raises
+    ------
+    UsageError, ConfigError, ResourceError, DataError
+        One sentence each.
+    """
+    path = None if output is None else Path(os.fspath(output))
+    if path is not None:
+        check_output(path, overwrite=overwrite)
+    _require_torch()
+    opened = open_all(scenes)
+    found = priced(make_plan(opened, settled(opened, recipe, changes), fit=True), opened)
+    if path is not None:
+        found.save(path, overwrite=overwrite)
+    return found
+
+
+def open_all(scenes: Sequence[PathLike | Scene]) -> list[Scene]:
+    """Open scenes that are not open; at least one must be given."""
+    if not scenes:
+        raise UsageError("no scene is given", "name at least one prepared scene")
+    return [s if isinstance(s, Scene) else open_scene(s) for s in scenes]
+
+
+def settled(
+    scenes: Sequence[Scene], recipe: Recipe | str | Path, changes: Sequence[str] = ()
+) -> Recipe:
+    """Return the recipe as these scenes allow it, having seen that they hold what it needs."""
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, changes)
+    recipe = _known_targets(scenes, recipe)
+    _require_layers(scenes, recipe)
+    return recipe
 
 
 def _require_torch() -> None:
@@ -148,39 +211,13 @@ def _require_layers(scenes: Sequence[Scene], recipe: Recipe) -> None:
         require_fit(scene, (*needed, *extra, *truths))
 
 
-def _check_work(work: Path, noted: str, *, resume: bool, overwrite: bool) -> None:
-    """See that nobody's unfinished training is lost unasked, or resumed with other settings."""
-    unfinished = (work / "last.ckpt").exists()
-    if not resume:
-        if unfinished and not overwrite:
-            raise UsageError(
-                f"{work}: holds an interrupted training", "add --resume to go on, or --overwrite"
-            )
-        return
-    if not unfinished:
-        raise UsageError(f"{work}: there is no training to resume", "leave out --resume")
-    if (work / _NOTED).read_text(encoding="utf-8") != noted:
-        raise ConfigError(
-            f"{work}: the interrupted training had other settings ({_NOTED})",
-            "resume with those, or begin anew with --overwrite",
-        )
-
-
-def _make_work(work: Path, noted: str) -> None:
-    """Make the folder of checkpoints, empty but for the recipe."""
-    shutil.rmtree(work, ignore_errors=True)
-    work.mkdir(parents=True)
-    (work / _NOTED).write_text(noted, encoding="utf-8")
-
-
 def _fit(
     training: Chips,
     validating: Chips,
-    contract: Contract,
-    recipe: Recipe,
     work: Path,
     begin: Bundle | None,
     machines: dict[str, Any],
+    log: Log,
     quiet: bool,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train and return the network of the best validation epoch, and the course of the errors."""
@@ -189,9 +226,11 @@ def _fit(
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     from demiurge.model.network import build_network
+    from demiurge.model.processes import shared_statistics
     from demiurge.training.callbacks import callbacks
     from demiurge.training.task import HeightTask
 
+    recipe, contract = training.recipe, training.contract
     with _hushed():
         L.seed_everything(recipe.seed, verbose=False)
         network = build_network(recipe.network, contract.channels, contract.outputs)
@@ -202,10 +241,10 @@ def _fit(
         best = ModelCheckpoint(
             work, "best", monitor="mae", mode="min", save_last=True, enable_version_counter=False
         )
-        extra, history = callbacks(recipe, training, quiet)
+        extra, history = callbacks(validating, log, steps, quiet)
         trainer = L.Trainer(
             max_epochs=recipe.epochs,
-            precision=_precision(recipe),
+            precision="bf16-mixed" if reduced(recipe) else "32-true",
             callbacks=[best, *extra],
             logger=False,
             enable_progress_bar=False,
@@ -215,18 +254,24 @@ def _fit(
             default_root_dir=work,
             **machines,
         )
+        task.network = shared_statistics(network, trainer.world_size)
         last = work / "last.ckpt"
         checkpoint = last if last.exists() else None
         with _own_interrupts():
             trainer.fit(
-                task, *_loaders(training, validating), ckpt_path=checkpoint, weights_only=False
+                task,
+                *_loaders(training, validating, trainer.world_size),
+                ckpt_path=checkpoint,
+                weights_only=False,
             )
+        if follows():
+            return task.network, history
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
         task.load_state_dict(state["state_dict"])
     return task.network, history
 
 
-def _loaders(training: Chips, validating: Chips) -> tuple[Any, Any]:
+def _loaders(training: Chips, validating: Chips, processes: int) -> tuple[Any, Any]:
     """Return the loaders; chips draw at random themselves, so nothing is shuffled here."""
     import torch
     from torch.utils.data import DataLoader
@@ -235,9 +280,14 @@ def _loaders(training: Chips, validating: Chips) -> tuple[Any, Any]:
     # On CPUs the network takes all cores; more processes would only get in its way.
     workers = min(8, (os.cpu_count() or 1) - 1) if gpu else 0
     batch = training.recipe.chips.batch
+    if batch % processes:
+        raise ConfigError(
+            f"a batch of {batch} chips cannot be shared by {processes} processes",
+            f"--set chips.batch={-(-batch // processes) * processes}",
+        )
     sets: tuple[Any, Any] = (training, validating)
     first, second = (
-        DataLoader(chips, batch, num_workers=workers, pin_memory=gpu) for chips in sets
+        DataLoader(chips, batch // processes, num_workers=workers, pin_memory=gpu) for chips in sets
     )
     return first, second
 
@@ -272,16 +322,6 @@ def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
             f"{begin.path}: its weights do not fit the recipe's network",
             "use the recipe that the bundle was trained with",
         ) from None
-
-
-def _precision(recipe: Recipe) -> Any:
-    import torch
-
-    from demiurge.predict.choice import has_bf16
-
-    if recipe.precision == "auto":
-        return "bf16-mixed" if torch.cuda.is_available() or has_bf16() else "32-true"
-    return {"f32": "32-true", "bf16": "bf16-mixed"}[recipe.precision]
 
 
 @contextmanager

@@ -161,6 +161,17 @@ class Recipe(Strict):
         return [vocabulary.TARGETS[target] for target in self.targets]
 
 
+def reduced(recipe: Recipe) -> bool:
+    """Tell whether a recipe trains in bf16 on this machine."""
+    if recipe.precision == "auto":
+        import torch
+
+        from demiurge.predict.choice import has_bf16
+
+        return torch.cuda.is_available() or has_bf16()
+    return recipe.precision == "bf16"
+
+
 def shipped_recipes() -> dict[str, Path]:
     """Return the recipes that come with demiurge, by name."""
     folder = Path(str(resources.files("demiurge") / "training" / "recipes"))

@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from odc.geo.crs import CRS
 
 from demiurge.errors import ConfigError
-from demiurge.scene.grid import Window, bounds_in, full_window, intersection, window_grid
+from demiurge.scene.grid import (
+    Bounds,
+    Window,
+    bounds_in,
+    full_window,
+    intersection,
+    union,
+    window_grid,
+)
 from demiurge.scene.scene import Scene
 from demiurge.training.recipe import Recipe
 
@@ -25,11 +33,20 @@ class Region:
     window: Window
 
 
-def split_places(scenes: Sequence[Scene], recipe: Recipe) -> tuple[list[Region], list[Region]]:
+@dataclass(frozen=True)
+class Split:
+    """Who learns from what: places that train, that validate, and that test."""
+
+    training: list[Region]
+    validating: list[Region]
+    testing: list[Region] = field(default_factory=list)
+
+
+def split_places(scenes: Sequence[Scene], recipe: Recipe) -> Split:
     """Return the regions for training and those for validation.
 
     Either whole places (scenes that overlap are one place), or the eastern (or southern) stripe
-    of each scene with a buffer between the two; ``split.by`` decides.
+    of each place with a buffer between the two; ``split.by`` decides.
 
     Raises
     ------
@@ -37,26 +54,62 @@ def split_places(scenes: Sequence[Scene], recipe: Recipe) -> tuple[list[Region],
         If a scene is too small for the chips, or one place would both train and validate.
     """
     by = recipe.split.by
-    groups = _places(scenes) if by != "stripes" else []
+    groups = _places(scenes)
     if by == "auto":
         by = "scenes" if len(groups) >= MANY else "stripes"
-    if by == "scenes":
-        if len(groups) < 2:
-            raise ConfigError("split.by is 'scenes' but all scenes lie in one place", "use stripes")
-        held = _held(groups, len(scenes), recipe)
-        training = [Region(s, full_window(s.grid)) for i, s in enumerate(scenes) if i not in held]
-        validating = [Region(scenes[i], full_window(scenes[i].grid)) for i in sorted(held)]
-    else:
-        pairs = [_stripes(scene, recipe) for scene in scenes]
-        training, validating = [a for a, _ in pairs], [b for _, b in pairs]
-    for region in (*training, *validating):
-        _require_room(region, recipe)
-    _require_apart(training, validating)
-    return training, validating
+    if by == "stripes":
+        share = recipe.split.validation
+        cuts = [(0.0, 1 - share, "training"), (1 - share, 1.0, "validating")]
+        return _checked(_striped(scenes, groups, cuts, recipe), recipe)
+    if len(groups) < 2:
+        raise ConfigError("split.by is 'scenes' but all scenes lie in one place", "use stripes")
+    held = _held(groups, len(scenes), recipe)
+    training = [Region(s, full_window(s.grid)) for i, s in enumerate(scenes) if i not in held]
+    validating = [Region(scenes[i], full_window(scenes[i].grid)) for i in sorted(held)]
+    return _checked(Split(training, validating), recipe)
 
 
-def _places(scenes: Sequence[Scene]) -> list[list[int]]:
-    """Return the indices of scenes by place: those that overlap, also by way of others."""
+def split_folds(scenes: Sequence[Scene], recipe: Recipe, folds: int) -> list[Split]:
+    """Return one split for each fold: a stripe of every place tests, the next one validates.
+
+    Each place is cut into as many stripes of equal width as there are folds, side by side along
+    ``split.axis``; pixels near stripes of another use are left out (Stucker and Schindler 2022
+    cut theirs in five).
+
+    Raises
+    ------
+    ConfigError
+        If the stripes are too narrow for the chips.
+    """
+    groups = _places(scenes)
+    found = []
+    for fold in range(folds):
+        uses = {fold: "testing", (fold + 1) % folds: "validating"}
+        cuts: list[tuple[float, float, str]] = []
+        for stripe in range(folds):
+            use, end = uses.get(stripe, "training"), (stripe + 1) / folds
+            if cuts and cuts[-1][2] == use:
+                cuts[-1] = (cuts[-1][0], end, use)
+            else:
+                cuts.append((stripe / folds, end, use))
+        found.append(_checked(_striped(scenes, groups, cuts, recipe), recipe))
+    return found
+
+
+def _checked(split: Split, recipe: Recipe) -> Split:
+    size = recipe.chips.size
+    parts = {}
+    for use in ("training", "validating", "testing"):
+        regions: list[Region] = getattr(split, use)
+        roomy = [r for r in regions if min(r.window.height, r.window.width) >= size]
+        if regions and not roomy:
+            raise _too_small(regions[0], recipe)
+        parts[use] = roomy
+    return require_apart(Split(**parts))
+
+
+def places_of(scenes: Sequence[Scene]) -> list[int]:
+    """Return the number of each scene's place: scenes that overlap, also by way of others."""
     regions = [Region(scene, full_window(scene.grid)) for scene in scenes]
     rough = [bounds_in(scene.grid, CRS("EPSG:4326")) for scene in scenes]
     place = list(range(len(scenes)))
@@ -67,6 +120,13 @@ def _places(scenes: Sequence[Scene]) -> list[list[int]]:
             if near and _shared(a, regions[j]):
                 old, new = place[i], place[j]
                 place = [new if p == old else p for p in place]
+    numbers = sorted(set(place))
+    return [numbers.index(p) for p in place]
+
+
+def _places(scenes: Sequence[Scene]) -> list[list[int]]:
+    """Return the indices of scenes by place."""
+    place = places_of(scenes)
     return [[i for i, p in enumerate(place) if p == number] for number in sorted(set(place))]
 
 
@@ -91,36 +151,83 @@ def _shared(a: Region, b: Region) -> bool:
     return both is not None and both[2] - both[0] > slack and both[3] - both[1] > slack
 
 
-def _require_apart(training: Sequence[Region], validating: Sequence[Region]) -> None:
-    for a in training:
-        for b in validating:
+def require_apart(split: Split) -> Split:
+    """Return a split whose uses share no ground.
+
+    Raises
+    ------
+    ConfigError
+        If one place would have two uses.
+    """
+    _apart(split.training, split.validating, "validates on")
+    _apart([*split.training, *split.validating], split.testing, "is tested on")
+    return split
+
+
+def _apart(learning: Sequence[Region], judging: Sequence[Region], what: str) -> None:
+    for a in learning:
+        for b in judging:
             if _shared(a, b):
                 raise ConfigError(
-                    f"scene '{a.scene.name}' trains on ground that scene '{b.scene.name}' "
-                    "validates on",
+                    f"scene '{a.scene.name}' trains on ground that scene '{b.scene.name}' {what}",
                     "use split.by=stripes for scenes of one place, or leave one out",
                 )
 
 
-def _stripes(scene: Scene, recipe: Recipe) -> tuple[Region, Region]:
+def _striped(
+    scenes: Sequence[Scene],
+    groups: list[list[int]],
+    cuts: Sequence[tuple[float, float, str]],
+    recipe: Recipe,
+) -> Split:
+    """Cut places at shares of their extent, scenes of one place at the same lines."""
+    split = Split([], [])
+    for group in groups:
+        members = [scenes[i] for i in group]
+        for scene in members:
+            box = union([bounds_in(s.grid, scene.grid.crs) for s in members])
+            for number, (low, high, use) in enumerate(cuts):
+                # The one that learns keeps away from the one it is judged by.
+                before = number > 0 and use != "testing"
+                after = number < len(cuts) - 1 and use != "testing"
+                if use == "validating":
+                    before = before and cuts[number - 1][2] == "testing"
+                    after = after and cuts[number + 1][2] == "testing"
+                window = _stripe(scene, box, (low, high), (before, after), recipe)
+                if window is not None:
+                    getattr(split, use).append(Region(scene, window))
+    return split
+
+
+def _stripe(
+    scene: Scene,
+    box: Bounds,
+    share: tuple[float, float],
+    buffered: tuple[bool, bool],
+    recipe: Recipe,
+) -> Window | None:
+    """Return the part of a scene between two shares of its place's extent, less the buffers."""
     rows, columns = scene.shape
-    length = columns if recipe.split.axis == "x" else rows
+    affine, size = scene.grid.affine, scene.pixel_size
     buffer = recipe.chips.size if recipe.split.buffer is None else recipe.split.buffer
-    held = round(length * recipe.split.validation)
-    kept = max(length - held - buffer, 0)
-    if recipe.split.axis == "x":
-        parts = Window(0, 0, rows, kept), Window(0, columns - held, rows, held)
-    else:
-        parts = Window(0, 0, kept, columns), Window(rows - held, 0, held, columns)
-    return Region(scene, parts[0]), Region(scene, parts[1])
+    across = recipe.split.axis == "x"
+    extent = box[2] - box[0] if across else box[3] - box[1]
+    # How far into the place the scene begins, in pixels; shares run east or south.
+    ahead = (affine.c - box[0]) / size if across else (box[3] - affine.f) / size
+    first, last = (round(part * extent / size - ahead) for part in share)
+    first = max(first + buffer * buffered[0], 0)
+    last = min(last - buffer * buffered[1], columns if across else rows)
+    if last <= first:
+        return None
+    if across:
+        return Window(0, first, rows, last - first)
+    return Window(first, 0, last - first, columns)
 
 
-def _require_room(region: Region, recipe: Recipe) -> None:
-    size = recipe.chips.size
-    if region.window.height < size or region.window.width < size:
-        rows, columns = region.scene.shape
-        raise ConfigError(
-            f"scene '{region.scene.name}' of {rows} × {columns} px is too small to hold chips of "
-            f"{size} px in both its training and its validation part",
-            "set a smaller chips.size or split.buffer, or give more scenes",
-        )
+def _too_small(region: Region, recipe: Recipe) -> ConfigError:
+    rows, columns = region.scene.shape
+    return ConfigError(
+        f"scene '{region.scene.name}' of {rows} × {columns} px is too small to hold chips of "
+        f"{recipe.chips.size} px in each of its parts (training, validation)",
+        "set a smaller chips.size or split.buffer, or give more scenes",
+    )

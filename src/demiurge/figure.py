@@ -1,4 +1,4 @@
-"""Figures of the demonstration: panels side by side, heights with the same shading."""
+"""Figures: panels side by side, heights with the same shading."""
 
 from __future__ import annotations
 

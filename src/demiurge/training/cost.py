@@ -1,0 +1,75 @@
+"""What a training takes: memory by counting what is kept for the gradients, time by trying."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+
+from demiurge.model.network import build_network
+from demiurge.training.chips import Chips, make_contract
+from demiurge.training.recipe import Recipe, reduced
+from demiurge.training.split import Region
+from demiurge.training.task import HeightTask
+
+_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Trial:
+    """What a few steps showed."""
+
+    parameters: int
+    bytes_per_chip: float
+    seconds_per_chip: float
+
+
+def try_out(regions: Sequence[Region], recipe: Recipe) -> Trial:
+    """Train a few steps of two chips each, and throw the result away."""
+    contract = make_contract(regions, recipe)
+    chips = Chips(regions, recipe, contract, training=True)
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    network = build_network(recipe.network, contract.channels, contract.outputs)
+    task = HeightTask(network, recipe, len(contract.targets), steps=_STEPS + 1).to(device)
+    optimiser = torch.optim.AdamW(task.parameters(), lr=1e-6)
+    kept = 0
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        nonlocal kept
+        kept += tensor.numel() * tensor.element_size()
+        return tensor
+
+    seconds = []
+    for step in range(_STEPS):
+        begun = time.perf_counter()
+        items = [chips[2 * step + i] for i in range(2)]
+        batch = {k: torch.stack([torch.from_numpy(i[k]) for i in items]) for k in items[0]}
+        batch = {k: v.to(device) for k, v in batch.items()}
+        kept = 0
+        with (
+            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+            torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced(recipe)),
+        ):
+            loss = task.training_step(batch, step)
+        loss.backward()  # type: ignore[no-untyped-call]
+        optimiser.step()
+        optimiser.zero_grad()
+        if device.type == "cuda":
+            torch.cuda.synchronize()
+        seconds.append(time.perf_counter() - begun)
+    return Trial(
+        parameters=sum(p.numel() for p in network.parameters()),
+        # Two chips were kept; gradients take about as much again while they flow back.
+        bytes_per_chip=float(kept),
+        seconds_per_chip=min(seconds) / 2,
+    )
+
+
+def free_memory() -> float:
+    """Return the bytes that are free on the GPU, or else on the machine."""
+    if torch.cuda.is_available():
+        return float(torch.cuda.mem_get_info()[0])
+    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))

@@ -1,0 +1,110 @@
+"""Cross-validation over stripes: a network that never saw a stripe tests it."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from demiurge.errors import UsageError
+from demiurge.model.bundle import Bundle
+from demiurge.outputs import check_output, whole_file
+from demiurge.scene.open import PathLike
+from demiurge.scene.scene import Scene
+from demiurge.training.chips import Chips
+from demiurge.training.fit import open_all, settled, train
+from demiurge.training.judge import judge
+from demiurge.training.plan import of_split
+from demiurge.training.recipe import Recipe
+from demiurge.training.split import split_folds
+from demiurge.training.work import follows
+
+
+@dataclass(frozen=True)
+class Fold:
+    """One stripe's network and its errors there, in metres."""
+
+    bundle: str
+    mae: float
+    rmse: float
+    input_mae: float
+    pixels: int
+
+
+def train_folds(
+    scenes: Sequence[PathLike | Scene],
+    output: PathLike,
+    folds: int,
+    *,
+    recipe: Recipe | str | Path = "demiurge",
+    changes: Sequence[str] = (),
+    overwrite: bool = False,
+    log: PathLike | None = None,
+    **options: Any,
+) -> list[Fold]:
+    """Cut every place into stripes and train one network per stripe, which tests it.
+
+    Parameters
+    ----------
+    output
+        ``x.bundle`` writes ``x.fold1.bundle`` … and ``x.folds.json`` with the errors.
+    folds
+        Stripes, at least 3: one tests, the next validates, the others train.
+    options
+        As for :func:`demiurge.train`.
+
+    Raises
+    ------
+    UsageError, ConfigError, ResourceError, DataError
+        One sentence each.
+    """
+    if folds < 3:
+        raise UsageError(f"there are {folds} folds", "ask for at least 3")
+    path = Path(os.fspath(output))
+    opened = open_all(scenes)
+    recipe = settled(opened, recipe, changes)
+    table = path.with_suffix(".folds.json")
+    names = [path.with_suffix(f".fold{i + 1}{path.suffix}") for i in range(folds)]
+    if not follows():
+        for name in (table, *names):
+            check_output(name, overwrite=overwrite)
+    found = []
+    for i, split in enumerate(split_folds(opened, recipe, folds)):
+        plan = of_split(opened, split, recipe, [f"fold {i + 1} of {folds}"])
+        folder = None if log is None else Path(os.fspath(log)) / f"fold{i + 1}"
+        bundle = train(opened, names[i], plan=plan, overwrite=overwrite, log=folder, **options)
+        found.append(_tested(bundle, Chips(split.testing, recipe, bundle.contract, training=False)))
+    with whole_file(table, overwrite=overwrite) as partial:
+        partial.write_text(json.dumps([asdict(fold) for fold in found], indent=1) + "\n")
+    return found
+
+
+def _tested(bundle: Bundle, chips: Chips) -> Fold:
+    metrics = judge(bundle, chips).metrics
+    return Fold(
+        bundle=bundle.path.name,
+        mae=metrics["mae"],
+        rmse=metrics["rmse"],
+        input_mae=metrics["input_mae"],
+        pixels=metrics["pixels"],
+    )
+
+
+def pooled(folds: Sequence[Fold]) -> Fold:
+    """Return the errors over the pixels of all stripes."""
+    total = sum(fold.pixels for fold in folds)
+
+    def mean(values: list[float]) -> float:
+        shares = [fold.pixels / total for fold in folds]
+        return sum(v * s for v, s in zip(values, shares, strict=True))
+
+    return Fold(
+        bundle="all",
+        mae=mean([fold.mae for fold in folds]),
+        rmse=float(mean([fold.rmse**2 for fold in folds]) ** 0.5),
+        input_mae=mean([fold.input_mae for fold in folds]),
+        pixels=total,
+    )

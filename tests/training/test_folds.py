@@ -1,0 +1,96 @@
+"""Cross-validation over stripes."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("lightning")
+
+from demiurge.errors import ConfigError, UsageError
+from demiurge.model.bundle import load_bundle
+from demiurge.training.folds import Fold, pooled, train_folds
+from demiurge.training.split import Region, split_folds
+
+from .conftest import MakeScene, tiny_recipe
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+def _columns(regions: list[Region], columns: int) -> np.ndarray:
+    used = np.zeros(columns, int)
+    for region in regions:
+        used[region.window.col : region.window.col + region.window.width] += 1
+    return used
+
+
+def test_every_column_is_tested_once_and_never_by_what_learned_it(make_scene: MakeScene) -> None:
+    scene = make_scene(columns=320)
+    recipe = tiny_recipe(split={"buffer": 10})
+    tested = np.zeros(320, int)
+    for split in split_folds([scene], recipe, 5):
+        train, validate, test = (
+            _columns(regions, 320) for regions in (split.training, split.validating, split.testing)
+        )
+        tested += test
+        assert test.sum() == 64
+        assert validate.sum() in (54, 64), "less a buffer where it meets the test stripe"
+        # No column of one use lies within the buffer of a stripe that judges.
+        assert not (np.convolve(test, np.ones(19), "same") * (train + validate)).any()
+        assert not (np.convolve(validate, np.ones(19), "same") * train).any()
+    assert (tested == 1).all()
+
+
+def test_scenes_of_one_place_are_cut_at_the_same_lines(make_scene: MakeScene) -> None:
+    """Several image pairs of one place, each with its own extent."""
+    scenes = [make_scene("a", columns=320), make_scene("b", columns=256, east=80.0)]
+    recipe = tiny_recipe(split={"buffer": 0}, chips={"size": 32, "per_epoch": 8, "batch": 4})
+    for split in split_folds(scenes, recipe, 3):
+        edges = {
+            round(r.scene.grid.affine.c + 2 * (r.window.col + side * r.window.width))
+            for r in split.testing
+            for side in (0, 1)
+        }
+        assert len(edges) <= 3, "one of them may end at its own edge"
+        assert len(split.testing) == 2
+
+
+def test_stripes_run_from_north_to_south_if_asked(make_scene: MakeScene) -> None:
+    recipe = tiny_recipe(split={"buffer": 0, "axis": "y"})
+    first = split_folds([make_scene()], recipe, 4)[0]
+    assert first.testing[0].window == (0, 0, 40, 192)
+    assert first.validating[0].window == (40, 0, 40, 192)
+    assert first.training[0].window == (80, 0, 80, 192)
+
+
+def test_each_fold_makes_a_bundle_and_is_tested(make_scene: MakeScene, tmp_path: Path) -> None:
+    recipe = tiny_recipe(split={"buffer": 8}, epochs=1)
+    scene, path = make_scene(columns=288), tmp_path / "x.bundle"
+    found = train_folds([scene], path, 3, recipe=recipe)
+    assert [fold.bundle for fold in found] == [f"x.fold{i}.bundle" for i in (1, 2, 3)]
+    assert all(fold.input_mae == pytest.approx(3, abs=0.3) for fold in found)
+    assert json.loads((tmp_path / "x.folds.json").read_text())[1]["mae"] == found[1].mae
+    parts = load_bundle(tmp_path / "x.fold2.bundle").card.provenance["plan"]["parts"]
+    assert {p["use"] for p in parts} == {"training", "validating", "testing"}
+    with pytest.raises(UsageError, match="exists already"):
+        train_folds([scene], path, 3, recipe=recipe)
+
+
+def test_pooled_errors_weigh_pixels() -> None:
+    folds = [Fold("a", 1.0, 1.0, 2.0, 100), Fold("b", 4.0, 7.0, 8.0, 300)]
+    every = pooled(folds)
+    assert every.mae == pytest.approx(3.25)
+    assert every.rmse == pytest.approx(np.sqrt(0.25 + 0.75 * 49))
+    assert every.input_mae == pytest.approx(6.5)
+
+
+def test_too_few_or_too_narrow(make_scene: MakeScene, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="at least 3"):
+        train_folds([make_scene()], tmp_path / "x.bundle", 2, recipe=tiny_recipe())
+    with pytest.raises(ConfigError, match="too small to hold chips"):
+        train_folds([make_scene("b")], tmp_path / "x.bundle", 8, recipe=tiny_recipe())

@@ -1,0 +1,108 @@
+"""Plans: what they tell, and that training follows them."""
+
+from pathlib import Path
+
+import pytest
+import yaml
+
+pytest.importorskip("lightning")
+
+import demiurge
+from demiurge.errors import ConfigError, ResourceError, UsageError
+from demiurge.training.fit import plan
+from demiurge.training.plan import Plan, load_plan
+
+from .conftest import MakeScene, tiny_recipe
+
+pytestmark = [
+    pytest.mark.filterwarnings("ignore::DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore::FutureWarning"),
+    pytest.mark.filterwarnings("ignore::UserWarning"),
+]
+
+
+def test_a_plan_says_what_the_scenes_are_like(make_scene: MakeScene, tmp_path: Path) -> None:
+    scenes = [make_scene("a"), make_scene("b", east=60.0), make_scene("c", east=5000.0)]
+    path = tmp_path / "plan.yaml"
+    recipe = tiny_recipe(split={"by": "stripes", "buffer": 8})
+    found = plan(scenes, path, recipe=recipe)
+    assert [s.place for s in found.scenes] == [0, 0, 1], "a and b overlap"
+    first = found.scenes[0]
+    assert first.pixel_size == 2
+    assert (first.rows, first.columns) == (160, 192)
+    assert first.voids == pytest.approx(100 / (160 * 192), abs=1e-3)
+    assert first.truth == {"truth_dsm": 1.0}
+    assert first.relief is not None
+    assert first.relief > 5
+    assert found.cost is not None
+    assert found.cost.steps == 12
+    assert found.cost.parameters > 1000
+    assert found.cost.seconds_per_step > 0
+    assert load_plan(path) == found
+
+
+def test_chips_shrink_to_what_the_scenes_hold(make_scene: MakeScene) -> None:
+    recipe = tiny_recipe(chips={"size": 128, "per_epoch": 8, "batch": 2}, split={"buffer": 8})
+    found = plan([make_scene(columns=384)], recipe=recipe)
+    assert found.settings().chips.size == 64
+    assert "chips of 64 px, not 128" in found.notes[0]
+
+
+def test_batches_shrink_to_what_the_memory_holds(
+    make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from demiurge.training import cost
+
+    scene = make_scene()
+    before = plan([scene], recipe=tiny_recipe())
+    assert before.cost is not None
+    per_chip = before.cost.memory_mb * 1e6 / 4
+    monkeypatch.setattr(cost, "free_memory", lambda: 4.5 * per_chip)
+    found = plan([scene], recipe=tiny_recipe())
+    assert found.settings().chips.batch == 2
+    assert "2 chips a step, not 4" in found.notes[0]
+
+
+def test_training_follows_a_plan_edited_by_hand(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene = make_scene()
+    path = tmp_path / "plan.yaml"
+    plan([scene], path, recipe=tiny_recipe())
+    content = yaml.safe_load(path.read_text())
+    content["recipe"]["epochs"] = 1
+    content["parts"][0]["width"] = 64
+    path.write_text(yaml.safe_dump(content))
+    bundle = demiurge.train([], tmp_path / "m.bundle", plan=path)
+    assert len(bundle.card.metrics["history"]) == 1
+    kept = bundle.card.provenance["plan"]
+    assert kept["parts"][0]["width"] == 64
+    assert kept["scenes"][0]["name"] == "scene"
+    assert bundle.card.recipe["epochs"] == 1
+
+
+def test_bad_plans(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene = make_scene()
+    path = tmp_path / "plan.yaml"
+    with pytest.raises(ResourceError, match="no such plan"):
+        load_plan(path)
+    good = plan([scene], path, recipe=tiny_recipe())
+    with pytest.raises(UsageError, match="exists already"):
+        plan([scene], path, recipe=tiny_recipe())
+    content = good.model_dump(mode="json")
+    content["parts"][0]["width"] = 1000
+    with pytest.raises(ConfigError, match="outside scene 'scene'"):
+        Plan.model_validate(content).split([scene])
+    content["parts"][0]["width"] = 192
+    with pytest.raises(ConfigError, match="trains on ground that scene 'scene' validates on"):
+        Plan.model_validate(content).split([scene])
+    content["parts"][0]["scene"] = "nowhere"
+    with pytest.raises(ConfigError, match="'nowhere', which is not given"):
+        Plan.model_validate(content).split([scene])
+    path.write_text("parts: 3\n")
+    with pytest.raises(ConfigError, match="plan"):
+        load_plan(path)
+
+
+def test_two_scenes_of_one_name(make_scene: MakeScene) -> None:
+    scene = make_scene()
+    with pytest.raises(UsageError, match="two scenes are called 'scene'"):
+        plan([scene, scene], recipe=tiny_recipe())
