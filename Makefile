@@ -5,7 +5,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
 
-.PHONY: demo test lint bench docs bundles install clean
+.PHONY: demo test lint bench docs scenes bundles install clean
 
 install: $(STAMP)
 
@@ -36,13 +36,25 @@ docs: $(STAMP)  ## HTML in docs/_build/
 clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache
 
-# The bundle that ships, from scenes with fixed seeds; retraining is this one command. Real surfaces
-# join in with SURFACES="FOLDER …", each with dsm.tif, dtm.tif and rgb.tif, and CREDIT="whose".
-bundles: $(STAMP)
-	@mkdir -p build/scenes
-	$(BIN)/demiurge simulate -o build/scenes/half --overwrite --style mixed --vary --sites 70 --size 512 --gsd 0.5 --seed 11 --jobs 2
-	$(BIN)/demiurge simulate -o build/scenes/one --overwrite --style mixed --vary --sites 35 --size 512 --gsd 1 --seed 12 --jobs 2
-	@for place in $(SURFACES); do \
-	  $(BIN)/demiurge simulate -o build/scenes/on_$$(basename $$place) --overwrite --vary --surface $$place/dsm.tif --terrain $$place/dtm.tif --albedo $$place/rgb.tif --sites 40 --size 320 --seed 13 --jobs 2; \
+# The bundles that ship, from scenes with fixed seeds; retraining is this one command. Real surfaces
+# join in with SURFACES="FOLDER:TAKES:SIZE …", folders with dsm.tif, dtm.tif and perhaps rgb.tif,
+# and CREDIT="whose".
+SCENES := build/scenes
+SIMULATE := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite
+TRAIN = $(BIN)/demiurge train $(SCENES)/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") --overwrite
+
+scenes: $(STAMP)
+	@mkdir -p $(SCENES)
+	$(SIMULATE) -o $(SCENES)/finest --style mixed --sites 25 --size 512 --gsd 0.3 --seed 10
+	$(SIMULATE) -o $(SCENES)/half --style mixed --sites 100 --size 512 --gsd 0.5 --seed 11
+	$(SIMULATE) -o $(SCENES)/one --style mixed --sites 50 --size 512 --gsd 1 --seed 12
+	$(SIMULATE) -o $(SCENES)/two --style mixed --sites 25 --size 512 --gsd 2 --seed 14
+	@for given in $(SURFACES); do \
+	  place=$${given%%:*}; rest=$${given#*:}; \
+	  albedo=; test -e $$place/rgb.tif && albedo="--albedo $$place/rgb.tif"; \
+	  $(SIMULATE) -o $(SCENES)/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
-	$(BIN)/demiurge train build/scenes/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") --recipe refine-small -o src/demiurge/bundles/refine.bundle --overwrite
+
+bundles: scenes
+	$(TRAIN) -o src/demiurge/bundles/refine.bundle --recipe demiurge
+	$(TRAIN) -o src/demiurge/bundles/refine-fast.bundle --recipe refine-fast

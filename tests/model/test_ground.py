@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from conftest import terrain
-from demiurge.model.ground import opening
+from demiurge.model.ground import opening, smooth_opening
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 8, 13, 40])
@@ -25,3 +25,24 @@ def test_houses_go_and_hills_stay() -> None:
     assert np.abs(ground - hill)[20:-20, 20:-20].max() < 3.2
     assert (ground <= surface).all()
     assert np.abs(ground - hill)[47, 70] < 3.2
+
+
+@pytest.mark.parametrize("side", [1, 6, 20, 41])
+def test_smoothing_takes_the_square_marks_and_keeps_slopes(side: int) -> None:
+    rows, columns = np.mgrid[:160, :160].astype(np.float32)
+    plane = 0.3 * rows - 0.1 * columns
+    inside = (slice(60, -60), slice(60, -60))
+    np.testing.assert_allclose(
+        smooth_opening(plane, side)[inside], opening(plane, side)[inside], atol=1e-3
+    )
+    noisy = plane + np.random.default_rng(0).normal(0, 1, plane.shape).astype(np.float32)
+    kinks = [np.abs(np.diff(f(noisy, side), 2)).max() for f in (opening, smooth_opening)]
+    assert kinks[1] < 0.5 * kinks[0]
+
+
+def test_smoothing_knows_no_direction() -> None:
+    heights = np.random.default_rng(0).normal(size=(64, 80)).astype(np.float32)
+    found = smooth_opening(heights, 20)
+    assert found.shape == heights.shape
+    np.testing.assert_allclose(smooth_opening(heights[::-1], 20)[::-1], found, atol=1e-5)
+    np.testing.assert_allclose(smooth_opening(heights.T, 20).T, found, atol=1e-5)

@@ -7,7 +7,7 @@ import pytest
 import rasterio
 from rasterio.transform import from_origin
 
-from conftest import LEFT, TOP, terrain
+from conftest import LEFT, TOP, terrain, write_raster
 from demiurge.errors import DataError, UsageError
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.prepare import prepare
@@ -142,3 +142,16 @@ def test_a_large_scene_is_judged_by_patches(raster: Write, tmp_path: Path) -> No
     assert sample.size <= 1024**2
     np.testing.assert_array_equal(sample, truth)
     assert scene.statistics("dsm")["mean"] == pytest.approx(heights.mean(), abs=0.5)
+
+
+def test_a_crs_that_is_only_like_a_known_one_stays_itself(tmp_path: Path) -> None:
+    """Else the stack would be on another grid than the scene, and be warped at every read."""
+    lambert = (
+        "+proj=lcc +lat_0=41.75 +lon_0=-120.5 +lat_1=43 +lat_2=45.5 +x_0=400000 +y_0=0 "
+        "+ellps=GRS80 +units=m +no_defs"
+    )
+    file = write_raster(tmp_path / "dsm.tif", terrain(), crs=lambert)
+    scene = prepare({"dsm": file}, tmp_path / "scene")
+    assert "2991" not in (tmp_path / "scene" / "scene.yaml").read_text()
+    assert scene._stack is not None
+    assert open_scene(tmp_path / "scene")._stack is not None

@@ -9,8 +9,9 @@ pytest.importorskip("lightning")
 
 import demiurge
 from demiurge.errors import ConfigError, ResourceError, UsageError
+from demiurge.scene.open import open_scene
 from demiurge.training.fit import plan
-from demiurge.training.plan import Plan, load_plan
+from demiurge.training.plan import Plan, load_plan, make_plan
 
 from .conftest import MakeScene, tiny_recipe
 
@@ -102,7 +103,16 @@ def test_bad_plans(make_scene: MakeScene, tmp_path: Path) -> None:
         load_plan(path)
 
 
-def test_two_scenes_of_one_name(make_scene: MakeScene) -> None:
-    scene = make_scene()
-    with pytest.raises(UsageError, match="two scenes are called 'scene'"):
-        plan([scene, scene], recipe=tiny_recipe())
+def test_scenes_of_one_name_are_told_apart(make_scene: MakeScene, tmp_path: Path) -> None:
+    first = make_scene()
+    (tmp_path / "other").mkdir()
+    moved = (tmp_path / "scene").rename(tmp_path / "other" / "scene")
+    second = make_scene(east=5000.0)
+    scenes = [open_scene(moved), second, make_scene("c", east=9000.0)]
+    found = make_plan(scenes, tiny_recipe(split={"by": "stripes", "buffer": 8}))
+    assert [s.name for s in found.scenes] == ["other/scene", f"{tmp_path.name}/scene", "c"]
+    regions = found.split(scenes).training
+    assert [r.scene.grid.affine.c for r in regions] == [s.grid.affine.c for s in scenes]
+    with pytest.raises(UsageError, match="scene' is given twice"):
+        make_plan([second, second], tiny_recipe())
+    assert first.name == second.name

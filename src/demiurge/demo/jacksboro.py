@@ -17,7 +17,7 @@ from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
-from demiurge.demo.run import Part, Row
+from demiurge.demo.run import Part, Row, verdict
 from demiurge.evaluation.metrics import error_statistics
 from demiurge.figure import Panel, draw
 from demiurge.layers import layer
@@ -66,7 +66,7 @@ def refine_jacksboro(folder: Path, *, quick: bool = False) -> Part:
     train(
         seen,
         bundle,
-        recipe="refine-small",
+        recipe="demiurge",
         changes=settings,
         begin_from=shipped,
         quiet=False,
@@ -83,9 +83,8 @@ def refine_jacksboro(folder: Path, *, quick: bool = False) -> Part:
         title,
         rows,
         [picture, folder / "east_0.tif", bundle],
-        "Real terrain, but cover, images and stereo are simulated.",
+        verdict(rows, "Real terrain, but cover, images and stereo are simulated.", len(ours)),
         time.monotonic() - start,
-        ours=len(ours),
     )
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from demiurge.demo.run import Part, Row
+from demiurge.demo.run import Part, Row, verdict
 from demiurge.errors import ResourceError
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.figure import Panel, draw
@@ -77,7 +77,7 @@ def generate_rocky(folder: Path, *, quick: bool = False) -> Part:
         title,
         rows,
         [picture, surface, bundle],
-        "It learned from one image of some 600 km²: it knows this park in this season alone.",
+        verdict(rows, "It learned from one image: it knows this park in this season alone."),
         time.monotonic() - start,
     )
 

@@ -1,6 +1,6 @@
 """The bundle: a trained model in one file that anyone can open without running its code.
 
-A stored (not deflated) zip with three members: ``bundle.json``, the card, with everything needed
+A zip with three members: ``bundle.json``, the card, with everything needed
 to use the model honestly; ``graph.onnx``, to apply it without PyTorch; ``weights.safetensors``,
 to train on from it.
 """
@@ -134,11 +134,12 @@ def save_bundle(
     text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
     with (
         whole_file(path, overwrite=overwrite) as partial,
-        zipfile.ZipFile(partial, "w", zipfile.ZIP_STORED) as archive,
+        zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for name, content in ((CARD, text.encode()), (GRAPH, graph), (WEIGHTS, weights)):
             # A fixed date makes equal models equal files.
-            archive.writestr(zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0)), content)
+            info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
     return Bundle(path, card)
 
 

@@ -18,7 +18,7 @@ from pydantic import Field, model_validator
 
 from demiurge import layers as vocabulary
 from demiurge.layers import Kind
-from demiurge.model.ground import opening
+from demiurge.model.ground import smooth_opening
 from demiurge.model.voids import fill_voids
 from demiurge.scene.scene import Scene
 from demiurge.scene.spec import Strict
@@ -72,7 +72,8 @@ class Encoded:
         float32 (channels, height, width), finite.
     starts
         float32 (targets, height, width) in metres: what corrections are added to. The base with
-        its voids filled; for the bare earth its coarsest opening, where the contract has one.
+        its voids filled; for the bare earth its coarsest opening, smoothed, where the contract
+        has one.
     unit
         Metres of one unit of the network's answer.
     """
@@ -196,7 +197,7 @@ class Contract(Strict):
             planes[channel] = measured[i]
         opened = base
         for channel, side in enumerate(self.ground, start=count + len(self._masked)):
-            opened = opening(base, round(side / gsd))
+            opened = smooth_opening(base, round(side / gsd))
             np.subtract(base, opened, out=planes[channel])
             planes[channel] /= np.float32(unit)
         starts = np.stack([opened if target == "dtm" else base for target in self.targets])

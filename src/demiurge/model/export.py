@@ -47,6 +47,20 @@ def to_safetensors(network: nn.Module) -> bytes:
     return content
 
 
+def round_weights(network: nn.Module) -> None:
+    """Round all weights to the 11 significant bits of float16, so that bundles pack well.
+
+    They stay float32; what is rounded off is far below what training leaves undecided.
+    """
+    spare = 13
+    with torch.no_grad():
+        for tensor in network.state_dict().values():
+            if tensor.dtype == torch.float32:
+                bits = tensor.contiguous().view(torch.int32)
+                bits = (bits + (1 << (spare - 1))) & ~((1 << spare) - 1)
+                tensor.copy_(bits.view(torch.float32))
+
+
 def load_safetensors(network: nn.Module, weights: bytes) -> None:
     """Put weights into a network; raises RuntimeError where they do not fit."""
     from safetensors.torch import load

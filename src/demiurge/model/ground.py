@@ -29,6 +29,42 @@ def opening(heights: Array, side: int) -> Array:
     return _slide(_slide(lowest, reach, np.maximum, 0), reach, np.maximum, 1)
 
 
+def smooth_opening(heights: Array, side: int) -> Array:
+    """Return an opening whose square marks are smoothed away, over about half a side.
+
+    Parameters
+    ----------
+    heights
+        float32 (rows, columns) in metres, finite.
+    side
+        Of the opening's square in pixels.
+
+    Returns
+    -------
+    float32; where the opening has steps it may lie above the heights.
+    """
+    found = opening(heights, side)
+    width = 1 << max(int(side) // 4, 1).bit_length()
+    for axis in (0, 1):
+        pad = [(0, 0), (0, 0)]
+        pad[axis] = (width - 1, width - 1)
+        found = np.pad(found, pad, mode="edge")
+        # Two box means make a tent: no kinks are left.
+        found = (
+            _box(_box(found, width), width) if axis == 0 else _box(_box(found.T, width), width).T
+        )
+    return np.ascontiguousarray(found)
+
+
+def _box(found: Array, width: int) -> Array:
+    """Return the means of runs of ``width`` rows, a power of two."""
+    step = 1
+    while step < width:
+        found = found[:-step] + found[step:]
+        step *= 2
+    return np.asarray(found / np.float32(width), np.float32)
+
+
 def _slide(plane: Array, reach: int, pick: np.ufunc, axis: int) -> Array:
     """Return the extreme within ``reach`` pixels along an axis, by doubling (van Herk's idea)."""
     fill = np.float32(np.inf if pick is np.minimum else -np.inf)

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.outputs import whole_file
 from demiurge.predict.surface import BandInfo
-from demiurge.scene.grid import wkt
+from demiurge.scene.grid import epsg_of, wkt
 
 _VERSION = "1.0.0"
 _EXTENSIONS = [
@@ -42,7 +42,7 @@ def describe(
     corners = [(box.left, box.bottom), (box.right, box.bottom), (box.right, box.top),
                (box.left, box.top), (box.left, box.bottom)]  # fmt: skip
     outline = transform_geom(wkt(grid), "EPSG:4326", {"type": "Polygon", "coordinates": [corners]})
-    epsg = None if grid.crs is None else grid.crs.epsg
+    epsg = None if grid.crs is None else epsg_of(grid.crs)
     code = {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": grid.crs.to_wkt()}  # type: ignore[union-attr]
     made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
     return {

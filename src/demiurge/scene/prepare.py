@@ -19,7 +19,7 @@ from demiurge.errors import DataError, UsageError
 from demiurge.layers import Role, layer
 from demiurge.outputs import whole_folder
 from demiurge.progress import Advance, progress
-from demiurge.scene.grid import Bounds, Window, blocks
+from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
 from demiurge.scene.scene import FINGERPRINT_NAME, Scene
 from demiurge.scene.source import is_remote, open_raster
@@ -199,10 +199,11 @@ def _refuse_empty(scene: Scene, report: dict[str, Any]) -> None:
 def _spec(scene: Scene, names: list[str]) -> SceneSpec:
     a = scene.grid.affine
     crs: Any = scene.grid.crs
+    code = epsg_of(crs)
     return SceneSpec(
         name=scene.name,
         grid=GridSpec(
-            crs=f"EPSG:{crs.epsg}" if crs.epsg else crs.to_wkt(),
+            crs=f"EPSG:{code}" if code else crs.to_wkt(),
             transform=(a.a, a.b, a.c, a.d, a.e, a.f),
             height=scene.shape[0],
             width=scene.shape[1],

@@ -372,9 +372,10 @@ def _card(
 
 def _write(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path) -> Bundle:
     """Export, judge the exported graph, and write the bundle with what was found."""
-    from demiurge.model.export import to_onnx, to_safetensors
+    from demiurge.model.export import round_weights, to_onnx, to_safetensors
     from demiurge.training.judge import judge
 
+    round_weights(network)
     graph, weights = to_onnx(network, card.contract.channels), to_safetensors(network)
     draft = save_bundle(work / "draft.bundle", card, graph, weights, overwrite=True)
     found = judge(draft, chips)

@@ -82,7 +82,7 @@ class Plan(Strict):
             If a part names a scene that is not there or pixels outside it, or if ground that
             judges is learned from.
         """
-        named = {scene.name: scene for scene in scenes}
+        named = dict(zip(labels(scenes), scenes, strict=True))
         split = Split([], [])
         for part in self.parts:
             scene = named.get(part.scene)
@@ -133,7 +133,6 @@ def make_plan(scenes: Sequence[Scene], recipe: Recipe, *, fit: bool = False) -> 
     fit
         Make chips smaller where the scenes are too small for them; otherwise that is an error.
     """
-    _require_names(scenes)
     notes: list[str] = []
     size = recipe.chips.size
     while True:
@@ -155,10 +154,15 @@ def of_split(
 ) -> Plan:
     """Write a split and a recipe down as a plan."""
     places = places_of(scenes)
-    prints = [_print(scene, places[i], recipe) for i, scene in enumerate(scenes)]
+    names = labels(scenes)
+    prints = [
+        _print(scene, name, place, recipe)
+        for scene, name, place in zip(scenes, names, places, strict=True)
+    ]
+    called = {id(scene): name for scene, name in zip(scenes, names, strict=True)}
     parts = [
         Part(
-            scene=region.scene.name,
+            scene=called[id(region.scene)],
             use=use,
             row=region.window.row,
             column=region.window.col,
@@ -168,26 +172,42 @@ def of_split(
         for use in ("training", "validating", "testing")
         for region in getattr(split, use)
     ]
-    unused = {s.name for s in scenes} - {p.scene for p in parts}
+    unused = set(names) - {p.scene for p in parts}
     found = [*notes, *(f"scene '{name}' is too small for any chip" for name in sorted(unused))]
     return Plan(scenes=prints, notes=found, parts=parts, recipe=recipe.model_dump(mode="json"))
 
 
-def _require_names(scenes: Sequence[Scene]) -> None:
-    names = [scene.name for scene in scenes]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise UsageError(f"two scenes are called '{twice[0]}'", "rename one of the folders")
+def labels(scenes: Sequence[Scene]) -> list[str]:
+    """Return a name for each scene that no other has: with as much of its path as that takes.
+
+    Raises
+    ------
+    UsageError
+        If a scene is given twice.
+    """
+    parts = [scene.folder.absolute().parts if scene.folder else (scene.name,) for scene in scenes]
+    found = [scene.name for scene in scenes]
+    depth = 1
+    while twice := {name for name in found if found.count(name) > 1}:
+        depth += 1
+        longest = max(len(p) for p, name in zip(parts, found, strict=True) if name in twice)
+        if depth > longest:
+            raise UsageError(f"scene '{min(twice)}' is given twice", "name it once")
+        found = [
+            "/".join(p[-depth:]) if name in twice else name
+            for p, name in zip(parts, found, strict=True)
+        ]
+    return found
 
 
-def _print(scene: Scene, place: int, recipe: Recipe) -> ScenePrint:
+def _print(scene: Scene, name: str, place: int, recipe: Recipe) -> ScenePrint:
     heights = [n for n in scene.layers if layer(n).kind is Kind.HEIGHT]
     base = recipe.base if recipe.base in heights else None
     about = base or next((n for n in recipe.truths if n in heights), None)
     found = scene.statistics(about) if about else None
     relief = found["p99"] - found["p01"] if found and found["measured"] else None
     return ScenePrint(
-        name=scene.name,
+        name=name,
         path=str(scene.folder.absolute()) if scene.folder else None,
         place=place,
         pixel_size=scene.pixel_size,
