@@ -17,7 +17,11 @@ SCRIPTS = (
     "research",
     "seams",
     "simulation",
+    "training",
     "refine",
+    "inputs",
+    "ablation",
+    "finetune",
     "transfer",
     "demo",
 )

@@ -98,9 +98,13 @@ def test_training_on_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> Non
         begin_from=first,
     )
     assert second.card.metrics["mae"] < 0.8 * second.card.metrics["input_mae"]
+    third = demiurge.train(
+        [scene], tmp_path / "3.bundle", changes=["epochs=1"], begin_from=tmp_path / "1.bundle"
+    )
+    assert third.card.recipe == {**first.card.recipe, "epochs": 1}, "its own recipe, changed"
     other = tiny_recipe(layers=["dsm"], optional=[])
     with pytest.raises(DataError, match="same layers"):
-        demiurge.train([scene], tmp_path / "3.bundle", recipe=other, begin_from=first)
+        demiurge.train([scene], tmp_path / "4.bundle", recipe=other, begin_from=first)
 
 
 def test_missing_truth_is_told_before_work(make_scene: MakeScene, tmp_path: Path) -> None:

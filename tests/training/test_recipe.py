@@ -6,9 +6,8 @@ from demiurge.errors import ConfigError, ResourceError
 from demiurge.training.recipe import Recipe, load_recipe, shipped_recipes
 
 
-@pytest.mark.parametrize("name", ["deepdem", "demiurge", "generate"])
+@pytest.mark.parametrize("name", sorted(shipped_recipes()))
 def test_shipped_recipes_are_sound(name: str) -> None:
-    assert name in shipped_recipes()
     recipe = load_recipe(name)
     assert recipe.name == name
     assert recipe.about
@@ -21,6 +20,17 @@ def test_deepdem_is_what_its_authors_describe() -> None:
     assert recipe.optimiser.rate == 5e-4
     assert recipe.optimiser.schedule == "plateau"
     assert recipe.losses.gradient == recipe.losses.uncertainty == 0
+
+
+def test_resdepth_is_what_its_authors_describe() -> None:
+    layers = {"0": 1, "mono": 2, "stereo": 3}
+    for name, count in layers.items():
+        recipe = load_recipe(f"resdepth-{name}")
+        assert len(recipe.layers) == count
+        assert recipe.base == recipe.layers[0] == "dsm"
+        assert recipe.network.architecture == "resdepth"
+        assert (recipe.chips.batch, recipe.optimiser.rate) == (20, 2e-4)
+        assert recipe.losses.gradient == recipe.losses.uncertainty == 0
 
 
 def test_every_setting_has_a_help() -> None:

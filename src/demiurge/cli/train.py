@@ -16,8 +16,9 @@ def train(
         list[Path] | None, typer.Argument(help="Prepared scenes with truth layers.")
     ] = None,
     recipe: Annotated[
-        str, typer.Option("--recipe", help="Shipped recipe or YAML file.")
-    ] = "demiurge",
+        str | None,
+        typer.Option(help="Shipped recipe or YAML file; else that of --from, or demiurge."),
+    ] = None,
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting, as chips.size=128.")
     ] = None,

@@ -66,7 +66,6 @@ def refine_jacksboro(folder: Path, *, quick: bool = False) -> Part:
     train(
         seen,
         bundle,
-        recipe="demiurge",
         changes=settings,
         begin_from=shipped,
         quiet=False,

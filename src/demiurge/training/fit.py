@@ -30,7 +30,7 @@ from demiurge.scene.vertical import agree
 from demiurge.training.chips import Chips, make_contract
 from demiurge.training.log import Log
 from demiurge.training.plan import Plan, load_plan, make_plan, priced
-from demiurge.training.recipe import Recipe, load_recipe, reduced
+from demiurge.training.recipe import Recipe, changed, load_recipe, reduced
 from demiurge.training.work import check_work, follows, make_work
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ def train(
     scenes: Sequence[PathLike | Scene],
     output: PathLike,
     *,
-    recipe: Recipe | str | Path = "demiurge",
+    recipe: Recipe | str | Path | None = None,
     changes: Sequence[str] = (),
     plan: Plan | PathLike | None = None,
     begin_from: PathLike | Bundle | None = None,
@@ -65,7 +65,8 @@ def train(
     output
         The bundle to write. Beside it, ``<output>.work`` holds checkpoints until it is done.
     recipe
-        A recipe, its file, or the name of a shipped one.
+        A recipe, its file, or the name of a shipped one; if None, that of the bundle that is
+        trained on, or else ``demiurge``.
     changes
         ``a.b=value`` settings over a recipe given by name.
     plan
@@ -91,9 +92,10 @@ def train(
     _require_torch()
     if not follows():
         check_output(path, overwrite=overwrite)
+    begin = None if begin_from is None else load_bundle(begin_from)
     if plan is None:
         opened = open_all(scenes)
-        plan = make_plan(opened, settled(opened, recipe, changes))
+        plan = make_plan(opened, settled(opened, _chosen(recipe, changes, begin)))
     else:
         plan = plan if isinstance(plan, Plan) else load_plan(plan)
         opened = open_all(scenes or [s.path for s in plan.scenes if s.path])
@@ -112,7 +114,7 @@ def train(
         Chips(split.training, recipe, contract, training=True),
         Chips(split.validating, recipe, contract, training=False),
         work,
-        None if begin_from is None else load_bundle(begin_from),
+        begin,
         {"devices": devices, "num_nodes": nodes},
         Log(None if log is None else Path(os.fspath(log))),
         quiet,
@@ -167,6 +169,17 @@ def open_all(scenes: Sequence[PathLike | Scene]) -> list[Scene]:
     if not scenes:
         raise UsageError("no scene is given", "name at least one prepared scene")
     return [s if isinstance(s, Scene) else open_scene(s) for s in scenes]
+
+
+def _chosen(
+    recipe: Recipe | str | Path | None, changes: Sequence[str], begin: Bundle | None
+) -> Recipe:
+    """Return the recipe asked for, or that of the bundle that is trained on."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe is None and begin is not None and begin.card.recipe:
+        return changed(begin.card.recipe, changes, f"of {begin.path.name}")
+    return load_recipe(recipe or "demiurge", changes)
 
 
 def settled(

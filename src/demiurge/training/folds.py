@@ -39,7 +39,7 @@ def train_folds(
     output: PathLike,
     folds: int,
     *,
-    recipe: Recipe | str | Path = "demiurge",
+    recipe: Recipe | str | Path | None = None,
     changes: Sequence[str] = (),
     overwrite: bool = False,
     log: PathLike | None = None,
@@ -65,7 +65,7 @@ def train_folds(
         raise UsageError(f"there are {folds} folds", "ask for at least 3")
     path = Path(os.fspath(output))
     opened = open_all(scenes)
-    recipe = settled(opened, recipe, changes)
+    recipe = settled(opened, recipe or "demiurge", changes)
     table = path.with_suffix(".folds.json")
     names = [path.with_suffix(f".fold{i + 1}{path.suffix}") for i in range(folds)]
     if not follows():

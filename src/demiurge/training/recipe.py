@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from importlib import resources
 from pathlib import Path
@@ -200,7 +201,18 @@ def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
             f"{name}: there is no such recipe",
             f"name a YAML file or one of: {', '.join(shipped)}",
         )
-    content = read_yaml(path, "recipe")
+    return changed(read_yaml(path, "recipe"), changes, str(name))
+
+
+def changed(content: dict[str, Any], changes: Sequence[str], name: str) -> Recipe:
+    """Return a recipe from its content with changes applied; ``name`` is for errors.
+
+    Raises
+    ------
+    ConfigError
+        If a key is unknown or a value does not fit; names it.
+    """
+    content = copy.deepcopy(content)
     for change in changes:
         _apply(content, change)
     try:

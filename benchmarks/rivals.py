@@ -1,0 +1,133 @@
+"""Classical answers to the same questions, from their libraries where these have them."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+
+import cv2
+import numpy as np
+import rasterio
+from rasterio.fill import fillnodata
+from scipy import ndimage
+
+from demiurge.model.ground import opening
+from demiurge.model.voids import fill_voids
+from demiurge.scene.grid import wkt
+from demiurge.scene.scene import Scene
+from demiurge.scene.write import write_planes
+
+Array = np.ndarray
+
+
+def filled_by_gdal(heights: Array) -> Array:
+    """GDAL's fillnodata: inverse distance weighting from the edges of a void."""
+    known = np.isfinite(heights)
+    found = fillnodata(np.nan_to_num(heights), known, max_search_distance=200)
+    return np.where(found == 0, fill_voids(heights), found).astype(np.float32)
+
+
+def median(heights: Array, _image: Array) -> Array:
+    return ndimage.median_filter(heights, 5)
+
+
+def gaussian(heights: Array, _image: Array) -> Array:
+    return ndimage.gaussian_filter(heights, 1.0)
+
+
+def bilateral(heights: Array, _image: Array) -> Array:
+    return cv2.bilateralFilter(heights, 9, sigmaColor=1.0, sigmaSpace=2.0)
+
+
+def non_local_means(heights: Array, _image: Array) -> Array:
+    """OpenCV's, on heights in centimetres above the lowest."""
+    low = float(heights.min())
+    whole = np.clip((heights - low) * 100, 0, 65535).astype(np.uint16)
+    found = cv2.fastNlMeansDenoising(
+        whole, h=[60.0], templateWindowSize=5, searchWindowSize=15, normType=cv2.NORM_L1
+    )
+    return (found.astype(np.float32) / 100 + low).astype(np.float32)
+
+
+def guided(heights: Array, image: Array, radius: int = 3, epsilon: float = 0.01) -> Array:
+    """He et al. (2013): a local linear model of the heights in the ortho image."""
+    guide = (image - np.nanmean(image)) / max(float(np.nanstd(image)), 1e-6)
+    guide = np.nan_to_num(guide).astype(np.float64)
+
+    def mean(plane: Array) -> Array:
+        return cv2.boxFilter(plane, -1, (2 * radius + 1,) * 2, borderType=cv2.BORDER_REFLECT)
+
+    values = heights.astype(np.float64) - float(heights.mean())
+    m_g, m_v = mean(guide), mean(values)
+    slope = (mean(guide * values) - m_g * m_v) / (mean(guide * guide) - m_g**2 + epsilon)
+    offset = m_v - slope * m_g
+    found = mean(slope) * guide + mean(offset) + float(heights.mean())
+    return found.astype(np.float32)
+
+
+FILTERS: dict[str, Callable[[Array, Array], Array]] = {
+    "median 5 × 5": median,
+    "Gaussian 1 px": gaussian,
+    "bilateral": bilateral,
+    "non-local means": non_local_means,
+    "guided by the ortho": guided,
+}
+
+
+def surfaces(scene: Scene) -> dict[str, Array]:
+    """The initial DSM with its voids filled two ways, and every filter of the better of them."""
+    initial, left = scene.read(layers=["dsm", "ortho_left"])
+    smooth = fill_voids(initial)
+    found = {"initial DSM, voids filled": smooth, "GDAL fillnodata": filled_by_gdal(initial)}
+    return found | {name: apply(smooth, left) for name, apply in FILTERS.items()}
+
+
+def progressive(surface: Array, size: float) -> Array:
+    """Cut off what openings of growing sides remove by more than their slope allows, then fill.
+
+    After Zhang et al. (2003), the idea that SMRF builds on; slope 0.3, up to 30 m.
+    """
+    ground = surface.copy()
+    lowest = surface
+    objects = np.zeros(surface.shape, bool)
+    for side in (2.0, 4.0, 8.0, 16.0, 30.0):
+        opened = opening(lowest, round(side / size))
+        objects |= lowest - opened > 0.3 * side / 2 + 0.3
+        lowest = opened
+    ground[objects] = np.nan
+    return fill_voids(ground)
+
+
+def bulldozer(scene: Scene) -> Array | None:
+    """CNES bulldozer with its default settings, if $BULLDOZER names its command."""
+    command = os.environ.get("BULLDOZER")
+    if not command:
+        return None
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        (initial,) = scene.read(layers=["dsm"])
+        dsm = folder / "dsm.tif"
+        write_planes(dsm, [initial], wkt(scene.grid), scene.grid.affine, nodata=-32768.0)
+        subprocess.run(
+            [command, "--dsm_path", str(dsm), "--output_dir", str(folder / "out")],
+            check=True,
+            capture_output=True,
+        )
+        with rasterio.open(folder / "out" / "dtm.tif") as file:
+            found = file.read(1, masked=True).filled(np.nan).astype(np.float32)
+    return fill_voids(found)
+
+
+def grounds(scene: Scene) -> dict[str, Array]:
+    """The bare earth, by classical ways."""
+    filled = fill_voids(scene.read(layers=["dsm"])[0])
+    found = {
+        "initial DSM": filled,
+        "opening of 20 m": opening(filled, round(20 / scene.pixel_size)),
+        "progressive morphological filter": progressive(filled, scene.pixel_size),
+    }
+    theirs = bulldozer(scene)
+    return found if theirs is None else found | {"bulldozer": theirs}

@@ -1,0 +1,108 @@
+"""Errors added up place by place, class by class, so that intervals over places can be had."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from demiurge.scene.scene import Scene
+from demiurge.simulation.canvas import CLASSES
+
+Array = np.ndarray
+
+SLOPES = {"slope below 10°": (0, 10), "slope 10 to 30°": (10, 30), "slope above 30°": (30, 90)}
+
+
+def classes(scene: Scene, truth: Array) -> dict[str, Array]:
+    """Where each land cover, slope and state of the input is."""
+    found = {"all": np.isfinite(truth)}
+    if "landcover" in scene.layers:
+        (cover,) = scene.read(layers=["landcover"])
+        found |= {name: cover == code for code, name in CLASSES.items()}
+    down, across = np.gradient(np.nan_to_num(truth, nan=float(np.nanmean(truth))), scene.pixel_size)
+    slope = np.degrees(np.arctan(np.hypot(down, across)))
+    found |= {name: (slope >= low) & (slope < high) for name, (low, high) in SLOPES.items()}
+    void = ~np.isfinite(scene.read(layers=["dsm"])[0])
+    return {
+        k: v & np.isfinite(truth) for k, v in {**found, "voids": void, "measured": ~void}.items()
+    }
+
+
+class Tally:
+    """Sums of errors by (surface, class), one entry for each place."""
+
+    def __init__(self) -> None:
+        self.places: list[dict[tuple[str, str], tuple[float, float, int]]] = []
+        self.samples: dict[str, list[Array]] = {}
+
+    def add(self, surfaces: dict[str, Array], truth: Array, where: dict[str, Array]) -> None:
+        """Take in a place: every surface's errors in every class."""
+        found = {}
+        for name, heights in surfaces.items():
+            error = heights - truth
+            for kind, mask in where.items():
+                some = error[mask & np.isfinite(error)].astype(np.float64)
+                found[name, kind] = (np.abs(some).sum(), np.square(some).sum(), some.size)
+            self.samples.setdefault(name, []).append(error[np.isfinite(error)][::7])
+        self.places.append(found)
+
+    def _sums(self, name: str, kind: str, picks: Iterable[int] | None = None) -> Array:
+        chosen = self.places if picks is None else [self.places[i] for i in picks]
+        return np.array([p.get((name, kind), (0.0, 0.0, 0)) for p in chosen]).sum(axis=0)
+
+    def pixels(self, kind: str) -> int:
+        name = next(iter(self.places[0]))[0]
+        return int(self._sums(name, kind)[2])
+
+    def mae(self, name: str, kind: str = "all", picks: Iterable[int] | None = None) -> float:
+        absolute, _, count = self._sums(name, kind, picks)
+        return float(absolute / max(count, 1))
+
+    def rmse(self, name: str, kind: str = "all", picks: Iterable[int] | None = None) -> float:
+        _, squared, count = self._sums(name, kind, picks)
+        return float(np.sqrt(squared / max(count, 1)))
+
+    def nmad(self, name: str) -> float:
+        error = np.concatenate(self.samples[name])
+        return float(1.4826 * np.median(np.abs(error - np.median(error))))
+
+    def interval(self, ours: str, theirs: str, kind: str, what: str = "mae") -> tuple[float, float]:
+        """Bootstrap the ratio of two surfaces' errors over places: its 95 % interval."""
+        rng, count, ratios = np.random.default_rng(0), len(self.places), []
+        for _ in range(500):
+            picks = list(rng.integers(0, count, count))
+            below = getattr(self, what)(theirs, kind, picks)
+            if below > 0:
+                ratios.append(getattr(self, what)(ours, kind, picks) / below)
+        low, high = np.percentile(ratios, (2.5, 97.5))
+        return float(low), float(high)
+
+
+class Doubt:
+    """How well uncertainties tell errors apart: shares within intervals, and sparsification."""
+
+    LEVELS = (0.5, 0.68, 0.9, 0.95)
+
+    def __init__(self) -> None:
+        self.errors: list[Array] = []
+        self.spreads: list[Array] = []
+
+    def add(self, error: Array, spread: Array) -> None:
+        """Take in errors and the standard deviations told for them, in metres."""
+        known = np.isfinite(error) & np.isfinite(spread)
+        self.errors.append(np.abs(error[known])[::3])
+        self.spreads.append(spread[known][::3])
+
+    def coverage(self, level: float) -> float:
+        """Share of errors within the interval that a Laplace distribution gives the level."""
+        reach = np.concatenate(self.spreads) / np.sqrt(2) * -np.log(1 - level)
+        return float((np.concatenate(self.errors) <= reach).mean())
+
+    def sparsification(self) -> tuple[float, float]:
+        """MAE of the surest half over that of all, by the told spread and by the true error."""
+        error, spread = np.concatenate(self.errors), np.concatenate(self.spreads)
+        half = error.size // 2
+        told = error[np.argpartition(spread, half)[:half]].mean()
+        best = np.partition(error, half)[:half].mean()
+        return float(told / error.mean()), float(best / error.mean())
