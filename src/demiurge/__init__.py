@@ -16,6 +16,7 @@ if TYPE_CHECKING:
     from demiurge.errors import DemiurgeError as DemiurgeError
     from demiurge.evaluation.evaluate import Evaluation as Evaluation
     from demiurge.evaluation.evaluate import evaluate as evaluate
+    from demiurge.exports.export import export as export
     from demiurge.model.bundle import Bundle as Bundle
     from demiurge.model.bundle import load_bundle as load_bundle
     from demiurge.predict.job import Options as Options
@@ -43,6 +44,7 @@ _HOMES = {
     "Surface": "demiurge.predict.surface",
     "check": "demiurge.scene.check",
     "evaluate": "demiurge.evaluation.evaluate",
+    "export": "demiurge.exports.export",
     "generate": "demiurge.predict.verbs",
     "load_bundle": "demiurge.model.bundle",
     "load_recipe": "demiurge.training.recipe",

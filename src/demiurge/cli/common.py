@@ -41,6 +41,10 @@ Cluster = Annotated[
     str | None, typer.Option("--cluster", help="local:N, or tcp://host:port of a Dask scheduler.")
 ]
 Stac = Annotated[bool, typer.Option("--stac", help="Write a STAC item beside the result.")]
+Thin = Annotated[
+    float | None,
+    typer.Option("--thin", help="For clouds and meshes: metres that heights may be off."),
+]
 KeepVoids = Annotated[bool, typer.Option("--keep-voids", help="Leave voids of the input void.")]
 AnyPixelSize = Annotated[
     bool, typer.Option("--any-pixel-size", help="Go on outside the bundle's pixel sizes.")
@@ -58,6 +62,7 @@ def options(
     tta: int,
     cluster: str | None,
     stac: bool,
+    thin: float | None,
     keep_voids: bool,
     any_pixel_size: bool,
     overwrite: bool,
@@ -85,6 +90,7 @@ def options(
         tta=tta,
         cluster=cluster,
         stac=stac,
+        thin=thin,
         keep_voids=keep_voids,
         any_pixel_size=any_pixel_size,
         overwrite=overwrite,

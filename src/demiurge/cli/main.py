@@ -16,6 +16,7 @@ from demiurge.cli import (
     check,
     demo,
     evaluate,
+    export,
     generate,
     plan,
     prepare,
@@ -46,6 +47,7 @@ app.command("train")(train.train)
 app.command("refine")(refine.refine)
 app.command("generate")(generate.generate)
 app.command("evaluate")(evaluate.evaluate)
+app.command("export")(export.export)
 app.command("recipes")(recipes.recipes)
 app.command("bundles")(bundles.bundles)
 app.add_typer(bundles.bundle_app, name="bundle")

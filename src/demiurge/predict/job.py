@@ -63,6 +63,8 @@ class Options:
         Leave voids of the initial heights void.
     any_pixel_size
         Go on where the pixel size is outside the bundle's range.
+    thin
+        For point clouds and meshes: metres that heights may be off to leave out what is not needed.
     cluster
         ``local:N`` or the address of a Dask scheduler; this process alone if None.
     stac
@@ -78,6 +80,7 @@ class Options:
     tta: int = 1
     keep_voids: bool = False
     any_pixel_size: bool = False
+    thin: float | None = None
     cluster: str | None = None
     stac: bool = False
     overwrite: bool = False

@@ -6,9 +6,12 @@ import os
 import time
 from collections.abc import Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
 from pathlib import Path
 
 from demiurge.errors import UsageError
+from demiurge.exports.export import export, kind_of, require_writer
+from demiurge.layers import PANCHROMATIC
 from demiurge.model.bundle import Bundle, Task, default_bundle, load_bundle
 from demiurge.outputs import check_output
 from demiurge.predict.choice import choose_runtime, make_runtime
@@ -139,9 +142,11 @@ def _scene_of(place: PathLike | Scene, role: str, files: Mapping[str, PathLike])
 def apply_bundle(
     scene: Scene, bundle: Bundle, task: Task, output: PathLike, options: Options
 ) -> Surface:
-    """Apply a bundle to a scene and write the surface."""
+    """Apply a bundle to a scene and write the surface: a GeoTIFF, a point cloud or a mesh."""
     path = Path(os.fspath(output))
     check_output(path, overwrite=options.overwrite)
+    if kind_of(path) is not None:
+        return _exported(scene, bundle, task, path, options)
     if path.is_dir():
         raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")
     if path.suffix == ".vrt" and options.cluster is None:
@@ -177,6 +182,26 @@ def apply_bundle(
         memory=peak_memory(),
         notes=(*scene.notes, *job.warnings),
     )
+
+
+def _exported(scene: Scene, bundle: Bundle, task: Task, path: Path, options: Options) -> Surface:
+    """Write the surface under a hidden name and turn it into what the name asks for."""
+    require_writer(path)
+    hidden = path.absolute().with_name(f".{path.name}.tif")
+    surface = apply_bundle(scene, bundle, task, hidden, replace(options, overwrite=True))
+    try:
+        colours = next((n for n in ("red", *PANCHROMATIC) if n in scene.sources), None)
+        export(
+            hidden,
+            path,
+            image=None if colours is None else scene.sources[colours].path,
+            tolerance=options.thin,
+            overwrite=options.overwrite,
+            quiet=options.quiet,
+        )
+    finally:
+        hidden.unlink(missing_ok=True)
+    return replace(surface, path=path)
 
 
 def _warm(scene: Scene, bundle: Bundle, options: Options) -> Runtime:

@@ -1,0 +1,1 @@
+"""Surfaces as point clouds and meshes."""

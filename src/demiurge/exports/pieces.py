@@ -1,0 +1,124 @@
+"""A surface taken apart into pieces that fit into memory: vertices, colours, triangles."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.exports.rtin import triangles, vertex_errors
+from demiurge.exports.texture import Texture
+from demiurge.model.voids import fill_voids
+
+Array = npt.NDArray[np.float32]
+
+#: Cells along the side of a piece that is thinned; a power of two.
+SIDE = 512
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Part of a surface.
+
+    Attributes
+    ----------
+    pixels
+        int64 (count, 2): row and column of each vertex in the raster.
+    heights
+        float32 (count,), finite.
+    colours
+        uint8 (count, 3), or None.
+    faces
+        int64 (faces, 3) into the vertices, counterclockwise from above; empty for points.
+    """
+
+    pixels: npt.NDArray[np.int64]
+    heights: Array
+    colours: npt.NDArray[np.uint8] | None
+    faces: npt.NDArray[np.int64]
+
+
+def pieces(
+    dataset: Any, band: int, tolerance: float | None, image: Texture | None, *, mesh: bool
+) -> Iterator[Piece]:
+    """Yield a surface piece by piece, north to south.
+
+    Parameters
+    ----------
+    dataset
+        An open raster.
+    tolerance
+        Metres that the surface through what is left may be off at any pixel; None leaves nothing
+        out.
+    image
+        Colours for the vertices; None for none.
+    mesh
+        Make triangles. Pieces of a mesh repeat the vertices of their common borders; there they
+        may gape by the tolerance at most. Pieces of points do not.
+    """
+    rows, columns = dataset.shape
+    for top in range(0, max(rows - 1, 1), SIDE):
+        for left in range(0, max(columns - 1, 1), SIDE):
+            heights = _read(dataset, band, top, left)
+            known = np.isfinite(heights)
+            if not known.any():
+                continue
+            if tolerance is None and not mesh:
+                vertices, faces = np.argwhere(known), np.empty((0, 3), np.int64)
+            else:
+                vertices, faces = _thinned(heights, known, tolerance or 0.0)
+            if not mesh:
+                vertices = _own(vertices, (top, left), (rows, columns))
+                faces = np.empty((0, 3), np.int64)
+            if not len(vertices):
+                continue
+            pixels = vertices + np.array([top, left])
+            yield Piece(
+                pixels,
+                heights[vertices[:, 0], vertices[:, 1]],
+                None if image is None else image.at(pixels),
+                faces,
+            )
+
+
+def _read(dataset: Any, band: int, top: int, left: int) -> Array:
+    """Read a piece with the first row and column of the next ones; beyond the raster is NaN."""
+    rows, columns = dataset.shape
+    height, width = min(SIDE + 1, rows - top), min(SIDE + 1, columns - left)
+    window = ((top, top + height), (left, left + width))
+    found = np.full((SIDE + 1, SIDE + 1), np.nan, np.float32)
+    data = dataset.read(band, window=window, masked=True, out_dtype="float32")
+    found[:height, :width] = data.filled(np.nan)
+    return found
+
+
+def _thinned(
+    heights: Array, known: npt.NDArray[np.bool_], tolerance: float
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Leave out what the tolerance allows; at the edges of voids nothing."""
+    void = np.pad(~known, 1, mode="edge")
+    beside = np.logical_or.reduce(
+        [void[r : r + SIDE + 1, c : c + SIDE + 1] for r in range(3) for c in range(3)]
+    )
+    filled = heights if known.all() else fill_voids(heights, known)
+    vertices, faces = triangles(vertex_errors(filled, beside & known), tolerance)
+    there = known[vertices[:, 0], vertices[:, 1]]
+    faces = faces[there[faces].all(axis=1)]
+    used = np.unique(faces)
+    place = np.full(len(vertices), -1, np.int64)
+    place[used] = np.arange(used.size)
+    return vertices[used], place[faces]
+
+
+def _own(
+    vertices: npt.NDArray[np.int64], corner: tuple[int, int], shape: tuple[int, int]
+) -> npt.NDArray[np.int64]:
+    """Leave the shared last row and column to the next piece, if there is one."""
+    mine = np.ones(len(vertices), bool)
+    for axis in (0, 1):
+        if corner[axis] + SIDE < shape[axis] - 1:
+            mine &= vertices[:, axis] < SIDE
+    return vertices[mine]
