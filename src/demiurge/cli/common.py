@@ -41,6 +41,13 @@ Cluster = Annotated[
     str | None, typer.Option("--cluster", help="local:N, or tcp://host:port of a Dask scheduler.")
 ]
 Stac = Annotated[bool, typer.Option("--stac", help="Write a STAC item beside the result.")]
+PointsFile = Annotated[
+    str | None,
+    typer.Option("--points", help="Ground points to fit to: CSV, GeoPackage, LAS or LAZ."),
+]
+PointsCrs = Annotated[
+    str | None, typer.Option("--points-crs", help="Their CRS, where the file tells none.")
+]
 Thin = Annotated[
     float | None,
     typer.Option("--thin", help="For clouds and meshes: metres that heights may be off."),
@@ -62,6 +69,8 @@ def options(
     tta: int,
     cluster: str | None,
     stac: bool,
+    points: str | None,
+    points_crs: str | None,
     thin: float | None,
     keep_voids: bool,
     any_pixel_size: bool,
@@ -90,6 +99,8 @@ def options(
         tta=tta,
         cluster=cluster,
         stac=stac,
+        points=points,
+        points_crs=points_crs,
         thin=thin,
         keep_voids=keep_voids,
         any_pixel_size=any_pixel_size,
@@ -135,6 +146,7 @@ def report(surface: Surface, quiet: bool) -> None:
         f"{surface.path}: {', '.join(surface.bands)}",
         f"  {rows} × {columns} px of {gsd:g} m, {known:.4g} km² with heights",
         f"  {surface.filled} void pixels filled" if surface.filled else "",
+        _fitted(surface),
         f"  mean uncertainty {surface.uncertainty:.3g} m"
         if surface.uncertainty == surface.uncertainty
         else "",
@@ -142,3 +154,17 @@ def report(surface: Surface, quiet: bool) -> None:
         f"{surface.memory:.0f} MiB of memory at most",
     ]
     typer.echo("\n".join(line for line in lines if line))
+
+
+def _fitted(surface: Surface) -> str:
+    fit = surface.fit
+    if fit is None:
+        return ""
+    aside = f" ({fit.wrong} set aside as wrong)" if fit.wrong else ""
+    scale = f"scale {fit.scale:.4g}, " if fit.scale != 1 else ""
+    terms = {1: "offset", 3: "offset and plane", 6: "offset and bent trend"}[len(fit.trend)]
+    loo = f"{fit.loo:.3g} m leaving each one out" if fit.loo == fit.loo else "too few to tell more"
+    return (
+        f"  fitted to {fit.used - fit.wrong} ground points{aside}: {scale}{terms} of "
+        f"{fit.trend[0]:.4g} m; residuals {fit.rmse:.3g} m, {loo}"
+    )

@@ -63,6 +63,8 @@ class Options:
         Leave voids of the initial heights void.
     any_pixel_size
         Go on where the pixel size is outside the bundle's range.
+    points, points_crs
+        File of ground points that the heights are fitted to, and their CRS where it tells none.
     thin
         For point clouds and meshes: metres that heights may be off to leave out what is not needed.
     cluster
@@ -80,6 +82,8 @@ class Options:
     tta: int = 1
     keep_voids: bool = False
     any_pixel_size: bool = False
+    points: str | Path | None = None
+    points_crs: str | None = None
     thin: float | None = None
     cluster: str | None = None
     stac: bool = False

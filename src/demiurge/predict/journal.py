@@ -62,6 +62,8 @@ class Journal:
         self.rows = folder / _ROWS
         self._state = self._read(key)
         self._file: IO[bytes] | None = None
+        #: All is there: what fails now fails for another reason, and can be tried again.
+        self.whole = False
 
     @property
     def tally(self) -> Tally:
@@ -208,7 +210,7 @@ def journalled(
         except BaseException as error:
             # A disk that fills up and a stop from outside are no fault of the work done so far.
             faulty = isinstance(error, DemiurgeError) and not isinstance(error, ResourceError)
-            keep = journal.any_done and not faulty
+            keep = journal.any_done and (journal.whole or not faulty)
             if keep and not quiet:
                 say(f"what is finished is kept in {folder}; the same command goes on from there")
             raise

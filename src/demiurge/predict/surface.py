@@ -13,6 +13,7 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ResourceError
+from demiurge.predict.anchor import Fit
 from demiurge.scene.grid import Window, wkt
 
 Array = npt.NDArray[np.float32]
@@ -55,6 +56,8 @@ class Surface:
         Peak memory of the process in MiB.
     notes
         Sentences for the user about what was done to the inputs.
+    fit
+        How the heights were fitted to ground points, if they were.
     """
 
     path: Path
@@ -66,6 +69,7 @@ class Surface:
     uncertainty: float
     memory: float
     notes: tuple[str, ...] = ()
+    fit: Fit | None = None
 
     @property
     def megapixels(self) -> float:

@@ -14,6 +14,8 @@ from demiurge.exports.export import export, kind_of, require_writer
 from demiurge.layers import PANCHROMATIC
 from demiurge.model.bundle import Bundle, Task, default_bundle, load_bundle
 from demiurge.outputs import check_output
+from demiurge.predict.anchor import Fit
+from demiurge.predict.anchoring import Anchors, anchored, place_points
 from demiurge.predict.choice import choose_runtime, make_runtime
 from demiurge.predict.job import OPTION_OF, Job, Options, peak_memory, plan_job, plan_of, run_area
 from demiurge.predict.journal import Journal, Tally, journalled
@@ -24,6 +26,7 @@ from demiurge.predict.surface import Surface, finish_surface
 from demiurge.progress import progress
 from demiurge.scene.grid import Window
 from demiurge.scene.open import PathLike, open_scene, recognise_bands, scene_from_files
+from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
 
 #: Columns that are worked on at a time: rows of windows are kept in memory over their width.
@@ -153,6 +156,7 @@ def apply_bundle(
         raise UsageError(
             f"{path}: a virtual mosaic is what --cluster makes", "name the result .tif"
         )
+    anchors = _anchors(scene, path, options)
     start = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
         # The graph is compiled while the scene is looked at.
@@ -166,22 +170,51 @@ def apply_bundle(
                 from demiurge.predict.cluster import run_on_cluster
 
                 job = run_on_cluster(job, journal, options)
+            journal.whole = True
+            rows, bands, tags, fit = journal.rows, job.bands, job.tags, None
+            if anchors is not None:
+                relative = bundle.contract.relative
+                rows, bands, fit = anchored(rows, bands, scene.grid, anchors, relative=relative)
+                tags |= _anchored_tags(fit, options)
             if path.suffix != ".vrt":
-                finish_surface(path, journal.rows, job.scene.grid, job.bands, job.tags)
+                finish_surface(path, rows, job.scene.grid, bands, tags)
             tally = journal.tally
     if options.stac:
-        write_item(path, job.scene.grid, job.bands, job.tags)
+        write_item(path, job.scene.grid, bands, tags)
     return Surface(
         path=path,
         grid=scene.grid,
-        bands=tuple(band.name for band in job.bands),
+        bands=tuple(band.name for band in bands),
         seconds=time.monotonic() - start,
         filled=tally.filled,
         unknown=tally.unknown / max(tally.pixels, 1),
         uncertainty=_mean_uncertainty(bundle, tally),
         memory=peak_memory(),
-        notes=(*scene.notes, *job.warnings),
+        notes=(*scene.notes, *job.warnings, *(fit.notes if fit else ())),
+        fit=fit,
     )
+
+
+def _anchors(scene: Scene, path: Path, options: Options) -> Anchors | None:
+    """Read the ground points before any work."""
+    if options.points is None:
+        return None
+    if path.suffix == ".vrt":
+        raise UsageError("blocks are not fitted to ground points", "name the result .tif")
+    points = read_points(options.points, options.points_crs)
+    return place_points(points, scene.grid, str(options.points))
+
+
+def _anchored_tags(fit: Fit, options: Options) -> dict[str, str]:
+    return {
+        "units": "metre",
+        "vertical_reference": f"that of {Path(str(options.points)).name}",
+        "anchored_to": f"{fit.used - fit.wrong} of {fit.used} ground points",
+        "anchored_scale": f"{fit.scale:.9g}",
+        "anchored_trend": ", ".join(f"{c:.9g}" for c in fit.trend),
+        "anchored_rmse": f"{fit.rmse:.4g}",
+        "anchored_leave_one_out": f"{fit.loo:.4g}",
+    }
 
 
 def _exported(scene: Scene, bundle: Bundle, task: Task, path: Path, options: Options) -> Surface:
