@@ -111,6 +111,9 @@ _ALL = (
 
 LAYERS: dict[str, Layer] = {layer.name: layer for layer in _ALL}
 
+#: A coarse elevation model: heights of the ground, none of what an image shows beyond it.
+PRIOR = "dem_prior"
+
 #: Layers that can carry a scene's grid and its measured heights, the first present wins.
 BASES = ("dsm", "dem_prior", "dtm")
 

@@ -18,6 +18,10 @@ def generate(
     bands: Annotated[
         str | None, typer.Option(help="What the bands are, as red=1,green=2,blue=3.")
     ] = None,
+    gsd: Annotated[
+        float | None,
+        typer.Option(min=0.0001, help="Pixel size in metres of an image without georeference."),
+    ] = None,
     bundle: common.BundleName = None,
     target: Annotated[str | None, typer.Option(help="dsm, dtm or both; all if left out.")] = None,
     window: common.Window = None,
@@ -58,7 +62,13 @@ def generate(
         quiet=quiet,
     )
     surface = run(
-        image, Path(output), prior=prior, bands=_bands(bands), bundle=bundle, options=options
+        image,
+        Path(output),
+        prior=prior,
+        bands=_bands(bands),
+        gsd=gsd,
+        bundle=bundle,
+        options=options,
     )
     common.report(surface, quiet)
 

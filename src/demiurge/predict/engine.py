@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from demiurge.layers import Kind
+from demiurge.layers import PRIOR, Kind
 from demiurge.model.contract import Contract, Encoded
 from demiurge.model.voids import enclosed
 from demiurge.predict.blend import Blender
@@ -207,15 +207,17 @@ def _informed(
     """Return where an answer may stand, as bool (window.height, window.width).
 
     Where any layer says something, and in voids of the base that measured heights enclose; with
-    ``keep_voids`` only where the base was measured.
+    ``keep_voids`` only where the base was measured. An image says nothing of heights beyond the
+    end of a coarse prior.
     """
     if contract.base is None:
         return known
     if keep_voids:
         return measured
-    if known.all():
+    if measured.all() or (known.all() and contract.base != PRIOR):
         return known
     wide = grown(window, 2 * reach, scene.shape)
     closed = enclosed(np.isfinite(scene.read(wide, [contract.base])[0]), reach)
     row, col = window.row - wide.row, window.col - wide.col
-    return known | closed[row : row + window.height, col : col + window.width]
+    inside = closed[row : row + window.height, col : col + window.width]
+    return np.asarray((measured if contract.base == PRIOR else known) | inside)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from demiurge.errors import UsageError
 from demiurge.exports.export import export, kind_of, require_writer
-from demiurge.layers import PANCHROMATIC
+from demiurge.layers import PANCHROMATIC, PRIOR
 from demiurge.model.bundle import Bundle, Task, default_bundle, load_bundle
 from demiurge.outputs import check_output
 from demiurge.predict.anchor import Fit
@@ -28,6 +28,7 @@ from demiurge.scene.grid import Window
 from demiurge.scene.open import PathLike, open_scene, recognise_bands, scene_from_files
 from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
+from demiurge.scene.source import open_raster
 
 #: Columns that are worked on at a time: rows of windows are kept in memory over their width.
 WIDEST = 8192
@@ -84,6 +85,7 @@ def generate(
     *,
     prior: PathLike | None = None,
     bands: Mapping[str, int] | None = None,
+    gsd: float | None = None,
     bundle: PathLike | Bundle | None = None,
     options: Options | None = None,
 ) -> Surface:
@@ -99,6 +101,9 @@ def generate(
         A coarse elevation model in metres; the result then has its vertical reference.
     bands
         Layer name to band number, where the bands are not recognised.
+    gsd
+        Pixel size in metres of an image without georeference (a plain JPEG or PNG), which gets a
+        frame of its own; the bundle's if None.
     bundle
         A bundle, its file or the name of a shipped one; the shipped ``generate`` if None.
 
@@ -109,7 +114,7 @@ def generate(
     """
     chosen = load_bundle(bundle) if bundle is not None else default_bundle("generate")
     if isinstance(image, Scene) or _is_scene(image):
-        scene = _scene_of(image, "", {} if prior is None else {"dem_prior": prior})
+        scene = _scene_of(image, "", {} if prior is None else {PRIOR: prior})
     else:
         path = str(image)
         found = {n: f"{path}:{b}" for n, b in bands.items()} if bands else recognise_bands(path)
@@ -120,10 +125,37 @@ def generate(
                 f"({', '.join(chosen.contract.names)})",
                 "name its bands with --bands red=1,green=2,blue=3",
             )
+        local, notes = _frame(path, chosen, gsd, prior)
         if prior is not None:
-            files["dem_prior"] = prior
-        scene = scene_from_files(files, name=Path(path).stem)
+            files[PRIOR] = prior
+        scene = scene_from_files(files, name=Path(path).stem, local=local)
+        scene = replace(scene, notes=(*scene.notes, *notes))
     return apply_bundle(scene, chosen, "generate", output, options or Options())
+
+
+def _frame(
+    path: str, bundle: Bundle, gsd: float | None, prior: PathLike | None
+) -> tuple[float | None, tuple[str, ...]]:
+    """Return the pixel size of an image without georeference, and what to say of it."""
+    with open_raster(path) as dataset:
+        if dataset.crs is not None:
+            if gsd is not None:
+                raise UsageError(
+                    f"{path}: is georeferenced, so its pixel size is known", "leave out --gsd"
+                )
+            return None, ()
+    if prior is not None:
+        raise UsageError(
+            f"{path}: has no georeference, so the prior cannot be laid under it",
+            "georeference it in QGIS, or leave out --prior",
+        )
+    sizes = bundle.card.pixel_sizes
+    size = gsd or (sizes.low * sizes.high) ** 0.5
+    guessed = "" if gsd else ", as the bundle's are; tell theirs with --gsd"
+    return size, (
+        f"{path} has no georeference: the result lies in a frame of its own, with pixels of "
+        f"{size:g} m{guessed}",
+    )
 
 
 def _is_scene(place: PathLike) -> bool:

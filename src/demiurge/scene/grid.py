@@ -39,6 +39,24 @@ class Window(NamedTuple):
         )
 
 
+#: Where images without georeference lie: metres to the east and north of a corner of their own.
+_LOCAL = (
+    'PROJCS["local frame, not georeferenced",GEOGCS["WGS 84",DATUM["WGS_1984",'
+    'SPHEROID["WGS 84",6378137,298.257223563]],PRIMEM["Greenwich",0],'
+    'UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],'
+    'PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",0],'
+    'PARAMETER["scale_factor",1],PARAMETER["false_easting",0],PARAMETER["false_northing",0],'
+    'UNIT["metre",1],AXIS["Easting",EAST],AXIS["Northing",NORTH]]'
+)
+
+
+def local_grid(shape: tuple[int, int], gsd: float) -> GeoBox:
+    """Return a grid for an image without georeference, its south-western corner at 0, 0."""
+    from affine import Affine
+
+    return GeoBox(shape, Affine(gsd, 0, 0, 0, -gsd, gsd * shape[0]), _LOCAL)
+
+
 def full_window(grid: GeoBox) -> Window:
     """Return the window that covers the whole grid."""
     return Window(0, 0, grid.shape[0], grid.shape[1])

@@ -83,6 +83,7 @@ def scene_from_files(
     crs: str | None = None,
     extent: str | Bounds | GeoBox | None = None,
     name: str = "",
+    local: float | None = None,
 ) -> Scene:
     """Make a scene on the fly.
 
@@ -98,6 +99,9 @@ def scene_from_files(
         ``"intersection"`` or ``"union"`` of all layers, bounds in the scene's CRS, another
         grid whose extent counts, or None for the leading layer's own extent (and own grid,
         where that is north-up in metres and neither ``gsd`` nor ``crs`` is given).
+    local
+        Pixel size in metres that files without georeference get, in a frame of their own; None
+        refuses them.
 
     Raises
     ------
@@ -109,7 +113,7 @@ def scene_from_files(
     sources = {}
     for layer_name, file in files.items():
         path, band = split_band(str(file))
-        sources[layer_name] = Source.open(path, layer(layer_name), band)
+        sources[layer_name] = Source.open(path, layer(layer_name), band, local=local)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
     _check_overlap(sources, grid)
     lead = sources[_leading(sources)]

@@ -16,6 +16,7 @@ from demiurge.errors import DataError, ResourceError
 from demiurge.layers import Kind, Layer
 from demiurge.scene.grid import (
     Window,
+    local_grid,
     patches,
     pixel_ratio,
     same_grid,
@@ -111,8 +112,16 @@ class Source:
         self.__dict__.update(state, _local=threading.local())
 
     @classmethod
-    def open(cls, path: str | Path, layer: Layer, band: int = 1) -> Source:
+    def open(
+        cls, path: str | Path, layer: Layer, band: int = 1, *, local: float | None = None
+    ) -> Source:
         """Look at a file and check that the band can be what it is said to be.
+
+        Parameters
+        ----------
+        local
+            Pixel size in metres for a raster without georeference, which then gets a frame of
+            its own; None refuses it.
 
         Raises
         ------
@@ -128,6 +137,8 @@ class Source:
                 )
             if dataset.dtypes[band - 1].startswith("complex"):
                 raise DataError(f"{path}: band {band} is complex", "take its real part first")
+            if dataset.crs is None and local is not None:
+                return cls(str(path), band, layer, local_grid(dataset.shape, local))
             if dataset.crs is None:
                 raise DataError(
                     f"{path}: has no coordinate reference system",

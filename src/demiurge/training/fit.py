@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import datetime as dt
 import logging
 import os
-import platform
 import shutil
 import signal
 import threading
@@ -18,20 +16,19 @@ from typing import TYPE_CHECKING, Any
 
 import yaml
 
-from demiurge._version import __version__
 from demiurge.errors import ConfigError, DataError, UsageError, missing_extra
 from demiurge.layers import TARGETS
-from demiurge.model.bundle import Bundle, Card, PixelSizes, WindowPlan, load_bundle, save_bundle
+from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.outputs import check_output
 from demiurge.scene.check import require_fit
 from demiurge.scene.open import PathLike, open_scene
 from demiurge.scene.scene import Scene
-from demiurge.scene.vertical import agree
 from demiurge.training.chips import Chips, make_contract
+from demiurge.training.finish import card_of, finish
 from demiurge.training.log import Log
 from demiurge.training.plan import Plan, load_plan, make_plan, priced
 from demiurge.training.recipe import Recipe, changed, load_recipe, reduced
-from demiurge.training.work import check_work, follows, make_work
+from demiurge.training.work import check_work, follows, make_work, require_begun
 
 if TYPE_CHECKING:
     from torch import nn
@@ -92,6 +89,9 @@ def train(
     _require_torch()
     if not follows():
         check_output(path, overwrite=overwrite)
+    work = path.with_name(path.name + ".work")
+    if resume:
+        require_begun(work)
     begin = None if begin_from is None else load_bundle(begin_from)
     if plan is None:
         opened = open_all(scenes)
@@ -102,7 +102,6 @@ def train(
         settled(opened, plan.settings())
     recipe = plan.settings()
     split = plan.split(opened)
-    work = path.with_name(path.name + ".work")
     if not follows():
         noted = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
         check_work(work, noted, resume=resume, overwrite=overwrite)
@@ -121,11 +120,11 @@ def train(
     )
     if follows():
         raise SystemExit(0)  # the first process writes the bundle
-    card = _card(opened, recipe, contract, history, time.monotonic() - start)
+    card = card_of(opened, recipe, contract, history, time.monotonic() - start)
     card.provenance["credits"] = list(credits)
     card.provenance["plan"] = plan.model_dump(mode="json", exclude={"recipe"}, exclude_none=True)
     chips = Chips(split.validating, recipe, contract, training=False)
-    bundle = _write(path, card, network, chips, work)
+    bundle = finish(path, card, network, chips, work)
     shutil.rmtree(work, ignore_errors=True)
     return bundle
 
@@ -351,55 +350,3 @@ def _hushed() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
-
-
-def _card(
-    scenes: Sequence[Scene],
-    recipe: Recipe,
-    contract: Contract,
-    history: list[dict[str, float]],
-    seconds: float,
-) -> Card:
-    sizes = [scene.pixel_size for scene in scenes]
-    return Card(
-        name=recipe.name,
-        task=recipe.task,
-        about=recipe.about,
-        contract=contract,
-        pixel_sizes=PixelSizes(low=min(sizes), high=max(sizes)),
-        vertical=agree({scene.name: scene.vertical for scene in scenes}),
-        window=WindowPlan(size=recipe.window or min(4096, 2 * recipe.chips.size)),
-        recipe=recipe.model_dump(mode="json"),
-        provenance={
-            "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
-            "demiurge": __version__,
-            "scenes": [
-                {"name": s.name, "sources": dict(s.spec.sources) if s.spec else {}} for s in scenes
-            ],
-            "seconds": round(seconds, 1),
-            "machine": platform.machine(),
-        },
-        metrics={"history": history},
-    )
-
-
-def _write(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path) -> Bundle:
-    """Export, judge the exported graph, and write the bundle with what was found."""
-    from demiurge.model.export import round_weights, to_onnx, to_safetensors
-    from demiurge.training.judge import judge
-
-    round_weights(network)
-    graph, weights = to_onnx(network, card.contract.channels), to_safetensors(network)
-    draft = save_bundle(work / "draft.bundle", card, graph, weights, overwrite=True)
-    found = judge(draft, chips)
-    contract = card.contract.model_copy(update={"calibration": found.calibration})
-    card = card.model_copy(
-        update={
-            "contract": contract,
-            "metrics": {**found.metrics, **card.metrics},
-            "precision": found.precision,
-            "runtime_precision": found.runtime_precision,
-            "window": card.window.over(found.reach),
-        }
-    )
-    return save_bundle(path, card, graph, weights, overwrite=True)

@@ -21,6 +21,12 @@ def follows() -> bool:
     return found != "0"
 
 
+def require_begun(work: Path) -> None:
+    """Raise if there is no training to resume."""
+    if not (work / "last.ckpt").exists():
+        raise UsageError(f"{work}: there is no training to resume", "leave out --resume")
+
+
 def check_work(work: Path, noted: str, *, resume: bool, overwrite: bool) -> None:
     """See that nobody's unfinished training is lost unasked, or resumed with other settings."""
     unfinished = (work / "last.ckpt").exists()
@@ -30,8 +36,6 @@ def check_work(work: Path, noted: str, *, resume: bool, overwrite: bool) -> None
                 f"{work}: holds an interrupted training", "add --resume to go on, or --overwrite"
             )
         return
-    if not unfinished:
-        raise UsageError(f"{work}: there is no training to resume", "leave out --resume")
     if (work / _NOTED).read_text(encoding="utf-8") != noted:
         raise ConfigError(
             f"{work}: the interrupted training had other settings ({_NOTED})",

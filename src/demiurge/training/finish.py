@@ -1,0 +1,73 @@
+"""From a trained network to the bundle that tells all about it."""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from demiurge._version import __version__
+from demiurge.model.bundle import Bundle, Card, PixelSizes, WindowPlan, save_bundle
+from demiurge.scene.scene import Scene
+from demiurge.scene.vertical import agree
+from demiurge.training.chips import Chips
+from demiurge.training.recipe import Recipe
+
+if TYPE_CHECKING:
+    from torch import nn
+
+    from demiurge.model.contract import Contract
+
+
+def card_of(
+    scenes: Sequence[Scene],
+    recipe: Recipe,
+    contract: Contract,
+    history: list[dict[str, float]],
+    seconds: float,
+) -> Card:
+    sizes = [scene.pixel_size for scene in scenes]
+    return Card(
+        name=recipe.name,
+        task=recipe.task,
+        about=recipe.about,
+        contract=contract,
+        pixel_sizes=PixelSizes(low=min(sizes), high=max(sizes)),
+        vertical=agree({scene.name: scene.vertical for scene in scenes}),
+        window=WindowPlan(size=recipe.window or min(4096, 2 * recipe.chips.size)),
+        recipe=recipe.model_dump(mode="json"),
+        provenance={
+            "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),
+            "demiurge": __version__,
+            "scenes": [
+                {"name": s.name, "sources": dict(s.spec.sources) if s.spec else {}} for s in scenes
+            ],
+            "seconds": round(seconds, 1),
+            "machine": platform.machine(),
+        },
+        metrics={"history": history},
+    )
+
+
+def finish(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path) -> Bundle:
+    """Export, judge the exported graph, and write the bundle with what was found."""
+    from demiurge.model.export import round_weights, to_onnx, to_safetensors
+    from demiurge.training.judge import judge
+
+    round_weights(network)
+    graph, weights = to_onnx(network, card.contract.channels), to_safetensors(network)
+    draft = save_bundle(work / "draft.bundle", card, graph, weights, overwrite=True)
+    found = judge(draft, chips)
+    contract = card.contract.model_copy(update={"calibration": found.calibration})
+    card = card.model_copy(
+        update={
+            "contract": contract,
+            "metrics": {**found.metrics, **card.metrics},
+            "precision": found.precision,
+            "runtime_precision": found.runtime_precision,
+            "window": card.window.over(found.reach),
+        }
+    )
+    return save_bundle(path, card, graph, weights, overwrite=True)

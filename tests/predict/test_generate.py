@@ -1,0 +1,105 @@
+"""What is particular to generate: plain pictures, priors that end, unlikely images."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+import demiurge
+from conftest import LEFT, TOP, make_bundle, terrain, write_raster
+from demiurge.errors import UsageError
+from demiurge.model.bundle import Bundle, save_bundle
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    """Adds 5 m to its prior."""
+    return make_bundle(
+        tmp_path / "g.bundle", task="generate", layers=("dem_prior", "red", "green", "blue"),
+        base="dem_prior", targets=("dtm",),
+    )  # fmt: skip
+
+
+@pytest.fixture
+def alone(tmp_path: Path) -> Bundle:
+    """Sees an image and says 5 m, relative."""
+    return make_bundle(
+        tmp_path / "r.bundle", task="generate", layers=("red", "green", "blue"), base=None,
+        targets=("dtm",), relative=True, pixel=(0.1, 0.4),
+    )  # fmt: skip
+
+
+def _picture(path: Path, driver: str) -> Path:
+    rng = np.random.default_rng(0)
+    data = rng.integers(1, 255, (3, 90, 120)).astype(np.uint8)
+    with rasterio.open(
+        path, "w", driver=driver, dtype="uint8", count=3, height=90, width=120,
+        photometric="RGB" if driver == "GTiff" else None,
+    ) as file:  # fmt: skip
+        file.write(data)
+    return path
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+@pytest.mark.parametrize(("name", "driver"), [("a.jpg", "JPEG"), ("a.png", "PNG")])
+def test_a_plain_picture_gets_a_frame_of_its_own(
+    alone: Bundle, tmp_path: Path, name: str, driver: str
+) -> None:
+    picture = _picture(tmp_path / name, driver)
+    surface = demiurge.generate(picture, tmp_path / "out.tif", bundle=alone)
+    assert "has no georeference" in surface.notes[0]
+    assert "pixels of 0.2 m, as the bundle's are" in surface.notes[0]
+    with rasterio.open(surface.path) as file:
+        assert "local frame" in file.crs.to_wkt()
+        assert file.transform == from_origin(0, 18, 0.2, 0.2)
+        assert file.shape == (90, 120)
+    told = demiurge.generate(picture, tmp_path / "told.tif", bundle=alone, gsd=0.25)
+    assert told.grid.affine.a == 0.25
+    assert "tell theirs" not in told.notes[0]
+    with pytest.raises(UsageError, match="the prior cannot be laid under it"):
+        demiurge.generate(picture, tmp_path / "p.tif", bundle=alone, prior=picture)
+
+
+def test_a_georeferenced_image_knows_its_pixels(bundle: Bundle, tmp_path: Path) -> None:
+    image = write_raster(
+        tmp_path / "i.tif", np.stack([terrain()] * 3), names=["red", "green", "blue"]
+    )
+    with pytest.raises(UsageError, match="leave out --gsd"):
+        demiurge.generate(image, tmp_path / "o.tif", bundle=bundle, gsd=3.0, prior=image)
+
+
+def test_beyond_its_prior_a_result_stays_empty(bundle: Bundle, tmp_path: Path) -> None:
+    """The image goes on, but says nothing of heights there; small voids are filled."""
+    image = write_raster(
+        tmp_path / "i.tif", np.stack([terrain()] * 3), names=["red", "green", "blue"]
+    )
+    coarse = terrain()[::4, ::4][:, :24].copy()
+    coarse[20, 10] = np.nan
+    prior = write_raster(tmp_path / "p.tif", coarse, transform=from_origin(LEFT, TOP, 8, 8))
+    surface = demiurge.generate(image, tmp_path / "o.tif", bundle=bundle, prior=prior)
+    assert any("the prior lacks 50% of the image" in note for note in surface.notes)
+    with rasterio.open(surface.path) as file:
+        heights = file.read(1)
+    assert np.isfinite(heights[:, :94]).all()
+    assert np.isnan(heights[:, 100:]).all()
+
+
+def test_images_unlike_those_learned_from_are_told(tmp_path: Path) -> None:
+    plain = make_bundle(
+        tmp_path / "a.bundle", task="generate", layers=("red",), base=None, targets=("dtm",)
+    )
+    entry = plain.contract.layers[0].model_copy(update={"offset": 100.0, "scale": 20.0})
+    contract = plain.contract.model_copy(update={"layers": [entry]})
+    card = plain.card.model_copy(update={"contract": contract})
+    bundle = save_bundle(plain.path, card, plain.graph(), plain.weights(), overwrite=True)
+    like = terrain()
+    for name, image, told in (
+        ("like", like, 0),
+        ("dark", like - 100, 1),
+        ("flat", like / 50 + 98, 1),
+    ):
+        path = write_raster(tmp_path / f"{name}.tif", image.astype(np.float32), names=["red"])
+        notes = demiurge.generate(path, tmp_path / f"{name}_out.tif", bundle=bundle).notes
+        assert sum("take the result for a guess" in note for note in notes) == told, name
