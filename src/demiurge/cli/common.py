@@ -53,6 +53,10 @@ Thin = Annotated[
     typer.Option("--thin", help="For clouds and meshes: metres that heights may be off."),
 ]
 KeepVoids = Annotated[bool, typer.Option("--keep-voids", help="Leave voids of the input void.")]
+NoReconcile = Annotated[
+    bool,
+    typer.Option("--no-reconcile", help="Blend windows of relative heights as they are."),
+]
 AnyPixelSize = Annotated[
     bool, typer.Option("--any-pixel-size", help="Go on outside the bundle's pixel sizes.")
 ]
@@ -74,6 +78,7 @@ def options(
     thin: float | None,
     keep_voids: bool,
     any_pixel_size: bool,
+    no_reconcile: bool = False,
     overwrite: bool,
     quiet: bool,
 ) -> Options:
@@ -104,6 +109,7 @@ def options(
         thin=thin,
         keep_voids=keep_voids,
         any_pixel_size=any_pixel_size,
+        reconcile=not no_reconcile,
         overwrite=overwrite,
         quiet=quiet,
     )

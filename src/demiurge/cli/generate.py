@@ -37,6 +37,7 @@ def generate(
     thin: common.Thin = None,
     keep_voids: common.KeepVoids = False,
     any_pixel_size: common.AnyPixelSize = False,
+    no_reconcile: common.NoReconcile = False,
     overwrite: common.Overwrite = False,
     quiet: common.Quiet = False,
 ) -> None:
@@ -58,6 +59,7 @@ def generate(
         thin=thin,
         keep_voids=keep_voids,
         any_pixel_size=any_pixel_size,
+        no_reconcile=no_reconcile,
         overwrite=overwrite,
         quiet=quiet,
     )

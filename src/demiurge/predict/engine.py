@@ -14,6 +14,7 @@ from demiurge.layers import PRIOR, Kind
 from demiurge.model.contract import Contract, Encoded
 from demiurge.model.voids import enclosed
 from demiurge.predict.blend import Blender
+from demiurge.predict.levels import Levels
 from demiurge.predict.plan import Plan, taper
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.turns import Turn, gather
@@ -70,6 +71,7 @@ def predict_rows(
     in_flight: int = 4,
     turns: tuple[Turn, ...] = (Turn(),),
     keep_voids: bool = False,
+    levels: Levels | None = None,
     advance: Advance = silent,
 ) -> Iterator[Rows]:
     """Predict an area of a scene and yield finished rows from north to south.
@@ -86,18 +88,22 @@ def predict_rows(
         Turned and flipped copies of every window to ask; their mean is the answer.
     keep_voids
         Leave NaN where the base was not measured.
+    levels
+        What brings windows of relative heights to one level.
     """
     area = full_window(scene.grid) if area is None else area
     part = plan.touching(area)
     blender = Blender(area, plan.size, contract.outputs)
     weights = taper(plan.size, plan.overlap)
-    questions = _read_ahead(scene, contract, part, keep_voids)
-    answered = _answered(questions, contract, runtime, in_flight, turns)
+    answered = ask(scene, contract, runtime, part, in_flight, turns, keep_voids)
     top = area.row
     for row, below in zip(part.rows, (*part.rows[1:], scene.shape[0]), strict=True):
         for index, _ in enumerate(part.columns):
             question, values = next(answered)
             if values is not None:
+                if levels is not None:
+                    place = question.window.row, question.window.col
+                    values = levels.apply(*place, values, len(contract.targets))
                 height, width = question.window.height, question.window.width
                 here = weights[:height, :width]
                 if not question.informed.all():
@@ -112,6 +118,26 @@ def predict_rows(
             yield Rows(top, done, measured)
             top += done.shape[1]
         del done, measured, row
+
+
+def ask(
+    scene: Scene,
+    contract: Contract,
+    runtime: Runtime,
+    plan: Plan,
+    in_flight: int,
+    turns: tuple[Turn, ...] = (Turn(),),
+    keep_voids: bool = False,
+) -> Iterator[tuple[Question, Array | None]]:
+    """Yield every window of a plan in order, and what the network makes of it.
+
+    Yields
+    ------
+    The window, and float32 (planes, size, size) heights and uncertainties, or None where there is
+    nothing to work from.
+    """
+    questions = _read_ahead(scene, contract, plan, keep_voids)
+    yield from _answered(questions, contract, runtime, in_flight, turns)
 
 
 def _answered(

@@ -18,6 +18,7 @@ from demiurge.model.bundle import Bundle, Task
 from demiurge.predict.choice import Choice, PrecisionChoice, RuntimeChoice, choose_runtime
 from demiurge.predict.engine import predict_rows
 from demiurge.predict.journal import Tally, key_of
+from demiurge.predict.levels import Levels
 from demiurge.predict.plan import Plan, plan_windows
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import BandInfo
@@ -67,6 +68,8 @@ class Options:
         1, 4 or 8 turned and flipped copies of every window, whose mean is the result.
     keep_voids
         Leave voids of the initial heights void.
+    reconcile
+        Bring windows of relative heights to one level before they are blended.
     any_pixel_size
         Go on where the pixel size is outside the bundle's range.
     points, points_crs
@@ -87,6 +90,7 @@ class Options:
     precision: PrecisionChoice = "auto"
     tta: int = 1
     keep_voids: bool = False
+    reconcile: bool = True
     any_pixel_size: bool = False
     points: str | Path | None = None
     points_crs: str | None = None
@@ -120,7 +124,14 @@ class Job:
     tta: int
     keep_voids: bool
     blocks: bool
+    reconcile: bool
     warnings: tuple[str, ...]
+    levels: Levels | None = None
+
+    @property
+    def absolute(self) -> bool:
+        """Tell whether relative heights are laid on a prior that the network does not see."""
+        return self.reconcile and _laid(self.scene, self.bundle)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -145,6 +156,7 @@ class Job:
                 "tta": self.tta,
                 "keep_voids": self.keep_voids,
                 "blocks": self.blocks,
+                "reconcile": self.reconcile,
             }
         )
 
@@ -175,11 +187,16 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
         bundle=bundle,
         plan=plan_of(scene, bundle, options),
         choice=choice,
-        bands=_bands(bundle, targets),
+        bands=_bands(
+            bundle,
+            targets,
+            relative=bundle.contract.relative and not (options.reconcile and _laid(scene, bundle)),
+        ),
         order=_order(bundle, targets),
         tta=options.tta,
         keep_voids=options.keep_voids,
         blocks=options.cluster is not None,
+        reconcile=options.reconcile,
         warnings=warnings,
     )
 
@@ -232,6 +249,8 @@ def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -
             "prepare it with --no-equalise, or give plain files",
         )
     unused = [n for n in scene.sources if n in OPTION_OF and n not in seen]
+    if bundle.contract.relative and PRIOR in unused:
+        unused.remove(PRIOR)  # relative heights are laid on it
     notes: list[str] = [f"{n} is not used: bundle '{card.name}' does not see it" for n in unused]
     needed = tuple(name for name in seen if name in scene.layers)
     found = require_fit(scene, needed)
@@ -278,8 +297,12 @@ def _order(bundle: Bundle, targets: list[str]) -> list[int]:
     return order
 
 
-def _bands(bundle: Bundle, targets: list[str]) -> list[BandInfo]:
-    relative = bundle.contract.relative
+def _laid(scene: Scene, bundle: Bundle) -> bool:
+    contract = bundle.contract
+    return contract.relative and PRIOR in scene.layers and PRIOR not in contract.names
+
+
+def _bands(bundle: Bundle, targets: list[str], *, relative: bool) -> list[BandInfo]:
     unit = "relative" if relative else "m"
     bands = []
     for target in targets:
@@ -294,15 +317,17 @@ def _bands(bundle: Bundle, targets: list[str]) -> list[BandInfo]:
 def _tags(job: Job) -> dict[str, str]:
     scene, bundle = job.scene, job.bundle
     inputs = {name: Path(source.path).name for name, source in scene.sources.items()}
-    used = [f"{n}={f}" for n, f in inputs.items() if n in bundle.contract.names]
+    seen = (*bundle.contract.names, *((PRIOR,) if job.absolute else ()))
+    used = [f"{n}={f}" for n, f in inputs.items() if n in seen]
+    relative = bundle.contract.relative and not job.absolute
     return {
         "AREA_OR_POINT": _area_or_point(scene),
         "software": f"demiurge {__version__}",
         "bundle": bundle.card.name,
         "bundle_graph_sha256": bundle.card.sha256.get("graph.onnx", ""),
         "inputs": ", ".join(used),
-        "units": "relative" if bundle.contract.relative else "metre",
-        "vertical_reference": "none" if bundle.contract.relative else str(scene.vertical),
+        "units": "relative" if relative else "metre",
+        "vertical_reference": "none" if relative else str(scene.vertical),
         "runtime": job.choice.about,
         "window": f"{job.plan.size} px, overlap {job.plan.overlap} px",
         "test_time_augmentation": str(job.tta),
@@ -344,6 +369,7 @@ def run_area(
         in_flight=in_flight,
         turns=turns_of(job.tta),
         keep_voids=job.keep_voids,
+        levels=job.levels,
         advance=advance,
     ):
         values = rows.values[job.order]

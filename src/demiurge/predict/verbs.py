@@ -2,36 +2,19 @@
 
 from __future__ import annotations
 
-import os
-import time
 from collections.abc import Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 from demiurge.errors import UsageError
-from demiurge.exports.export import export, kind_of, require_writer
-from demiurge.layers import PANCHROMATIC, PRIOR
-from demiurge.model.bundle import Bundle, Task, default_bundle, load_bundle
-from demiurge.outputs import check_output
-from demiurge.predict.anchor import Fit
-from demiurge.predict.anchoring import Anchors, anchored, place_points
-from demiurge.predict.choice import choose_runtime, make_runtime
-from demiurge.predict.job import OPTION_OF, Job, Options, peak_memory, plan_job, plan_of, run_area
-from demiurge.predict.journal import Journal, Tally, journalled
-from demiurge.predict.plan import swaths
-from demiurge.predict.runtime import Runtime
-from demiurge.predict.stac import write_item
-from demiurge.predict.surface import Surface, finish_surface
-from demiurge.progress import progress
-from demiurge.scene.grid import Window
+from demiurge.layers import PRIOR
+from demiurge.model.bundle import Bundle, default_bundle, load_bundle
+from demiurge.predict.apply import apply_bundle
+from demiurge.predict.job import OPTION_OF, Options
+from demiurge.predict.surface import Surface
 from demiurge.scene.open import PathLike, open_scene, recognise_bands, scene_from_files
-from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import open_raster
-
-#: Columns that are worked on at a time: rows of windows are kept in memory over their width.
-WIDEST = 8192
 
 
 def refine(
@@ -172,132 +155,3 @@ def _scene_of(place: PathLike | Scene, role: str, files: Mapping[str, PathLike])
             f"{given} cannot be added to a scene", "prepare the scene with it, or give plain files"
         )
     return place if isinstance(place, Scene) else open_scene(place)
-
-
-def apply_bundle(
-    scene: Scene, bundle: Bundle, task: Task, output: PathLike, options: Options
-) -> Surface:
-    """Apply a bundle to a scene and write the surface: a GeoTIFF, a point cloud or a mesh."""
-    path = Path(os.fspath(output))
-    check_output(path, overwrite=options.overwrite)
-    if kind_of(path) is not None:
-        return _exported(scene, bundle, task, path, options)
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")
-    if path.suffix == ".vrt" and options.cluster is None:
-        raise UsageError(
-            f"{path}: a virtual mosaic is what --cluster makes", "name the result .tif"
-        )
-    anchors = _anchors(scene, path, options)
-    start = time.monotonic()
-    with ThreadPoolExecutor(1) as pool:
-        # The graph is compiled while the scene is looked at.
-        warming = None if options.cluster else pool.submit(_warm, scene, bundle, options)
-        job = plan_job(scene, bundle, task, options)
-        shape = (len(job.bands), *job.scene.shape)
-        with journalled(path, job.key, shape, quiet=options.quiet) as journal:
-            if warming is not None:
-                _run(job, journal, options, warming)
-            else:
-                from demiurge.predict.cluster import run_on_cluster
-
-                job = run_on_cluster(job, journal, options)
-            journal.whole = True
-            rows, bands, tags, fit = journal.rows, job.bands, job.tags, None
-            if anchors is not None:
-                relative = bundle.contract.relative
-                rows, bands, fit = anchored(rows, bands, scene.grid, anchors, relative=relative)
-                tags |= _anchored_tags(fit, options)
-            if path.suffix != ".vrt":
-                finish_surface(path, rows, job.scene.grid, bands, tags)
-            tally = journal.tally
-    if options.stac:
-        write_item(path, job.scene.grid, bands, tags)
-    return Surface(
-        path=path,
-        grid=scene.grid,
-        bands=tuple(band.name for band in bands),
-        seconds=time.monotonic() - start,
-        filled=tally.filled,
-        unknown=tally.unknown / max(tally.pixels, 1),
-        uncertainty=_mean_uncertainty(bundle, tally),
-        memory=peak_memory(),
-        notes=(*scene.notes, *job.warnings, *(fit.notes if fit else ())),
-        fit=fit,
-    )
-
-
-def _anchors(scene: Scene, path: Path, options: Options) -> Anchors | None:
-    """Read the ground points before any work."""
-    if options.points is None:
-        return None
-    if path.suffix == ".vrt":
-        raise UsageError("blocks are not fitted to ground points", "name the result .tif")
-    points = read_points(options.points, options.points_crs)
-    return place_points(points, scene.grid, str(options.points))
-
-
-def _anchored_tags(fit: Fit, options: Options) -> dict[str, str]:
-    return {
-        "units": "metre",
-        "vertical_reference": f"that of {Path(str(options.points)).name}",
-        "anchored_to": f"{fit.used - fit.wrong} of {fit.used} ground points",
-        "anchored_scale": f"{fit.scale:.9g}",
-        "anchored_trend": ", ".join(f"{c:.9g}" for c in fit.trend),
-        "anchored_rmse": f"{fit.rmse:.4g}",
-        "anchored_leave_one_out": f"{fit.loo:.4g}",
-    }
-
-
-def _exported(scene: Scene, bundle: Bundle, task: Task, path: Path, options: Options) -> Surface:
-    """Write the surface under a hidden name and turn it into what the name asks for."""
-    require_writer(path)
-    hidden = path.absolute().with_name(f".{path.name}.tif")
-    surface = apply_bundle(scene, bundle, task, hidden, replace(options, overwrite=True))
-    try:
-        colours = next((n for n in ("red", *PANCHROMATIC) if n in scene.sources), None)
-        export(
-            hidden,
-            path,
-            image=None if colours is None else scene.sources[colours].path,
-            tolerance=options.thin,
-            overwrite=options.overwrite,
-            quiet=options.quiet,
-        )
-    finally:
-        hidden.unlink(missing_ok=True)
-    return replace(surface, path=path)
-
-
-def _warm(scene: Scene, bundle: Bundle, options: Options) -> Runtime:
-    choice = choose_runtime(bundle, options.runtime, options.precision)
-    return make_runtime(bundle, plan_of(scene, bundle, options).size, choice)
-
-
-def _run(job: Job, journal: Journal, options: Options, warming: Future[Runtime]) -> None:
-    """Predict what the journal does not have yet, strip by strip."""
-    height, _ = job.scene.shape
-    todo = [
-        (part, Window(done, strip.col, height - done, strip.width))
-        for part, strip in enumerate(swaths(job.scene.shape, WIDEST))
-        if (done := journal.done(part)) < height
-    ]
-    windows = [job.plan.touching(area) for _, area in todo]
-    total = sum(w.count for w in windows) * job.plan.size**2 / 1e6
-    title = job.bundle.card.task + (" (going on)" if journal.any_done else "")
-    if not todo:
-        return
-    runtime = warming.result()
-    with progress(title, total, quiet=options.quiet, unit="Mpx of windows") as advance:
-        for part, area in todo:
-            finished = run_area(
-                job, runtime, area, journal.tally, in_flight=options.in_flight, advance=advance
-            )
-            for top, values in finished:
-                journal.write(part, top, area.col, values)
-
-
-def _mean_uncertainty(bundle: Bundle, tally: Tally) -> float:
-    if not bundle.contract.uncertainty or not tally.known:
-        return float("nan")
-    return tally.uncertainty / tally.known

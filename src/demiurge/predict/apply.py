@@ -1,0 +1,186 @@
+"""A bundle applied to a scene, from the first check to the finished file."""
+
+from __future__ import annotations
+
+import os
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+from demiurge.errors import UsageError
+from demiurge.exports.export import export, kind_of, require_writer
+from demiurge.layers import PANCHROMATIC
+from demiurge.model.bundle import Bundle, Task
+from demiurge.outputs import check_output
+from demiurge.predict.anchor import Fit
+from demiurge.predict.anchoring import Anchors, anchored, place_points
+from demiurge.predict.choice import choose_runtime, make_runtime
+from demiurge.predict.job import Job, Options, peak_memory, plan_job, plan_of, run_area
+from demiurge.predict.journal import Journal, Tally, journalled
+from demiurge.predict.levelling import keep_levels, kept_levels, measure, needs_levels
+from demiurge.predict.plan import swaths
+from demiurge.predict.runtime import Runtime
+from demiurge.predict.stac import write_item
+from demiurge.predict.surface import Surface, finish_surface
+from demiurge.progress import progress
+from demiurge.scene.grid import Window
+from demiurge.scene.open import PathLike
+from demiurge.scene.points import read_points
+from demiurge.scene.scene import Scene
+
+#: Columns that are worked on at a time: rows of windows are kept in memory over their width.
+WIDEST = 8192
+
+
+def apply_bundle(
+    scene: Scene, bundle: Bundle, task: Task, output: PathLike, options: Options
+) -> Surface:
+    """Apply a bundle to a scene and write the surface: a GeoTIFF, a point cloud or a mesh."""
+    path = Path(os.fspath(output))
+    check_output(path, overwrite=options.overwrite)
+    if kind_of(path) is not None:
+        return _exported(scene, bundle, task, path, options)
+    if path.is_dir():
+        raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")
+    if path.suffix == ".vrt" and options.cluster is None:
+        raise UsageError(
+            f"{path}: a virtual mosaic is what --cluster makes", "name the result .tif"
+        )
+    anchors = _anchors(scene, path, options)
+    start = time.monotonic()
+    with ThreadPoolExecutor(1) as pool:
+        # The graph is compiled while the scene is looked at.
+        warming = None if options.cluster else pool.submit(_warm, scene, bundle, options)
+        job = plan_job(scene, bundle, task, options)
+        shape = (len(job.bands), *job.scene.shape)
+        with journalled(path, job.key, shape, quiet=options.quiet) as journal:
+            if needs_levels(job):
+                job = _levelled(job, journal, options, warming)
+            if warming is not None:
+                _run(job, journal, options, warming)
+            else:
+                from demiurge.predict.cluster import run_on_cluster
+
+                job = run_on_cluster(job, journal, options)
+            journal.whole = True
+            rows, bands, tags, fit = journal.rows, job.bands, job.tags, None
+            if anchors is not None:
+                relative = bands[0].unit == "relative"
+                rows, bands, fit = anchored(rows, bands, scene.grid, anchors, relative=relative)
+                tags |= _anchored_tags(fit, options)
+            if path.suffix != ".vrt":
+                finish_surface(path, rows, job.scene.grid, bands, tags)
+            tally = journal.tally
+    if options.stac:
+        write_item(path, job.scene.grid, bands, tags)
+    return Surface(
+        path=path,
+        grid=scene.grid,
+        bands=tuple(band.name for band in bands),
+        seconds=time.monotonic() - start,
+        filled=tally.filled,
+        unknown=tally.unknown / max(tally.pixels, 1),
+        uncertainty=_mean_uncertainty(bundle, tally),
+        memory=peak_memory(),
+        notes=(*scene.notes, *job.warnings, *_on_levels(job), *(fit.notes if fit else ())),
+        fit=fit,
+    )
+
+
+def _levelled(job: Job, journal: Journal, options: Options, warming: Future[Runtime] | None) -> Job:
+    """Return the job with the levels of its windows, from an interrupted run if it had them."""
+    path = journal.folder / "levels.npz"
+    levels = kept_levels(path, job.key)
+    if levels is None:
+        runtime = _warm(job.scene, job.bundle, options) if warming is None else warming.result()
+        levels = measure(job, runtime, options.in_flight, quiet=options.quiet)
+        keep_levels(path, job.key, levels)
+    return replace(job, levels=levels)
+
+
+def _on_levels(job: Job) -> tuple[str, ...]:
+    if job.levels is None:
+        return ()
+    found = job.levels
+    where = "on the prior" if found.absolute else "to one level"
+    return (
+        f"{len(found.offsets)} windows were brought {where}: where they overlap they differ by "
+        f"{found.after:.3g} at the median, before by {found.before:.3g}",
+    )
+
+
+def _anchors(scene: Scene, path: Path, options: Options) -> Anchors | None:
+    """Read the ground points before any work."""
+    if options.points is None:
+        return None
+    if path.suffix == ".vrt":
+        raise UsageError("blocks are not fitted to ground points", "name the result .tif")
+    points = read_points(options.points, options.points_crs)
+    return place_points(points, scene.grid, str(options.points))
+
+
+def _anchored_tags(fit: Fit, options: Options) -> dict[str, str]:
+    return {
+        "units": "metre",
+        "vertical_reference": f"that of {Path(str(options.points)).name}",
+        "anchored_to": f"{fit.used - fit.wrong} of {fit.used} ground points",
+        "anchored_scale": f"{fit.scale:.9g}",
+        "anchored_trend": ", ".join(f"{c:.9g}" for c in fit.trend),
+        "anchored_rmse": f"{fit.rmse:.4g}",
+        "anchored_leave_one_out": f"{fit.loo:.4g}",
+    }
+
+
+def _exported(scene: Scene, bundle: Bundle, task: Task, path: Path, options: Options) -> Surface:
+    """Write the surface under a hidden name and turn it into what the name asks for."""
+    require_writer(path)
+    hidden = path.absolute().with_name(f".{path.name}.tif")
+    surface = apply_bundle(scene, bundle, task, hidden, replace(options, overwrite=True))
+    try:
+        colours = next((n for n in ("red", *PANCHROMATIC) if n in scene.sources), None)
+        export(
+            hidden,
+            path,
+            image=None if colours is None else scene.sources[colours].path,
+            tolerance=options.thin,
+            overwrite=options.overwrite,
+            quiet=options.quiet,
+        )
+    finally:
+        hidden.unlink(missing_ok=True)
+    return replace(surface, path=path)
+
+
+def _warm(scene: Scene, bundle: Bundle, options: Options) -> Runtime:
+    choice = choose_runtime(bundle, options.runtime, options.precision)
+    return make_runtime(bundle, plan_of(scene, bundle, options).size, choice)
+
+
+def _run(job: Job, journal: Journal, options: Options, warming: Future[Runtime]) -> None:
+    """Predict what the journal does not have yet, strip by strip."""
+    height, _ = job.scene.shape
+    todo = [
+        (part, Window(done, strip.col, height - done, strip.width))
+        for part, strip in enumerate(swaths(job.scene.shape, WIDEST))
+        if (done := journal.done(part)) < height
+    ]
+    windows = [job.plan.touching(area) for _, area in todo]
+    total = sum(w.count for w in windows) * job.plan.size**2 / 1e6
+    title = job.bundle.card.task + (" (going on)" if journal.any_done else "")
+    if not todo:
+        return
+    runtime = warming.result()
+    with progress(title, total, quiet=options.quiet, unit="Mpx of windows") as advance:
+        for part, area in todo:
+            finished = run_area(
+                job, runtime, area, journal.tally, in_flight=options.in_flight, advance=advance
+            )
+            for top, values in finished:
+                journal.write(part, top, area.col, values)
+
+
+def _mean_uncertainty(bundle: Bundle, tally: Tally) -> float:
+    if not bundle.contract.uncertainty or not tally.known:
+        return float("nan")
+    return tally.uncertainty / tally.known

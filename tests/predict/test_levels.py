@@ -1,0 +1,179 @@
+"""Windows of relative heights brought to one level."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+from rasterio.transform import from_origin
+
+import demiurge
+from conftest import LEFT, TOP, make_bundle, write_raster
+from demiurge import Options
+from demiurge.predict.levels import Anchored, mismatch, pair_up, solve
+
+SIZE, STRIDE, STEP = 64, 48, 4
+
+
+def hills(rows: int, columns: int) -> np.ndarray:
+    """Long waves, so that every window has another middle; float32, metres."""
+    y, x = np.mgrid[:rows, :columns].astype(np.float64)
+    found = 300 + 80 * np.sin(x / 90) + 60 * np.cos(y / 70 + x / 150) + 5 * np.sin(x / 7 + y / 9)
+    return found.astype(np.float32)
+
+
+def windows_of(truth: np.ndarray, scales: bool, seed: int = 0):  # type: ignore[no-untyped-def]
+    """Return windows of the truth, each about its middle and perhaps in a unit of its own."""
+    rng = np.random.default_rng(seed)
+    places, samples, true = {}, [], []
+    for row in range(0, truth.shape[0] - SIZE + 1, STRIDE):
+        for column in range(0, truth.shape[1] - SIZE + 1, STRIDE):
+            part = truth[row : row + SIZE, column : column + SIZE].astype(np.float64)
+            scale = rng.uniform(0.7, 1.4) if scales else 1.0
+            rows = np.arange(-(-row // STEP) * STEP, row + SIZE, STEP)
+            columns = np.arange(-(-column // STEP) * STEP, column + SIZE, STEP)
+            heights = ((part - part.mean()) / scale)[np.ix_(rows - row, columns - column)]
+            places[row, column] = len(samples)
+            samples.append((rows, columns, heights.astype(np.float32)))
+            true.append((scale, part.mean()))
+    return places, samples, np.array(true)
+
+
+def test_offsets_are_found_up_to_one_for_all() -> None:
+    places, samples, true = windows_of(hills(160, 640), scales=False)
+    pairs = pair_up(places, samples, SIZE)
+    scales, offsets = solve(pairs, None, len(samples), scaled=True)
+    assert (scales == 1).all(), "nothing absolute tells scales"
+    found = offsets - offsets.mean()
+    np.testing.assert_allclose(found, true[:, 1] - true[:, 1].mean(), atol=0.05)
+    assert mismatch(pairs, scales, offsets) < 0.01
+    assert mismatch(pairs, scales, np.zeros(len(samples))) > 5
+
+
+def test_gross_errors_in_an_overlap_have_no_say() -> None:
+    places, samples, true = windows_of(hills(160, 640), scales=False)
+    rng = np.random.default_rng(0)
+    for _, _, heights in samples:
+        heights[rng.random(heights.shape) < 0.1] += 100
+    _, offsets = solve(pair_up(places, samples, SIZE), None, len(samples), scaled=False)
+    np.testing.assert_allclose(offsets - offsets.mean(), true[:, 1] - true[:, 1].mean(), atol=2.0)
+
+
+def test_a_coarse_prior_gives_scales_and_metres() -> None:
+    truth = hills(160, 640)
+    places, samples, true = windows_of(truth, scales=True)
+    numbers, heights, known = [], [], []
+    for number, (rows, columns, found) in enumerate(samples):
+        numbers.append(np.full(found.size, number))
+        heights.append(found.ravel())
+        # 8 × 8 pixels share one height.
+        known.append(truth[np.ix_(rows // 8 * 8, columns // 8 * 8)].ravel())
+    anchors = Anchored(*(np.concatenate(v).astype(float) for v in (numbers, heights, known)))
+    anchors = Anchored(anchors.window.astype(int), anchors.a, anchors.z)
+    scales, offsets = solve(pair_up(places, samples, SIZE), anchors, len(samples), scaled=True)
+    np.testing.assert_allclose(scales, true[:, 0], rtol=0.1)
+    np.testing.assert_allclose(offsets, true[:, 1], atol=5)
+
+
+def test_one_window_needs_nothing() -> None:
+    places, samples, _ = windows_of(hills(64, 64), scales=False)
+    scales, offsets = solve(pair_up(places, samples, SIZE), None, 1, scaled=True)
+    assert (scales, offsets) == ([1], [0])
+
+
+def centring_graph() -> bytes:
+    """A network that answers with its image less the window's mean, and a constant doubt."""
+    from onnx import TensorProto, helper, numpy_helper
+
+    axes, first, doubt = (
+        numpy_helper.from_array(np.array(v, t), n)
+        for v, t, n in (([2, 3], np.int64, "axes"), ([0], np.int64, "first"), (0, np.float32, "k"))
+    )
+    nodes = [
+        helper.make_node("Gather", ["planes", "first"], ["image"], axis=1),
+        helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=1),
+        helper.make_node("Sub", ["image", "mean"], ["heights"]),
+        helper.make_node("Mul", ["image", "k"], ["log"]),
+        helper.make_node("Concat", ["heights", "log"], ["answer"], axis=1),
+    ]
+    graph = helper.make_graph(
+        nodes,
+        "centring",
+        [helper.make_tensor_value_info("planes", TensorProto.FLOAT, ["n", 2, "h", "w"])],
+        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["n", 2, "h", "w"])],
+        [axes, first, doubt],
+    )
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
+    content: bytes = model.SerializeToString()
+    return content
+
+
+@pytest.fixture
+def relative(tmp_path: Path):  # type: ignore[no-untyped-def]
+    """An image that is the truth, and a network that knows it up to the middle of a window."""
+    truth = hills(200, 700)
+    image = write_raster(tmp_path / "image.tif", truth, names=["red"])
+    bundle = make_bundle(
+        tmp_path / "r.bundle", task="generate", layers=("red",), base=None, targets=("dsm",),
+        relative=True, graph=centring_graph(), scale=1.0,
+    )  # fmt: skip
+    return truth, image, bundle
+
+
+def _errors(path: Path, truth: np.ndarray) -> np.ndarray:
+    with rasterio.open(path) as file:
+        found = file.read(1) - truth
+    return found - found.mean()
+
+
+def test_a_large_scene_is_one_surface(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    truth, image, bundle = relative
+    one = demiurge.generate(image, tmp_path / "one.tif", bundle=bundle)
+    assert "windows were brought to one level" in one.notes[-1]
+    naive = Options(reconcile=False)
+    other = demiurge.generate(image, tmp_path / "naive.tif", bundle=bundle, options=naive)
+    assert not any("level" in note for note in other.notes)
+    assert np.abs(_errors(one.path, truth)).max() < 0.5
+    assert np.abs(_errors(other.path, truth)).mean() > 10
+
+
+def test_a_prior_that_the_network_does_not_see_makes_metres(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    truth, image, bundle = relative
+    coarse = truth.reshape(20, 10, 70, 10).mean(axis=(1, 3))
+    prior = write_raster(tmp_path / "prior.tif", coarse, transform=from_origin(LEFT, TOP, 20, 20))
+    surface = demiurge.generate(image, tmp_path / "out.tif", bundle=bundle, prior=prior)
+    assert "brought on the prior" in surface.notes[-1]
+    with rasterio.open(surface.path) as file:
+        assert file.descriptions == ("dsm", "dsm_uncertainty")
+        assert file.units[0] == "m"
+        assert file.tags()["units"] == "metre"
+        assert "prior.tif" in file.tags()["inputs"]
+        error = file.read(1) - truth
+    assert np.abs(error).mean() < 2
+
+
+def test_levels_survive_an_interruption(
+    relative, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:  # type: ignore[no-untyped-def]
+    _, image, bundle = relative
+    straight = demiurge.generate(image, tmp_path / "s.tif", bundle=bundle)
+    from demiurge.predict import apply
+    from demiurge.predict.journal import Journal
+
+    put, calls = Journal.write, []
+
+    def stop(self: Journal, *arguments: object) -> None:
+        put(self, *arguments)  # type: ignore[arg-type]
+        calls.append(1)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Journal, "write", stop)
+        with pytest.raises(KeyboardInterrupt):
+            demiurge.generate(image, tmp_path / "r.tif", bundle=bundle)
+    with monkeypatch.context() as patch:
+        patch.setattr(apply, "measure", None)
+        resumed = demiurge.generate(image, tmp_path / "r.tif", bundle=bundle)
+    with rasterio.open(straight.path) as one, rasterio.open(resumed.path) as two:
+        np.testing.assert_array_equal(one.read(), two.read())
