@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from demiurge.predict.job import Options as Options
     from demiurge.predict.surface import Surface as Surface
     from demiurge.predict.verbs import generate as generate
+    from demiurge.predict.verbs import imagine as imagine
     from demiurge.predict.verbs import refine as refine
     from demiurge.scene.check import check as check
     from demiurge.scene.open import open_scene as open_scene
@@ -46,6 +47,7 @@ _HOMES = {
     "evaluate": "demiurge.evaluation.evaluate",
     "export": "demiurge.exports.export",
     "generate": "demiurge.predict.verbs",
+    "imagine": "demiurge.predict.verbs",
     "load_bundle": "demiurge.model.bundle",
     "load_recipe": "demiurge.training.recipe",
     "open_scene": "demiurge.scene.open",

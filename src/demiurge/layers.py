@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
+from typing import Literal
 
 from demiurge.errors import UsageError
 
@@ -120,8 +121,17 @@ BASES = ("dsm", "dem_prior", "dtm")
 #: Panchromatic images whose contrast is equalised.
 PANCHROMATIC = ("ortho_left", "ortho_right")
 
-#: What a network can be asked for, and the truth it learns it from.
+#: Heights that a network can be asked for, and the truth it learns them from.
 TARGETS = {"dsm": "truth_dsm", "dtm": "truth_dtm"}
+#: Bands that it can be asked to imagine; they are their own truth.
+PAINTED = ("red", "green", "blue", "nir")
+Target = Literal["dsm", "dtm", "red", "green", "blue", "nir"]
+
+
+def truth_of(target: str) -> str:
+    """Return the layer that a target is learned from."""
+    return TARGETS.get(target, target)
+
 
 _ALIASES = {alias: layer.name for layer in _ALL for alias in (layer.name, *layer.aliases)}
 

@@ -13,6 +13,7 @@ from demiurge.model.settings import NetworkSettings
 
 SMALL = {"depth": 3, "decoder_channels": [16, 8, 8]}
 CASES = [SMALL, {**SMALL, "detail": 8}, {"architecture": "resdepth", "depth": 3}]
+CASES += [{"architecture": "pix2pix", "depth": 5}]
 
 
 @pytest.mark.parametrize("settings", CASES)

@@ -18,6 +18,7 @@ from demiurge.cli import (
     evaluate,
     export,
     generate,
+    imagine,
     plan,
     prepare,
     recipes,
@@ -46,6 +47,7 @@ app.command("plan")(plan.plan)
 app.command("train")(train.train)
 app.command("refine")(refine.refine)
 app.command("generate")(generate.generate)
+app.command("imagine")(imagine.imagine)
 app.command("evaluate")(evaluate.evaluate)
 app.command("export")(export.export)
 app.command("recipes")(recipes.recipes)

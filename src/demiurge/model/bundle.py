@@ -29,7 +29,7 @@ CARD, GRAPH, WEIGHTS = "bundle.json", "graph.onnx", "weights.safetensors"
 MEMBERS = (CARD, GRAPH, WEIGHTS)
 MAX_CARD_BYTES = 16 * 2**20
 
-Task = Literal["refine", "generate"]
+Task = Literal["refine", "generate", "imagine"]
 
 
 class PixelSizes(Strict):

@@ -31,7 +31,8 @@ _SQRT2 = float(np.sqrt(2))
 class InputLayer(Strict):
     """One layer that the network sees.
 
-    ``(value - offset) / scale`` is what it sees of images and indices.
+    ``(value - offset) / scale`` is what it sees of images and indices; heights are seen about
+    their mean, in units of ``scale`` times the contract's own.
     """
 
     name: str
@@ -88,7 +89,7 @@ class Contract(Strict):
 
     layers: list[InputLayer]
     base: str | None = Field(None, description="height layer that the answer corrects")
-    targets: list[Literal["dsm", "dtm"]]
+    targets: list[vocabulary.Target]
     ground: list[Annotated[float, Field(gt=0)]] = Field(
         default_factory=list,
         description="sides in metres of openings of the base that the network sees, fine to "
@@ -96,6 +97,7 @@ class Contract(Strict):
     )
     heights: Heights = Heights()
     relative: bool = Field(False, description="heights are relative, not metres above a datum")
+    scaled: bool = Field(False, description="relative heights are in units of a window's spread")
     uncertainty: bool = True
     calibration: Annotated[float, Field(gt=0)] = Field(
         1.0, description="factor on the predicted uncertainty, found on validation places"
@@ -186,7 +188,7 @@ class Contract(Strict):
                 filled = base if entry.name == self.base else fill_voids(window[i], known)
                 about = reference if self.base is not None else _mean(window[i], known, filled)
                 np.subtract(filled, about, out=plane)
-                plane /= np.float32(unit)
+                plane /= np.float32(unit * entry.scale)
             else:
                 offset, scale = normals[entry.name]
                 np.subtract(window[i], np.float32(offset), out=plane)

@@ -12,12 +12,17 @@ from pathlib import Path
 import torch
 from torch import nn
 
+from demiurge.model.pix2pix import Pix2PixGenerator
+
 _SIDE = 64
 
 
 def to_onnx(network: nn.Module, channels: int) -> bytes:
     """Return the network as an ONNX graph with free batch, height and width."""
-    example = torch.zeros(2, channels, _SIDE, _SIDE)
+    side = _SIDE
+    if isinstance(network, Pix2PixGenerator):
+        side = max(side, 2 ** len(network.down))
+    example = torch.zeros(2, channels, side, side)
     network = network.eval().cpu()
     dynamic = torch.export.Dim.DYNAMIC
     with tempfile.TemporaryDirectory() as folder, _hushed():

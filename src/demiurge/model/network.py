@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from demiurge.errors import ConfigError, ResourceError
+from demiurge.model.pix2pix import Pix2PixGenerator
 from demiurge.model.resdepth import ResDepthUNet
 from demiurge.model.settings import NetworkSettings
 
@@ -30,11 +31,19 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
     ResourceError
         If pretrained weights cannot be had.
     """
+    first = (settings.decoder_channels or [64])[0]
     if settings.architecture == "resdepth":
-        unet = ResDepthUNet(channels, outputs, settings.depth)
+        unet = ResDepthUNet(channels, outputs, settings.depth, first)
         _begin_at_zero(unet.head)
         return unet
+    if settings.architecture == "pix2pix":
+        generator = Pix2PixGenerator(channels, outputs, settings.depth, first)
+        _begin_at_zero(generator.head)
+        return generator
     import segmentation_models_pytorch as smp
+
+    if settings.depth > 5:
+        raise ConfigError("network.depth is above 5", "only resdepth and pix2pix go deeper")
 
     options: dict[str, Any] = {
         "encoder_name": settings.encoder,
@@ -123,7 +132,7 @@ def _prune(body: nn.Module, channels: int) -> None:
                 setattr(parent, name, nn.Identity())
 
 
-def _begin_at_zero(last: nn.Conv2d) -> None:
+def _begin_at_zero(last: nn.Conv2d | nn.ConvTranspose2d) -> None:
     """Make the last convolution answer 0 at first: no correction, unit scale."""
     nn.init.zeros_(last.weight)
     assert last.bias is not None

@@ -12,13 +12,18 @@ from demiurge.scene.spec import Strict
 class NetworkSettings(Strict):
     """Which network."""
 
-    architecture: Literal["unet", "unetplusplus", "fpn", "linknet", "manet", "resdepth"] = Field(
-        "unet", description="decoder family; resdepth is that paper's own U-Net, without encoder"
+    architecture: Literal[
+        "unet", "unetplusplus", "fpn", "linknet", "manet", "resdepth", "pix2pix"
+    ] = Field(
+        "unet",
+        description="decoder family; resdepth and pix2pix are those papers' own U-Nets",
     )
     encoder: str = Field("resnet18", description="encoder; any name that timm knows as tu-NAME")
-    depth: int = Field(5, ge=3, le=5, description="halvings of the resolution")
+    depth: int = Field(5, ge=3, le=8, description="halvings of the resolution")
     decoder_channels: list[int] | None = Field(
-        None, description="widths of the decoder, coarse to fine; one for each halving"
+        None,
+        description="widths of the decoder, coarse to fine, one for each halving; for resdepth and "
+        "pix2pix that of the finest level alone",
     )
     upsampling: Literal["nearest", "bilinear"] = Field(
         "bilinear",

@@ -13,7 +13,7 @@ import numpy.typing as npt
 
 from demiurge._version import __version__
 from demiurge.errors import DataError, UsageError
-from demiurge.layers import PRIOR, Kind
+from demiurge.layers import PAINTED, PRIOR, Kind, layer
 from demiurge.model.bundle import Bundle, Task
 from demiurge.predict.choice import Choice, PrecisionChoice, RuntimeChoice, choose_runtime
 from demiurge.predict.engine import predict_rows
@@ -37,7 +37,11 @@ _TOLD = 0.001
 #: From how many spreads off, and how many times the spread, an image is unlike those learned from.
 _SHIFT, _SPREAD = 3.0, 5.0
 
-_ABOUT = {"dsm": "surface height", "dtm": "bare-earth height"}
+_ABOUT = {
+    "dsm": "surface height",
+    "dtm": "bare-earth height",
+    **{name: f"imagined {layer(name).about}" for name in PAINTED},
+}
 #: The options of the command line by which a layer is given.
 OPTION_OF = {
     "ortho_left": "--left",
@@ -303,7 +307,8 @@ def _laid(scene: Scene, bundle: Bundle) -> bool:
 
 
 def _bands(bundle: Bundle, targets: list[str], *, relative: bool) -> list[BandInfo]:
-    unit = "relative" if relative else "m"
+    imagined = bundle.card.task == "imagine"
+    unit = "DN" if imagined else "relative" if relative else "m"
     bands = []
     for target in targets:
         name = f"{target}_relative" if relative else target
@@ -320,14 +325,17 @@ def _tags(job: Job) -> dict[str, str]:
     seen = (*bundle.contract.names, *((PRIOR,) if job.absolute else ()))
     used = [f"{n}={f}" for n, f in inputs.items() if n in seen]
     relative = bundle.contract.relative and not job.absolute
+    units = "relative" if relative else "metre"
+    if bundle.card.task == "imagine":
+        units = "DN"
     return {
         "AREA_OR_POINT": _area_or_point(scene),
         "software": f"demiurge {__version__}",
         "bundle": bundle.card.name,
         "bundle_graph_sha256": bundle.card.sha256.get("graph.onnx", ""),
         "inputs": ", ".join(used),
-        "units": "relative" if relative else "metre",
-        "vertical_reference": "none" if relative else str(scene.vertical),
+        "units": units,
+        "vertical_reference": "none" if units != "metre" else str(scene.vertical),
         "runtime": job.choice.about,
         "window": f"{job.plan.size} px, overlap {job.plan.overlap} px",
         "test_time_augmentation": str(job.tta),

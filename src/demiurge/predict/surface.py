@@ -20,6 +20,7 @@ Array = npt.NDArray[np.float32]
 
 #: Rows averaged at a time; even.
 _STRIPE = 512
+_COLOURS = ("red", "green", "blue")
 #: Megabytes that GDAL may keep while it writes; its own choice is a share of the machine.
 _CACHE = 64
 
@@ -257,6 +258,7 @@ def _place(grid: GeoBox, tags: Mapping[str, str]) -> list[str]:
 def _described(band: BandInfo) -> list[str]:
     return [
         f"<Description>{escape(band.name)}</Description>",
+        *([f"<ColorInterp>{band.name.title()}</ColorInterp>"] if band.name in _COLOURS else []),
         f"<UnitType>{escape(band.unit)}</UnitType>",
         f'<Metadata><MDI key="about">{escape(band.about)}</MDI></Metadata>',
     ]

@@ -116,6 +116,33 @@ def generate(
     return apply_bundle(scene, chosen, "generate", output, options or Options())
 
 
+def imagine(
+    heights: PathLike | Scene,
+    output: PathLike,
+    *,
+    bundle: PathLike | Bundle,
+    options: Options | None = None,
+) -> Surface:
+    """Paint the image that a bundle makes of bare-earth heights: the inverse of generate.
+
+    Parameters
+    ----------
+    heights
+        A DTM raster in metres, a scene folder with a layer ``dtm``, or a scene.
+    output
+        GeoTIFF to write: one band for each that the bundle has learned, in its training images'
+        digital numbers.
+    bundle
+        A bundle trained by a recipe of task ``imagine``, or its file.
+
+    Returns
+    -------
+    The written image. It shows what such land could look like, not what it does.
+    """
+    scene = _scene_of(heights, "dtm", {})
+    return apply_bundle(scene, load_bundle(bundle), "imagine", output, options or Options())
+
+
 def _frame(
     path: str, bundle: Bundle, gsd: float | None, prior: PathLike | None
 ) -> tuple[float | None, tuple[str, ...]]:

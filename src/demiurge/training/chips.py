@@ -19,6 +19,8 @@ Array = npt.NDArray[np.float32]
 Item = dict[str, Array]
 
 _TRIES = 50
+#: Metres of spread below which a chip is as good as flat.
+_FLAT = 0.1
 
 
 class Chips:
@@ -134,6 +136,8 @@ class Chips:
             inputs, self.regions[place].scene.pixel_size, self._normals[place]
         )
         known = np.isfinite(truth)
+        if self.recipe.heights.scaled:
+            return _scaled(encoded.planes, truth, known)
         offset = np.float32(0 if self.contract.base else self.contract.heights.offset)
         unit = np.float32(encoded.unit)
         wanted = (truth - encoded.starts - offset) / unit
@@ -148,6 +152,19 @@ class Chips:
             surface, earth = (encoded.starts[targets.index(t)] for t in ("dsm", "dtm"))
             item["gap"] = (surface - earth)[None] / unit
         return item
+
+
+def _scaled(planes: Array, truth: Array, known: npt.NDArray[np.bool_]) -> Item:
+    """Return a chip whose truth is in units of its own spread."""
+    heights = truth[known].astype(np.float64)
+    unit = max(float(heights.std()), _FLAT) if heights.size else 1.0
+    middle = float(heights.mean()) if heights.size else 0.0
+    return {
+        "planes": planes,
+        "truth": np.where(known, (truth - middle) / unit, 0).astype(np.float32),
+        "known": known.astype(np.float32),
+        "unit": np.full(1, unit, np.float32),
+    }
 
 
 def _relief(truth: Array) -> float:
@@ -173,10 +190,17 @@ def make_contract(regions: Sequence[Region], recipe: Recipe) -> Contract:
         targets=recipe.targets,
         ground=recipe.ground,
         relative=recipe.heights.relative,
+        scaled=recipe.heights.scaled,
         uncertainty=recipe.losses.uncertainty > 0,
         equalise=_equalised(regions, names),
     )
-    scale, offset = _heights(Chips(regions, recipe, draft, training=True), recipe)
+    scale, offset = (
+        (1.0, 0.0)
+        if recipe.heights.scaled
+        else _heights(Chips(regions, recipe, draft, training=True), recipe)
+    )
+    if recipe.task == "imagine":
+        draft = _with_relief(draft, regions, scale)
     heights = Heights(unit=recipe.heights.unit, scale=scale, offset=offset)
     return draft.model_copy(update={"heights": heights})
 
@@ -216,6 +240,19 @@ def _input(name: str, regions: Sequence[Region], recipe: Recipe) -> InputLayer:
         normalise=recipe.images if kind is Kind.IMAGE else "bundle",
         optional=optional,
     )
+
+
+def _with_relief(draft: Contract, regions: Sequence[Region], unit: float) -> Contract:
+    """Let heights that no height is learned from be of about unit size too."""
+    entries = []
+    for entry in draft.layers:
+        if entry.kind is Kind.HEIGHT:
+            spreads = [r.scene.statistics(entry.name)["std"] for r in regions]
+            scale = float(np.mean(spreads)) / unit or 1.0
+            entries.append(entry.model_copy(update={"scale": scale}))
+        else:
+            entries.append(entry)
+    return draft.model_copy(update={"layers": entries})
 
 
 def _heights(chips: Chips, recipe: Recipe) -> tuple[float, float]:

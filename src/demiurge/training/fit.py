@@ -11,13 +11,14 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from demiurge.errors import ConfigError, DataError, UsageError, missing_extra
-from demiurge.layers import TARGETS
+from demiurge.layers import truth_of
 from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.outputs import check_output
 from demiurge.scene.check import require_fit
@@ -94,12 +95,12 @@ def train(
         require_begun(work)
     begin = None if begin_from is None else load_bundle(begin_from)
     if plan is None:
-        opened = open_all(scenes)
-        plan = make_plan(opened, settled(opened, _chosen(recipe, changes, begin)))
+        opened, settled = fitted(open_all(scenes), _chosen(recipe, changes, begin))
+        plan = make_plan(opened, settled)
     else:
         plan = plan if isinstance(plan, Plan) else load_plan(plan)
         opened = open_all(scenes or [s.path for s in plan.scenes if s.path])
-        settled(opened, plan.settings())
+        opened, _ = fitted(opened, plan.settings())
     recipe = plan.settings()
     split = plan.split(opened)
     if not follows():
@@ -156,8 +157,8 @@ def plan(
     if path is not None:
         check_output(path, overwrite=overwrite)
     _require_torch()
-    opened = open_all(scenes)
-    found = priced(make_plan(opened, settled(opened, recipe, changes), fit=True), opened)
+    opened, settled = fitted(open_all(scenes), recipe, changes)
+    found = priced(make_plan(opened, settled, fit=True), opened)
     if path is not None:
         found.save(path, overwrite=overwrite)
     return found
@@ -168,6 +169,13 @@ def open_all(scenes: Sequence[PathLike | Scene]) -> list[Scene]:
     if not scenes:
         raise UsageError("no scene is given", "name at least one prepared scene")
     return [s if isinstance(s, Scene) else open_scene(s) for s in scenes]
+
+
+def _with_ground(scene: Scene) -> Scene:
+    """Let the true ground be an input as well, for what begins from it; not its own truth."""
+    if "dtm" in scene.sources or "truth_dtm" not in scene.sources:
+        return scene
+    return replace(scene, sources={**scene.sources, "dtm": scene.sources["truth_dtm"]})
 
 
 def _chosen(
@@ -181,15 +189,17 @@ def _chosen(
     return load_recipe(recipe or "demiurge", changes)
 
 
-def settled(
+def fitted(
     scenes: Sequence[Scene], recipe: Recipe | str | Path, changes: Sequence[str] = ()
-) -> Recipe:
-    """Return the recipe as these scenes allow it, having seen that they hold what it needs."""
+) -> tuple[list[Scene], Recipe]:
+    """Return scenes and recipe as they fit together, having seen that nothing lacks."""
     if not isinstance(recipe, Recipe):
         recipe = load_recipe(recipe, changes)
+    if recipe.task == "imagine":
+        scenes = [_with_ground(scene) for scene in scenes]
     recipe = _known_targets(scenes, recipe)
     _require_layers(scenes, recipe)
-    return recipe
+    return list(scenes), recipe
 
 
 def _require_torch() -> None:
@@ -202,7 +212,7 @@ def _require_torch() -> None:
 
 def _known_targets(scenes: Sequence[Scene], recipe: Recipe) -> Recipe:
     """Leave out a target whose truth no scene has, if the truth of another is there."""
-    known = [t for t in recipe.targets if any(TARGETS[t] in s.layers for s in scenes)]
+    known = [t for t in recipe.targets if any(truth_of(t) in s.layers for s in scenes)]
     if known and len(known) < len(recipe.targets):
         return recipe.model_copy(update={"targets": known})
     return recipe
@@ -239,8 +249,8 @@ def _fit(
 
     from demiurge.model.network import build_network
     from demiurge.model.processes import shared_statistics
+    from demiurge.training.adversarial import make_task
     from demiurge.training.callbacks import callbacks
-    from demiurge.training.task import HeightTask
 
     recipe, contract = training.recipe, training.contract
     with _hushed():
@@ -249,7 +259,8 @@ def _fit(
         if begin is not None:
             _load(network, begin, contract)
         steps = recipe.epochs * -(-len(training) // recipe.chips.batch)
-        task = HeightTask(network, recipe, len(contract.targets), steps)
+        shape = (contract.channels, len(contract.targets))
+        task = make_task(network, recipe, shape, steps)
         best = ModelCheckpoint(
             work, "best", monitor="mae", mode="min", save_last=True, enable_version_counter=False
         )
@@ -261,7 +272,7 @@ def _fit(
             logger=False,
             enable_progress_bar=False,
             enable_model_summary=False,
-            gradient_clip_val=1.0,
+            gradient_clip_val=None if recipe.losses.adversarial else 1.0,
             num_sanity_val_steps=0,
             default_root_dir=work,
             **machines,

@@ -15,7 +15,7 @@ from demiurge.outputs import check_output, whole_file
 from demiurge.scene.open import PathLike
 from demiurge.scene.scene import Scene
 from demiurge.training.chips import Chips
-from demiurge.training.fit import open_all, settled, train
+from demiurge.training.fit import fitted, open_all, train
 from demiurge.training.judge import judge
 from demiurge.training.plan import of_split
 from demiurge.training.recipe import Recipe
@@ -64,8 +64,7 @@ def train_folds(
     if folds < 3:
         raise UsageError(f"there are {folds} folds", "ask for at least 3")
     path = Path(os.fspath(output))
-    opened = open_all(scenes)
-    recipe = settled(opened, recipe or "demiurge", changes)
+    opened, recipe = fitted(open_all(scenes), recipe or "demiurge", changes)
     table = path.with_suffix(".folds.json")
     names = [path.with_suffix(f".fold{i + 1}{path.suffix}") for i in range(folds)]
     if not follows():

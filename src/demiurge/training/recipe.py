@@ -72,6 +72,10 @@ class Losses(Strict):
     uncertainty: Annotated[float, Field(ge=0)] = Field(
         0.1, description="Laplace likelihood of the error; 0 trains no uncertainty"
     )
+    adversarial: Annotated[float, Field(ge=0)] = Field(
+        0.0, description="that a second network takes the result for the truth; 0 trains none"
+    )
+    judge_width: int = Field(64, gt=0, description="of the second network's first layer")
 
 
 class Optimiser(Strict):
@@ -80,6 +84,9 @@ class Optimiser(Strict):
     name: Literal["adam", "adamw"] = Field("adamw", description="which optimiser")
     rate: Positive = Field(1e-3, description="highest learning rate")
     decay: Annotated[float, Field(ge=0)] = Field(1e-2, description="weight decay")
+    momentum: Share = Field(
+        0.9, description="beta 1 of Adam; onecycle moves it between .85 and .95"
+    )
     schedule: Literal["onecycle", "plateau", "constant"] = Field(
         "onecycle", description="up and down over the training, lower when stuck, or constant"
     )
@@ -93,6 +100,9 @@ class HeightSettings(Strict):
         None, description="one unit of the network; found from the chips if empty"
     )
     relative: bool = Field(False, description="learn heights up to an offset (no base)")
+    scaled: bool = Field(
+        False, description="each chip's relative heights in units of their own spread"
+    )
 
 
 class Recipe(Strict):
@@ -100,11 +110,13 @@ class Recipe(Strict):
 
     name: str = Field("custom", description="what the bundle is called")
     about: str = Field("", description="one line for people")
-    task: Literal["refine", "generate"] = Field(description="the command that uses the bundle")
+    task: Literal["refine", "generate", "imagine"] = Field(
+        description="the command that uses the bundle"
+    )
     layers: list[str] = Field(min_length=1, description="what the network sees")
     optional: list[str] = Field(default_factory=list, description="layers it can do without")
     base: str | None = Field(None, description="height layer whose correction is learned")
-    targets: list[Literal["dsm", "dtm"]] = Field(min_length=1, description="what is learned")
+    targets: list[vocabulary.Target] = Field(min_length=1, description="what is learned")
     ground: list[Positive] = Field(
         default_factory=list,
         description="sides in metres of openings of the base that the network sees, fine to "
@@ -143,6 +155,9 @@ class Recipe(Strict):
         truths = [n for n in self.layers if vocabulary.layer(n).role is vocabulary.Role.TRUTH]
         if truths:
             raise ValueError(f"'{truths[0]}' is truth and cannot be an input")
+        both = [n for n in self.truths if n in self.layers]
+        if both:
+            raise ValueError(f"'{both[0]}' is both an input and a target")
         if self.base is not None and self.base not in self.layers:
             raise ValueError(f"base '{self.base}' is not among the layers")
         if self.ground and self.base is None:
@@ -154,12 +169,14 @@ class Recipe(Strict):
             raise ValueError(f"optional '{lost[0]}' is not among the layers")
         if self.heights.relative and self.base is not None:
             raise ValueError("heights over a base are not relative")
+        if self.heights.scaled and not self.heights.relative:
+            raise ValueError("heights.scaled needs heights.relative")
         return self
 
     @property
     def truths(self) -> list[str]:
         """Return the truth layer of each target."""
-        return [vocabulary.TARGETS[target] for target in self.targets]
+        return [vocabulary.truth_of(target) for target in self.targets]
 
 
 def reduced(recipe: Recipe) -> bool:

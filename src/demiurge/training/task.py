@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import lightning as L
@@ -32,8 +33,10 @@ class HeightTask(L.LightningModule):
 
     def _parts(self, batch: Batch) -> tuple[Tensor, Tensor]:
         """Return the loss and the absolute error in metres (batch, targets, height, width)."""
+        return self._loss(self(batch["planes"]).float(), batch)
+
+    def _loss(self, answer: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         known, losses = batch["known"], self.recipe.losses
-        answer = self(batch["planes"]).float()
         heights, truth = self._tied(answer[:, : self.targets], batch), batch["truth"]
         if self.recipe.heights.relative:
             heights, truth = centred(heights, known), centred(truth, known)
@@ -79,12 +82,23 @@ class HeightTask(L.LightningModule):
         self.log("input_mae", sums["input"] / count)
 
     def configure_optimizers(self) -> Any:
+        return self._optimiser(self.parameters())
+
+    def _optimiser(self, parameters: Iterator[nn.Parameter]) -> Any:
         settings = self.recipe.optimiser
         kind = {"adam": torch.optim.Adam, "adamw": torch.optim.AdamW}[settings.name]
-        optimiser = kind(self.parameters(), lr=settings.rate, weight_decay=settings.decay)
+        optimiser = kind(
+            parameters,
+            lr=settings.rate,
+            weight_decay=settings.decay,
+            betas=(settings.momentum, 0.999),
+        )
         if settings.schedule == "onecycle":
             cycle = torch.optim.lr_scheduler.OneCycleLR(
-                optimiser, settings.rate, total_steps=self.steps, pct_start=0.2
+                optimiser,
+                settings.rate,
+                total_steps=self.steps,
+                pct_start=0.2,
             )
             return {
                 "optimizer": optimiser,
