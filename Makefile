@@ -40,21 +40,27 @@ clean:
 # join in with SURFACES="FOLDER:TAKES:SIZE …", folders with dsm.tif, dtm.tif and perhaps rgb.tif,
 # and CREDIT="whose".
 SCENES := build/scenes
-SIMULATE := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite
-TRAIN = $(BIN)/demiurge train $(SCENES)/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") --overwrite
+SIMULATE := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite --style mixed
+ON_REAL := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite
+TRAIN := $(BIN)/demiurge train --overwrite
+SHIPPED := src/demiurge/bundles
 
 scenes: $(STAMP)
-	@mkdir -p $(SCENES)
-	$(SIMULATE) -o $(SCENES)/finest --style mixed --sites 25 --size 512 --gsd 0.3 --seed 10
-	$(SIMULATE) -o $(SCENES)/half --style mixed --sites 100 --size 512 --gsd 0.5 --seed 11
-	$(SIMULATE) -o $(SCENES)/one --style mixed --sites 50 --size 512 --gsd 1 --seed 12
-	$(SIMULATE) -o $(SCENES)/two --style mixed --sites 25 --size 512 --gsd 2 --seed 14
+	@mkdir -p $(SCENES)/stereo $(SCENES)/optical
+	$(SIMULATE) -o $(SCENES)/stereo/finest --sites 25 --size 512 --gsd 0.3 --seed 10
+	$(SIMULATE) -o $(SCENES)/stereo/half --sites 100 --size 512 --gsd 0.5 --seed 11
+	$(SIMULATE) -o $(SCENES)/stereo/one --sites 50 --size 512 --gsd 1 --seed 12
+	$(SIMULATE) -o $(SCENES)/stereo/two --sites 25 --size 512 --gsd 2 --seed 14
+	$(SIMULATE) --family optical -o $(SCENES)/optical/ten --sites 60 --size 512 --gsd 10 --seed 15
+	$(SIMULATE) --family optical -o $(SCENES)/optical/twenty --sites 20 --size 512 --gsd 20 --seed 16
+	$(SIMULATE) --family optical -o $(SCENES)/optical/thirty --sites 20 --size 512 --gsd 30 --seed 17
 	@for given in $(SURFACES); do \
 	  place=$${given%%:*}; rest=$${given#*:}; \
 	  albedo=; test -e $$place/rgb.tif && albedo="--albedo $$place/rgb.tif"; \
-	  $(SIMULATE) -o $(SCENES)/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
+	  $(ON_REAL) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
 
 bundles: scenes
-	$(TRAIN) -o src/demiurge/bundles/refine.bundle --recipe demiurge
-	$(TRAIN) -o src/demiurge/bundles/refine-fast.bundle --recipe refine-fast
+	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine.bundle --recipe demiurge
+	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine-fast.bundle --recipe refine-fast
+	$(TRAIN) $(SCENES)/optical/*/site_* -o $(SHIPPED)/generate.bundle --recipe generate

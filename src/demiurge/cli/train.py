@@ -22,6 +22,12 @@ def train(
     settings: Annotated[
         list[str] | None, typer.Option("--set", help="Change a setting, as chips.size=128.")
     ] = None,
+    encoder: Annotated[
+        str | None,
+        typer.Option(
+            help="Begin with this encoder's pretrained weights: resnet34, tu-NAME of timm."
+        ),
+    ] = None,
     plan: Annotated[
         Path | None, typer.Option(help="Plan to follow, from demiurge plan; needs no scenes.")
     ] = None,
@@ -56,6 +62,8 @@ def train(
         raise UsageError(f"--devices is '{devices}'", "give a number above 0, or auto")
     if stripes not in ("vertical", "horizontal"):
         raise UsageError(f"--stripes is '{stripes}'", "choose vertical or horizontal")
+    if encoder is not None:
+        settings = [*(settings or []), f"network.encoder={encoder}", "network.pretrained=true"]
     if plan is not None and (folds is not None or settings):
         raise UsageError("--plan has its own places and settings", "edit the plan, or leave it out")
     options: dict[str, Any] = {
