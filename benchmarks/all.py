@@ -20,6 +20,7 @@ SCRIPTS = (
     "training",
     "refine",
     "inputs",
+    "generate",
     "ablation",
     "finetune",
     "transfer",

@@ -77,6 +77,7 @@ def test_training_follows_a_plan_edited_by_hand(make_scene: MakeScene, tmp_path:
     kept = bundle.card.provenance["plan"]
     assert kept["parts"][0]["width"] == 64
     assert kept["scenes"][0]["name"] == "scene"
+    assert str(tmp_path) not in str(bundle.card.provenance), "no path of this machine"
     assert bundle.card.recipe["epochs"] == 1
 
 

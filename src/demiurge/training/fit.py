@@ -123,7 +123,9 @@ def train(
         raise SystemExit(0)  # the first process writes the bundle
     card = card_of(opened, recipe, contract, history, time.monotonic() - start)
     card.provenance["credits"] = list(credits)
-    card.provenance["plan"] = plan.model_dump(mode="json", exclude={"recipe"}, exclude_none=True)
+    # Where scenes lay on this machine is nobody's business.
+    hidden: Any = {"recipe": True, "scenes": {"__all__": {"path"}}}
+    card.provenance["plan"] = plan.model_dump(mode="json", exclude=hidden, exclude_none=True)
     chips = Chips(split.validating, recipe, contract, training=False)
     bundle = finish(path, card, network, chips, work)
     shutil.rmtree(work, ignore_errors=True)
