@@ -11,7 +11,7 @@ from scipy import ndimage
 from conftest import terrain as hills
 from demiurge.errors import ConfigError
 from demiurge.simulation.canvas import BUILDING, CROPS, FOREST, ROAD, SNOW, WATER
-from demiurge.simulation.cover import build_world
+from demiurge.simulation.cover import World, build_world
 from demiurge.simulation.fields import along_rows, blur, fractal, slope_of
 from demiurge.simulation.landforms import Land, carve_rivers, make_land, stairs
 from demiurge.simulation.light import cast_shadows, illuminate
@@ -27,7 +27,7 @@ from demiurge.simulation.settings import (
     TerrainSettings,
     make_settings,
 )
-from demiurge.simulation.stereo import orthorectify
+from demiurge.simulation.stereo import MARGIN, orthorectify, simulate_stereo
 from demiurge.simulation.styles import STEREO
 from demiurge.simulation.terrain import add_detail, make_terrain
 from demiurge.simulation.views import View, coarse_heights, expose, render
@@ -350,3 +350,28 @@ def test_styles_are_sound(style: str) -> None:
 def test_impossible_settings(content: dict[str, object], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         make_settings(content, "simulate")
+
+
+def test_ndvi_is_seen_by_a_camera_and_displaced_like_its_images() -> None:
+    """Were it taken from the truth itself, it would tell a network where things truly stand."""
+    side = 64 + 2 * MARGIN
+    dtm = np.full((side, side), 100.0, np.float32)
+    dsm, ndvi, cover = dtm.copy(), np.full_like(dtm, 0.1), np.ones((side, side), np.uint8)
+    block = (slice(side // 2 - 8, side // 2 + 8),) * 2
+    dsm[block] += 20
+    ndvi[block] = 0.8
+    world = World(dtm, dsm, cover, textured((side, side), 3), ndvi)
+    settings = make_settings(
+        {"size": 64, "sensor": {"incidence": [-20, 15], "multispectral": 2.0}}, "test"
+    )
+
+    def blind(left: np.ndarray, right: np.ndarray) -> np.ndarray:
+        return np.zeros_like(left)
+
+    layers = simulate_stereo(settings, rng(), world, blind)
+    found = layers["ndvi"]
+    there = ndvi[MARGIN:-MARGIN, MARGIN:-MARGIN]
+    assert np.corrcoef(found.ravel(), there.ravel())[0, 1] < 0.8, "the block leans out of place"
+    assert found.max() > 0.6
+    jump = np.abs(np.diff(found, axis=0)).max()
+    assert jump < 0.5 * 0.7, "coarser than the images"

@@ -101,6 +101,7 @@ def test_training_on_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> Non
     third = demiurge.train(
         [scene], tmp_path / "3.bundle", changes=["epochs=1"], begin_from=tmp_path / "1.bundle"
     )
+    assert third.card.provenance["begun_from"]["graph.onnx"] == first.card.sha256["graph.onnx"]
     assert third.card.recipe == {**first.card.recipe, "epochs": 1}, "its own recipe, changed"
     other = tiny_recipe(layers=["dsm"], optional=[])
     with pytest.raises(DataError, match="same layers"):

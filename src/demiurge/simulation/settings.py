@@ -81,6 +81,9 @@ class SensorSettings(Strict):
     misregistration: float = Field(
         0.3, ge=0, le=1, description="pixels that the right ortho is shifted"
     )
+    multispectral: float = Field(
+        4.0, ge=1, le=8, description="pixel of the bands behind NDVI, in pixels of the images"
+    )
 
 
 class MatcherSettings(Strict):

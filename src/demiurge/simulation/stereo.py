@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from demiurge.model.voids import fill_voids
 from demiurge.simulation.cover import World, build_world
-from demiurge.simulation.fields import along_rows
+from demiurge.simulation.fields import along_rows, blur
 from demiurge.simulation.landforms import make_land
 from demiurge.simulation.light import illuminate
 from demiurge.simulation.matching import Matcher, SemiGlobal, grid_points, ray_miss, triangulate
@@ -18,6 +18,8 @@ Array = npt.NDArray[np.float32]
 
 #: Pixels around the scene that are made and cut away, so that its edges are like its middle.
 MARGIN = 96
+#: Standard deviation of NDVI's noise.
+_INDEX_NOISE = 0.02
 
 
 def make_world(
@@ -63,15 +65,14 @@ def simulate_stereo(
     world = world or make_world(settings, rng)
     inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
     layers = {"truth_dsm": world.dsm[inner].copy(), "truth_dtm": world.dtm[inner].copy()}
-    if world.ndvi is not None:
-        layers["ndvi"] = world.ndvi[inner].copy()
     if world.landcover.any():
         layers["landcover"] = world.landcover[inner].astype(np.float32)
     # The orbit is turned against the map by quarters, so that no direction is special.
     quarters = int(rng.integers(4))
     dtm, dsm, albedo = (_turned(p, quarters) for p in (world.dtm, world.dsm, world.albedo))
+    ndvi = None if world.ndvi is None else _turned(world.ndvi, quarters)
     del world
-    made = _take_and_match(dtm, dsm, albedo, settings, 90.0 * quarters, rng, matcher)
+    made = _take_and_match(dtm, dsm, albedo, ndvi, settings, 90.0 * quarters, rng, matcher)
     return {k: _turned(v, -quarters)[inner].copy() for k, v in made.items()} | layers
 
 
@@ -83,6 +84,7 @@ def _take_and_match(
     dtm: Array,
     dsm: Array,
     albedo: Array,
+    ndvi: Array | None,
     settings: Settings,
     turn: float,
     rng: np.random.Generator,
@@ -105,12 +107,29 @@ def _take_and_match(
     initial, error = grid_points(place, height, miss)
     del disparity, place, height, miss
     filled = fill_voids(initial - coarse) + coarse
+    index = {}
+    if ndvi is not None:
+        seen = _index(render(dsm, ndvi, coarse, left.slant), settings, rng)
+        index["ndvi"] = orthorectify(seen, filled, coarse, settings.sensor.misregistration)
     return {
         "dsm": initial,
         "triangulation_error": error,
         "ortho_left": orthorectify(left, filled, coarse),
         "ortho_right": orthorectify(right, filled, coarse, settings.sensor.misregistration),
+        **index,
     }
+
+
+def _index(view: View, settings: Settings, rng: np.random.Generator) -> View:
+    """Return NDVI as coarser bands of the left camera see it; heights displace it like an image."""
+    unseen = np.isnan(view.image)
+    seen = np.where(unseen, np.float32(np.nanmean(view.image)), view.image)
+    # A square pixel of width w spreads by w / √12, its optics by about as much again.
+    seen = blur(seen, 0.4 * settings.sensor.multispectral)
+    seen += np.float32(_INDEX_NOISE) * rng.standard_normal(seen.shape, np.float32)
+    np.clip(seen, -1, 1, out=seen)
+    seen[unseen] = np.nan
+    return View(np.asarray(seen, np.float32), view.slant)
 
 
 def _take(

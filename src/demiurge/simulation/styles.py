@@ -79,7 +79,7 @@ def varied(family: Family, rng: np.random.Generator) -> dict[str, Any]:
             },
         }
     left = -_between(rng, 4, 21)
-    return {
+    found: dict[str, Any] = {
         "light": {**light, "later": _between(rng, 0, 12)},
         "sensor": {
             "incidence": [left, round(left + _between(rng, 12, 36), 3)],
@@ -93,6 +93,8 @@ def varied(family: Family, rng: np.random.Generator) -> dict[str, Any]:
             "uniqueness": int(rng.integers(2, 13)),
         },
     }
+    found["sensor"]["multispectral"] = _between(rng, 2, 5)
+    return found
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
