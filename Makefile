@@ -41,7 +41,7 @@ clean:
 # and CREDIT="whose".
 SCENES := build/scenes
 SIMULATE := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite --style mixed
-ON_REAL := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite
+OTHERS := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite
 TRAIN := $(BIN)/demiurge train --overwrite
 SHIPPED := src/demiurge/bundles
 
@@ -51,13 +51,14 @@ scenes: $(STAMP)
 	$(SIMULATE) -o $(SCENES)/stereo/half --sites 100 --size 512 --gsd 0.5 --seed 11
 	$(SIMULATE) -o $(SCENES)/stereo/one --sites 50 --size 512 --gsd 1 --seed 12
 	$(SIMULATE) -o $(SCENES)/stereo/two --sites 25 --size 512 --gsd 2 --seed 14
+	$(OTHERS) --style town -o $(SCENES)/stereo/town --sites 40 --size 512 --gsd 0.5 --seed 18
 	$(SIMULATE) --family optical -o $(SCENES)/optical/ten --sites 60 --size 512 --gsd 10 --seed 15
 	$(SIMULATE) --family optical -o $(SCENES)/optical/twenty --sites 20 --size 512 --gsd 20 --seed 16
 	$(SIMULATE) --family optical -o $(SCENES)/optical/thirty --sites 20 --size 512 --gsd 30 --seed 17
 	@for given in $(SURFACES); do \
 	  place=$${given%%:*}; rest=$${given#*:}; \
 	  albedo=; test -e $$place/rgb.tif && albedo="--albedo $$place/rgb.tif"; \
-	  $(ON_REAL) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
+	  $(OTHERS) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
 
 bundles: scenes
