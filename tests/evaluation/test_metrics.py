@@ -15,7 +15,10 @@ def test_known_figures() -> None:
     assert s.rmse == pytest.approx(np.sqrt((1 + 0 + 1 + 4 + 98**2) / 5))
     # About the median 1 the deviations are 2, 1, 0, 1, 97: their median is 1.
     assert s.nmad == pytest.approx(1.4826)
-    assert s.le90 == pytest.approx(np.percentile([1, 0, 1, 2, 98], 90))
+    for key, share in (("le68", 68), ("le90", 90), ("le95", 95)):
+        assert s.as_dict()[key] == pytest.approx(np.percentile([1, 0, 1, 2, 98], share))
+    assert (s.q01, s.q99) == pytest.approx(tuple(np.percentile([-1, 0, 1, 2, 98], (1, 99))))
+    assert (s.within_1, s.within_2, s.within_5) == (0.6, 0.8, 0.8)
 
 
 def test_nmad_of_a_normal_distribution_is_its_deviation_whatever_the_bias() -> None:

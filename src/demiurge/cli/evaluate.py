@@ -21,7 +21,14 @@ _ROWS = (
     ("rmse", "RMSE, m", "{:.3f}"),
     ("std", "standard deviation, m", "{:.3f}"),
     ("nmad", "NMAD, m", "{:.3f}"),
+    ("le68", "LE68, m", "{:.3f}"),
     ("le90", "LE90, m", "{:.3f}"),
+    ("le95", "LE95, m", "{:.3f}"),
+    ("q01", "1 % quantile, m", "{:+.3f}"),
+    ("q99", "99 % quantile, m", "{:+.3f}"),
+    ("within_1", "within 1 m", "{:.1%}"),
+    ("within_2", "within 2 m", "{:.1%}"),
+    ("within_5", "within 5 m", "{:.1%}"),
 )
 
 
@@ -30,6 +37,9 @@ def evaluate(
     reference: Annotated[str, typer.Option(help="Reference heights, e.g. lidar.")],
     baseline: Annotated[
         str | None, typer.Option(help="What the surface was made from, for the ratio.")
+    ] = None,
+    landcover: Annotated[
+        str | None, typer.Option(help="Class numbers; each class gets figures of its own.")
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here.")
@@ -45,7 +55,7 @@ def evaluate(
 
     if json_file is not None:
         check_output(json_file, overwrite=overwrite)
-    found = run(surface, reference, baseline=baseline)
+    found = run(surface, reference, baseline=baseline, landcover=landcover)
     if json_file is not None:
         with whole_file(json_file, overwrite=overwrite) as partial:
             partial.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
@@ -54,6 +64,25 @@ def evaluate(
     for text in found.notes:
         note(f"note: {text}")
     _show(found)
+    _by_class(found)
+    if found.doubt is not None:
+        inside = ", ".join(f"{share:.1%} in the {level}" for level, share in
+                           found.doubt.inside.items())  # fmt: skip
+        typer.echo(
+            f"uncertainty: errors lie {inside} intervals; the surest half errs "
+            f"{found.doubt.surest_half:.2f} times the whole (at best {found.doubt.best_half:.2f})"
+        )
+
+
+def _by_class(found: Evaluation) -> None:
+    rows = []
+    for name, (own, other) in found.strata.items():
+        row = [name, f"{own.count}", f"{own.mae:.3f}", f"{own.rmse:.3f}", f"{own.nmad:.3f}"]
+        if found.common is not None:
+            row += ["", ""] if other is None else [f"{other.mae:.3f}", f"{own.mae / other.mae:.3f}"]
+        rows.append(row)
+    extra = ("baseline MAE", "ratio") if found.common is not None else ()
+    table(("class", "pixels", "MAE, m", "RMSE, m", "NMAD, m", *extra), rows)
 
 
 def _show(found: Evaluation) -> None:

@@ -11,17 +11,18 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
-from demiurge.evaluation.metrics import ErrorStatistics, error_statistics
-from demiurge.layers import Layer, layer
+from demiurge.evaluation.metrics import Doubt, ErrorStatistics, doubt, error_statistics
+from demiurge.evaluation.strata import gather, strata
+from demiurge.layers import PRIOR, layer
 from demiurge.progress import Advance, silent
-from demiurge.scene.grid import blocks, bounds_in, intersection, is_plain
+from demiurge.scene.grid import bounds_in, intersection, is_plain
 from demiurge.scene.open import PathLike, choose_grid, split_band
 from demiurge.scene.source import Source, open_raster
 from demiurge.scene.vertical import agree, vertical_of
 
 Array = npt.NDArray[np.float32]
 
-_BLOCK = 1024
+_HEIGHTS = ("surface", "reference", "baseline")
 #: A median offset in metres that hints at different vertical references.
 SUSPICIOUS_OFFSET = 5.0
 
@@ -38,6 +39,11 @@ class Evaluation:
         Both over the pixels where both have a height: the fair comparison.
     notes
         Sentences on what was done or should be looked at.
+    strata
+        The surface's statistics, and the baseline's on the same pixels where there is one, by
+        class: slope of the reference, land cover, voids of the baseline.
+    doubt
+        How well the surface's uncertainty goes with its errors, where it has such a band.
     """
 
     surface: ErrorStatistics
@@ -45,6 +51,8 @@ class Evaluation:
     common: tuple[ErrorStatistics, ErrorStatistics] | None
     files: Mapping[str, str]
     notes: tuple[str, ...]
+    strata: Mapping[str, tuple[ErrorStatistics, ErrorStatistics | None]]
+    doubt: Doubt | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data, ready for JSON; lengths in metres."""
@@ -54,6 +62,15 @@ class Evaluation:
             surface, baseline = self.common
             found["common"] = {"surface": surface.as_dict(), "baseline": baseline.as_dict()}
             found["ratio"] = self.ratios()
+        found["strata"] = {
+            name: {
+                "surface": own.as_dict(),
+                **({"baseline": other.as_dict()} if other is not None else {}),
+            }
+            for name, (own, other) in self.strata.items()
+        }
+        if self.doubt is not None:
+            found["uncertainty"] = self.doubt.as_dict()
         found["notes"] = list(self.notes)
         return found
 
@@ -74,6 +91,7 @@ def evaluate(
     reference: PathLike,
     *,
     baseline: PathLike | None = None,
+    landcover: PathLike | None = None,
     advance: Advance = silent,
 ) -> Evaluation:
     """Compare a surface with a reference on the surface's grid.
@@ -83,6 +101,8 @@ def evaluate(
     surface, reference, baseline
         Rasters of heights in metres; ``file.tif:3`` for the third band. Reference and baseline
         are brought to the surface's grid bilinearly (a baseline much coarser than it: cubically).
+    landcover
+        Raster of class numbers; each class gets statistics of its own.
 
     Raises
     ------
@@ -92,15 +112,21 @@ def evaluate(
     roles = {"surface": surface, "reference": reference}
     if baseline is not None:
         roles["baseline"] = baseline
+    if landcover is not None:
+        roles["landcover"] = landcover
     sources = {role: _open(role, path) for role, path in roles.items()}
+    spread = _uncertainty(sources["surface"])
+    if spread is not None:
+        sources["spread"] = spread
     _refuse_relative(sources["surface"].path)
-    agree({s.path: vertical_of(s.grid.crs) for s in sources.values()})
+    heights = [sources[role] for role in sources if role in _HEIGHTS]
+    agree({s.path: vertical_of(s.grid.crs) for s in heights})
     grid = sources["surface"].grid
     notes: list[str] = []
     if not is_plain(grid):
         grid, notes = choose_grid({"dsm": sources["surface"]})
     grid = _overlap(grid, sources)
-    differences, reference_count = _differences(sources, grid, advance)
+    differences, about, reference_count = gather(sources, grid, advance)
     if reference_count == 0 or not np.isfinite(differences["surface"]).any():
         raise DataError(
             f"{sources['surface'].path} and {sources['reference'].path} share no pixel with a "
@@ -116,17 +142,32 @@ def evaluate(
     other, common = None, None
     if "baseline" in differences:
         other, common = _against(differences, reference_count, sources["baseline"].path)
-    return Evaluation(found, other, common, {r: s.path for r, s in sources.items()}, tuple(notes))
+    told = about.get("spread")
+    return Evaluation(
+        found,
+        other,
+        common,
+        {r: s.path for r, s in sources.items() if r != "spread"},
+        tuple(notes),
+        strata(differences, about),
+        None if told is None else doubt(differences["surface"], told),
+    )
 
 
 def _open(role: str, path: PathLike) -> Source:
     file, band = split_band(str(path))
-    heights = layer("dsm")
-    source = Source.open(file, heights, band)
-    if role != "baseline":
-        return source
-    prior: Layer = layer("dem_prior")
-    return Source.open(file, prior, band)
+    kinds = {"baseline": PRIOR, "landcover": "landcover"}
+    return Source.open(file, layer(kinds.get(role, "dsm")), band)
+
+
+def _uncertainty(surface: Source) -> Source | None:
+    """Return the band that tells how sure the surface is, where it follows that of the heights."""
+    with open_raster(surface.path) as dataset:
+        names = dataset.descriptions
+    name, after = names[surface.band - 1], surface.band + 1
+    if name and after <= len(names) and names[after - 1] == f"{name}_uncertainty":
+        return Source.open(surface.path, layer("triangulation_error"), after)
+    return None
 
 
 def _refuse_relative(path: str) -> None:
@@ -159,22 +200,6 @@ def _overlap(grid: GeoBox, sources: Mapping[str, Source]) -> GeoBox:
     part = grid[first_row : max(last_row, first_row + 1), first_col : max(last_col, first_col + 1)]
     assert isinstance(part, GeoBox)
     return part
-
-
-def _differences(
-    sources: Mapping[str, Source], grid: GeoBox, advance: Advance
-) -> tuple[dict[str, Array], int]:
-    """Return surface − reference (and baseline − reference) where the reference has heights."""
-    parts: dict[str, list[Array]] = {role: [] for role in sources if role != "reference"}
-    count = 0
-    for window in blocks((grid.shape[0], grid.shape[1]), _BLOCK):
-        truth = sources["reference"].read(grid, window)
-        known = np.isfinite(truth)
-        count += int(known.sum())
-        for role, found in parts.items():
-            found.append((sources[role].read(grid, window) - truth)[known])
-        advance(window.height * window.width / 1e6)
-    return {role: np.concatenate(found) for role, found in parts.items()}, count
 
 
 def _against(
