@@ -14,6 +14,7 @@ from demiurge._version import __version__
 
 if TYPE_CHECKING:
     from demiurge.errors import DemiurgeError as DemiurgeError
+    from demiurge.evaluation.compare import compare as compare
     from demiurge.evaluation.evaluate import Evaluation as Evaluation
     from demiurge.evaluation.evaluate import evaluate as evaluate
     from demiurge.exports.export import export as export
@@ -44,6 +45,7 @@ _HOMES = {
     "Scene": "demiurge.scene.scene",
     "Surface": "demiurge.predict.surface",
     "check": "demiurge.scene.check",
+    "compare": "demiurge.evaluation.compare",
     "evaluate": "demiurge.evaluation.evaluate",
     "export": "demiurge.exports.export",
     "generate": "demiurge.predict.verbs",

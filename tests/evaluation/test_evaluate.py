@@ -53,8 +53,11 @@ def test_a_reference_on_another_grid_and_smaller(raster: Write) -> None:
     assert found.surface.count == pytest.approx(40 * 50 * 25 / 4, rel=0.02)
 
 
-def test_a_large_offset_is_remarked(raster: Write) -> None:
-    found = evaluate(raster("s.tif", terrain() + 48), raster("r.tif", terrain()))
+def test_a_large_offset_stops_unless_it_is_allowed(raster: Write) -> None:
+    surface, reference = raster("s.tif", terrain() + 48), raster("r.tif", terrain())
+    with pytest.raises(DataError, match=r"lies \+48.0 m from the reference"):
+        evaluate(surface, reference)
+    found = evaluate(surface, reference, allow_offset=True)
     assert "vertical references" in found.notes[0]
 
 

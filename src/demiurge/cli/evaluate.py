@@ -41,6 +41,9 @@ def evaluate(
     landcover: Annotated[
         str | None, typer.Option(help="Class numbers; each class gets figures of its own.")
     ] = None,
+    allow_offset: Annotated[
+        bool, typer.Option("--allow-offset", help="Go on at a median offset beyond 5 m.")
+    ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here.")
     ] = None,
@@ -55,7 +58,9 @@ def evaluate(
 
     if json_file is not None:
         check_output(json_file, overwrite=overwrite)
-    found = run(surface, reference, baseline=baseline, landcover=landcover)
+    found = run(
+        surface, reference, baseline=baseline, landcover=landcover, allow_offset=allow_offset
+    )
     if json_file is not None:
         with whole_file(json_file, overwrite=overwrite) as partial:
             partial.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")

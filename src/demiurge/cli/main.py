@@ -14,6 +14,7 @@ import typer
 from demiurge.cli import (
     bundles,
     check,
+    compare,
     demo,
     evaluate,
     export,
@@ -49,6 +50,7 @@ app.command("refine")(refine.refine)
 app.command("generate")(generate.generate)
 app.command("imagine")(imagine.imagine)
 app.command("evaluate")(evaluate.evaluate)
+app.command("compare")(compare.compare)
 app.command("export")(export.export)
 app.command("recipes")(recipes.recipes)
 app.command("bundles")(bundles.bundles)

@@ -92,6 +92,7 @@ def evaluate(
     *,
     baseline: PathLike | None = None,
     landcover: PathLike | None = None,
+    allow_offset: bool = False,
     advance: Advance = silent,
 ) -> Evaluation:
     """Compare a surface with a reference on the surface's grid.
@@ -103,6 +104,9 @@ def evaluate(
         are brought to the surface's grid bilinearly (a baseline much coarser than it: cubically).
     landcover
         Raster of class numbers; each class gets statistics of its own.
+    allow_offset
+        Go on where the surface lies more than 5 m from the reference at the median, which most
+        often means another vertical reference or unit.
 
     Raises
     ------
@@ -121,11 +125,7 @@ def evaluate(
     _refuse_relative(sources["surface"].path)
     heights = [sources[role] for role in sources if role in _HEIGHTS]
     agree({s.path: vertical_of(s.grid.crs) for s in heights})
-    grid = sources["surface"].grid
-    notes: list[str] = []
-    if not is_plain(grid):
-        grid, notes = choose_grid({"dsm": sources["surface"]})
-    grid = _overlap(grid, sources)
+    grid, notes = common_grid(sources)
     differences, about, reference_count = gather(sources, grid, advance)
     if reference_count == 0 or not np.isfinite(differences["surface"]).any():
         raise DataError(
@@ -134,11 +134,8 @@ def evaluate(
             "check their no-data values",
         )
     found = error_statistics(differences["surface"], reference_count)
-    if abs(found.median) > SUSPICIOUS_OFFSET and abs(found.median) > 2 * found.nmad:
-        notes.append(
-            f"the surface lies {found.median:+.1f} m from the reference at the median: compare "
-            "their vertical references"
-        )
+    path = sources["surface"].path
+    notes += require_level(found, path, allow_offset=allow_offset)
     other, common = None, None
     if "baseline" in differences:
         other, common = _against(differences, reference_count, sources["baseline"].path)
@@ -152,6 +149,38 @@ def evaluate(
         strata(differences, about),
         None if told is None else doubt(differences["surface"], told),
     )
+
+
+def require_level(found: ErrorStatistics, name: str, *, allow_offset: bool) -> list[str]:
+    """Raise if a surface lies so far from the reference that something else is wrong.
+
+    Returns
+    -------
+    What to say of it if that is allowed; nothing if there is nothing to say.
+    """
+    if abs(found.median) <= SUSPICIOUS_OFFSET or abs(found.median) <= 2 * found.nmad:
+        return []
+    text = f"{name}: lies {found.median:+.1f} m from the reference at the median"
+    if not allow_offset:
+        raise DataError(
+            text, "compare their vertical references and units, or add --allow-offset to go on"
+        )
+    return [f"{text}: compare their vertical references"]
+
+
+def common_grid(sources: Mapping[str, Source]) -> tuple[GeoBox, list[str]]:
+    """Return the surface's grid where the reference covers it, and what was done to it."""
+    grid, notes = sources["surface"].grid, list[str]()
+    if not is_plain(grid):
+        grid, notes = choose_grid({"dsm": sources["surface"]})
+    return _overlap(grid, sources), notes
+
+
+def open_role(role: str, path: PathLike) -> Source:
+    """Open what plays a part in a comparison; relative heights are refused."""
+    source = _open(role, path)
+    _refuse_relative(source.path)
+    return source
 
 
 def _open(role: str, path: PathLike) -> Source:

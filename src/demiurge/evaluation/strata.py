@@ -60,6 +60,22 @@ def gather(
     )
 
 
+def read_differences(
+    surfaces: Mapping[str, Source], reference: Source, grid: GeoBox, advance: Advance
+) -> tuple[dict[str, Array], int]:
+    """Return each surface − reference in metres where the reference has heights, and how many."""
+    parts: dict[str, list[Array]] = {name: [] for name in surfaces}
+    count = 0
+    for window in blocks((int(grid.shape[0]), int(grid.shape[1])), _BLOCK):
+        truth = reference.read(grid, window)
+        known = np.isfinite(truth)
+        count += int(known.sum())
+        for name, surface in surfaces.items():
+            parts[name].append((surface.read(grid, window) - truth)[known])
+        advance(window.height * window.width / 1e6)
+    return {name: np.concatenate(found) for name, found in parts.items()}, count
+
+
 def _slope(heights: Array, gsd: float) -> Array:
     """Return slopes in degrees by central differences; NaN beside no data."""
     if min(heights.shape) < 2:

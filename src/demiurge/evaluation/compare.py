@@ -1,0 +1,67 @@
+"""Several surfaces against one reference, on the pixels that all of them have."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from demiurge.errors import DataError, UsageError
+from demiurge.evaluation.evaluate import common_grid, open_role, require_level
+from demiurge.evaluation.metrics import ErrorStatistics, error_statistics
+from demiurge.evaluation.strata import read_differences
+from demiurge.progress import Advance, silent
+from demiurge.scene.open import PathLike
+from demiurge.scene.vertical import agree, vertical_of
+
+
+def compare(
+    surfaces: Sequence[PathLike],
+    reference: PathLike,
+    *,
+    allow_offset: bool = False,
+    advance: Advance = silent,
+) -> dict[str, ErrorStatistics]:
+    """Return the statistics of each surface, on the grid of the first.
+
+    All but the coverage is taken where all of them and the reference have heights, so that none
+    looks better for leaving out what is hard.
+
+    Parameters
+    ----------
+    surfaces
+        Two or more rasters of heights in metres; ``file.tif:3`` for the third band.
+    reference
+        Likewise; warped to the first surface's grid, as the others are, bilinearly.
+    allow_offset
+        Go on where one lies more than 5 m from the reference at the median.
+
+    Raises
+    ------
+    UsageError, ResourceError, DataError
+        One sentence each.
+    """
+    names = [str(path) for path in surfaces]
+    if len(names) < 2:
+        raise UsageError("one surface is given", "name two or more, or use demiurge evaluate")
+    if len(set(names)) < len(names):
+        raise UsageError("a surface is given twice", "name each once")
+    sources = {name: open_role("surface", path) for name, path in zip(names, surfaces, strict=True)}
+    truth = open_role("reference", reference)
+    agree({s.path: vertical_of(s.grid.crs) for s in (*sources.values(), truth)})
+    grid = common_grid({"surface": sources[names[0]], "reference": truth})[0]
+    differences, count = read_differences(sources, truth, grid, advance)
+    shared = np.isfinite(np.stack(list(differences.values()))).all(axis=0)
+    if not shared.any():
+        raise DataError(
+            "the surfaces and the reference share no pixel with a height",
+            "check their extents and no-data values",
+        )
+    found = {}
+    for name, difference in differences.items():
+        own = error_statistics(difference[shared], count)
+        require_level(own, name, allow_offset=allow_offset)
+        covered = float(np.isfinite(difference).sum()) / count
+        found[name] = replace(own, coverage=covered)
+    return found
