@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import IO, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,9 @@ class Panel:
     kind: Literal["image", "height", "error", "spread"]
 
 
-def draw(path: Path, title: str, panels: list[Panel], gsd: float, columns: int = 6) -> None:
+def draw(
+    path: Path | IO[bytes], title: str, panels: list[Panel], gsd: float, columns: int = 6
+) -> None:
     """Draw panels of equal size to a PNG; heights share one scale, errors another.
 
     A spread has its own.
@@ -35,10 +37,8 @@ def draw(path: Path, title: str, panels: list[Panel], gsd: float, columns: int =
     figure = Figure(figsize=(2.9 * columns, 0.9 + rows * (2.7 * tall + 0.5)), layout="compressed")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
-    heights = np.concatenate([p.data[np.isfinite(p.data)] for p in panels if p.kind == "height"])
-    errors = np.concatenate([p.data[np.isfinite(p.data)] for p in panels if p.kind == "error"])
-    low, high = np.percentile(heights, (1, 99))
-    reach = float(np.percentile(np.abs(errors), 98))
+    low, high = np.percentile(_known(panels, "height"), (1, 99))
+    reach = float(np.percentile(np.abs(_known(panels, "error")), 98))
     shown: dict[str, tuple[Any, list[Any]]] = {}
     for axis, panel in zip(axes.flat, panels, strict=False):
         axis.set_title(panel.title, fontsize=10)
@@ -57,7 +57,14 @@ def draw(path: Path, title: str, panels: list[Panel], gsd: float, columns: int =
         figure.colorbar(picture, ax=where, label=label, shrink=0.8, aspect=30, pad=0.02)
     _scale_bar(axes.flat[0], panels[0].data.shape[1], gsd)
     figure.suptitle(title, fontsize=12)
-    figure.savefig(path, dpi=100, bbox_inches="tight")
+    figure.savefig(path, format="png", dpi=100, bbox_inches="tight")
+
+
+def _known(panels: list[Panel], kind: str) -> Array:
+    """Return all known values of a kind of panel; a zero where there is none."""
+    found = [p.data[np.isfinite(p.data)] for p in panels if p.kind == kind]
+    values = np.concatenate(found) if found else np.empty(0, np.float32)
+    return values if values.size else np.zeros(1, np.float32)
 
 
 def _show(axis: Any, panel: Panel, limits: tuple[float, float], reach: float, gsd: float) -> Any:

@@ -12,25 +12,6 @@ from demiurge.cli.common import Overwrite, Quiet, note, table
 if TYPE_CHECKING:
     from demiurge.evaluation.evaluate import Evaluation
 
-_ROWS = (
-    ("count", "pixels compared", "{:d}"),
-    ("coverage", "share of the reference", "{:.2%}"),
-    ("mean", "mean error, m", "{:+.3f}"),
-    ("median", "median error, m", "{:+.3f}"),
-    ("mae", "MAE, m", "{:.3f}"),
-    ("rmse", "RMSE, m", "{:.3f}"),
-    ("std", "standard deviation, m", "{:.3f}"),
-    ("nmad", "NMAD, m", "{:.3f}"),
-    ("le68", "LE68, m", "{:.3f}"),
-    ("le90", "LE90, m", "{:.3f}"),
-    ("le95", "LE95, m", "{:.3f}"),
-    ("q01", "1 % quantile, m", "{:+.3f}"),
-    ("q99", "99 % quantile, m", "{:+.3f}"),
-    ("within_1", "within 1 m", "{:.1%}"),
-    ("within_2", "within 2 m", "{:.1%}"),
-    ("within_5", "within 5 m", "{:.1%}"),
-)
-
 
 def evaluate(
     surface: Annotated[str, typer.Argument(help="Heights to judge; FILE:BAND for another band.")],
@@ -44,6 +25,9 @@ def evaluate(
     allow_offset: Annotated[
         bool, typer.Option("--allow-offset", help="Go on at a median offset beyond 5 m.")
     ] = False,
+    report: Annotated[
+        Path | None, typer.Option(help="Write an HTML report with pictures here.")
+    ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here.")
     ] = None,
@@ -54,13 +38,26 @@ def evaluate(
     import json
 
     from demiurge.evaluation.evaluate import evaluate as run
+    from demiurge.evaluation.report import Report, require_plots
     from demiurge.outputs import check_output, whole_file
 
-    if json_file is not None:
-        check_output(json_file, overwrite=overwrite)
+    for path in (json_file, report):
+        if path is not None:
+            check_output(path, overwrite=overwrite)
+    if report is not None:
+        require_plots()
+    taker = None if report is None else Report()
     found = run(
-        surface, reference, baseline=baseline, landcover=landcover, allow_offset=allow_offset
+        surface,
+        reference,
+        baseline=baseline,
+        landcover=landcover,
+        allow_offset=allow_offset,
+        report=taker,
     )
+    if report is not None and taker is not None:
+        with whole_file(report, overwrite=overwrite) as partial:
+            taker.write(partial, found)
     if json_file is not None:
         with whole_file(json_file, overwrite=overwrite) as partial:
             partial.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
@@ -91,9 +88,11 @@ def _by_class(found: Evaluation) -> None:
 
 
 def _show(found: Evaluation) -> None:
+    from demiurge.evaluation.report import ROWS
+
     own = found.surface.as_dict()
     if found.common is None:
-        table(("", "surface"), [(name, form.format(own[key])) for key, name, form in _ROWS])
+        table(("", "surface"), [(name, form.format(own[key])) for key, name, form in ROWS])
         return
     surface, baseline = (s.as_dict() for s in found.common)
     ratios = found.ratios()
@@ -106,7 +105,7 @@ def _show(found: Evaluation) -> None:
                 form.format(baseline[key]),
                 f"{ratios[key]:.3f}" if key in ratios else "",
             )
-            for key, name, form in _ROWS
+            for key, name, form in ROWS
         ],
     )
     assert found.baseline is not None

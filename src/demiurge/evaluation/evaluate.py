@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -25,6 +25,19 @@ Array = npt.NDArray[np.float32]
 _HEIGHTS = ("surface", "reference", "baseline")
 #: A median offset in metres that hints at different vertical references.
 SUSPICIOUS_OFFSET = 5.0
+
+
+class Taker(Protocol):
+    """Takes what an evaluation has read."""
+
+    def take(
+        self,
+        sources: Mapping[str, Source],
+        grid: GeoBox,
+        differences: Mapping[str, Array],
+        about: Mapping[str, Array],
+    ) -> None:
+        """Take the rasters, their common grid, and errors and classes of the compared pixels."""
 
 
 @dataclass(frozen=True)
@@ -93,6 +106,7 @@ def evaluate(
     baseline: PathLike | None = None,
     landcover: PathLike | None = None,
     allow_offset: bool = False,
+    report: Taker | None = None,
     advance: Advance = silent,
 ) -> Evaluation:
     """Compare a surface with a reference on the surface's grid.
@@ -107,6 +121,8 @@ def evaluate(
     allow_offset
         Go on where the surface lies more than 5 m from the reference at the median, which most
         often means another vertical reference or unit.
+    report
+        Is handed what was read, for pictures.
 
     Raises
     ------
@@ -140,6 +156,8 @@ def evaluate(
     if "baseline" in differences:
         other, common = _against(differences, reference_count, sources["baseline"].path)
     told = about.get("spread")
+    if report is not None:
+        report.take(sources, grid, differences, about)
     return Evaluation(
         found,
         other,

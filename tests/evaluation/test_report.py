@@ -1,0 +1,87 @@
+"""The HTML report: complete, offline, harmless."""
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+pytest.importorskip("matplotlib")
+
+from conftest import terrain
+from demiurge.cli.main import run
+from demiurge.evaluation.evaluate import evaluate
+from demiurge.evaluation.report import Report
+
+Write = Callable[..., Path]
+
+
+def _report(raster: Write, path: Path, name: str = "s.tif") -> str:
+    rng = np.random.default_rng(0)
+    truth = terrain()
+    surface = (truth + rng.laplace(0, 0.5, truth.shape)).astype(np.float32)
+    baseline = truth + 3
+    baseline[:20] = np.nan
+    stack = np.stack([surface, np.full_like(surface, 0.7)])
+    report = Report()
+    found = evaluate(
+        raster(name, stack, names=["dsm", "dsm_uncertainty"]),
+        raster("r.tif", truth),
+        baseline=raster("b.tif", baseline),
+        report=report,
+    )
+    report.write(path, found)
+    return path.read_text(encoding="utf-8")
+
+
+def test_everything_is_in_one_file(raster: Write, tmp_path: Path) -> None:
+    text = _report(raster, tmp_path / "report.html")
+    assert "http" not in text, "nothing is fetched"
+    pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
+    assert len(pictures) == 6
+    assert all(base64.b64decode(p).startswith(b"\x89PNG") for p in pictures)
+    assert len(text) < 5_000_000
+    for word in (
+        "NMAD",
+        "LE95",
+        "slope 0° to 5°",
+        "voids of the baseline",
+        "SHA-256",
+        "EPSG:32633",
+    ):
+        assert word in text
+    digest = hashlib.sha256((tmp_path / "r.tif").read_bytes()).hexdigest()
+    assert digest in text
+
+
+def test_names_of_files_are_no_markup(raster: Write, tmp_path: Path) -> None:
+    text = _report(raster, tmp_path / "report.html", "<b>&s.tif")
+    assert "<b>&s" not in text
+    assert "&lt;b&gt;&amp;s.tif" in text
+
+
+def test_a_surface_alone_has_a_report(raster: Write, tmp_path: Path) -> None:
+    report = Report()
+    found = evaluate(raster("s.tif", terrain() + 1), raster("r.tif", terrain()), report=report)
+    report.write(tmp_path / "report.html", found)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert text.count("<img") == 5
+    assert "baseline's" not in text
+
+
+def test_an_unwritable_report_is_told_before_work(
+    raster: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    surface, reference = raster("s.tif", terrain()), raster("r.tif", terrain())
+    command = ["evaluate", str(surface), "--reference", str(reference)]
+    with pytest.raises(SystemExit) as caught:
+        run([*command, "--report", str(tmp_path / "nowhere" / "x.html")])
+    assert caught.value.code == 4
+    assert "there is no folder" in capsys.readouterr().err
+    with pytest.raises(SystemExit) as caught:
+        run([*command, "--report", str(tmp_path / "x.html"), "--quiet"])
+    assert caught.value.code == 0
+    assert (tmp_path / "x.html").exists()
