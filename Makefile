@@ -42,7 +42,8 @@ clean:
 SCENES := build/scenes
 SIMULATE := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite --style mixed
 OTHERS := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite
-TRAIN := $(BIN)/demiurge train --overwrite
+# Among hundreds of scenes a few are enough to validate.
+TRAIN := $(BIN)/demiurge train --overwrite --no-log --set split.validation=0.08
 SHIPPED := src/demiurge/bundles
 
 scenes: $(STAMP)

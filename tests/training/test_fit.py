@@ -99,10 +99,15 @@ def test_training_on_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> Non
     )
     assert second.card.metrics["mae"] < 0.8 * second.card.metrics["input_mae"]
     third = demiurge.train(
-        [scene], tmp_path / "3.bundle", changes=["epochs=1"], begin_from=tmp_path / "1.bundle"
+        [scene],
+        tmp_path / "3.bundle",
+        changes=["epochs=1", "split.buffer=8"],
+        begin_from=tmp_path / "1.bundle",
     )
     assert third.card.provenance["begun_from"]["graph.onnx"] == first.card.sha256["graph.onnx"]
-    assert third.card.recipe == {**first.card.recipe, "epochs": 1}, "its own recipe, changed"
+    own = {**first.card.recipe, "epochs": 1, "split": third.card.recipe["split"]}
+    assert third.card.recipe == own, "its own recipe, changed"
+    assert third.card.recipe["split"]["validation"] == 0.2, "but for the split"
     other = tiny_recipe(layers=["dsm"], optional=[])
     with pytest.raises(DataError, match="same layers"):
         demiurge.train([scene], tmp_path / "4.bundle", recipe=other, begin_from=first)

@@ -191,7 +191,9 @@ def _chosen(
     if isinstance(recipe, Recipe):
         return recipe
     if recipe is None and begin is not None and begin.card.recipe:
-        return changed(begin.card.recipe, changes, f"of {begin.path.name}")
+        # How places were split belongs to those scenes, not to the network.
+        kept = {key: value for key, value in begin.card.recipe.items() if key != "split"}
+        return changed(kept, changes, f"of {begin.path.name}")
     return load_recipe(recipe or "demiurge", changes)
 
 
