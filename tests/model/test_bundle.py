@@ -16,7 +16,7 @@ def test_a_bundle_comes_back_as_it_was_saved(tmp_path: Path) -> None:
     assert loaded.card == saved.card
     assert loaded.contract.required == ("dsm",)
     with zipfile.ZipFile(tmp_path / "a.bundle") as archive:
-        assert {i.compress_type for i in archive.infolist()} == {zipfile.ZIP_STORED}
+        assert {i.compress_type for i in archive.infolist()} == {zipfile.ZIP_DEFLATED}
 
 
 def test_equal_models_are_equal_files(tmp_path: Path) -> None:

@@ -123,7 +123,12 @@ def test_the_ground_starts_from_an_opening_and_stays_below_the_surface() -> None
     assert encoded.planes.shape[0] == chosen.channels == 4
     np.testing.assert_array_equal(encoded.starts[0], house[0])
     np.testing.assert_array_equal(encoded.starts[1], 0)
-    np.testing.assert_array_equal(encoded.planes[2], 0, "nothing is narrower than 4 m")
+    # Nothing is narrower than 4 m; openings are smooth, so it shows but near the walls.
+    away = np.ones((64, 64), bool)
+    away[16:34, 16:34] = False
+    away[24:26, 24:26] = True
+    np.testing.assert_array_equal(encoded.planes[2][away], 0)
+    np.testing.assert_allclose(encoded.planes[2].sum(), 0, atol=1e-3)
     np.testing.assert_allclose(encoded.planes[3], house[0] / 2)
     answer = np.zeros((4, 64, 64), np.float32)
     answer[1, :, :32] = 5.0  # the network would lift the ground by 10 m
