@@ -13,13 +13,14 @@ import numpy.typing as npt
 
 from demiurge._version import __version__
 from demiurge.errors import DataError, UsageError
-from demiurge.layers import PAINTED, PRIOR, Kind, layer
+from demiurge.layers import PAINTED, PRIOR, layer
 from demiurge.model.bundle import Bundle, Task
 from demiurge.predict.choice import Choice, PrecisionChoice, RuntimeChoice, choose_runtime
 from demiurge.predict.engine import predict_rows
 from demiurge.predict.journal import Tally, key_of
 from demiurge.predict.levels import Levels
 from demiurge.predict.plan import Plan, plan_windows
+from demiurge.predict.remarks import unlike, without_prior
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import BandInfo
 from demiurge.predict.turns import turns_of
@@ -31,11 +32,6 @@ from demiurge.scene.source import is_remote
 
 Array = npt.NDArray[np.float32]
 Target = Literal["dsm", "dtm", "both"]
-
-#: Shares of a scene without prior that go without saying.
-_TOLD = 0.001
-#: From how many spreads off, and how many times the spread, an image is unlike those learned from.
-_SHIFT, _SPREAD = 3.0, 5.0
 
 _ABOUT = {
     "dsm": "surface height",
@@ -259,33 +255,7 @@ def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -
     needed = tuple(name for name in seen if name in scene.layers)
     found = require_fit(scene, needed)
     notes += [f"{f.layer}: {f.message}" for f in found]
-    return (*notes, *_partly(scene, bundle), *_foreign(scene, bundle))
-
-
-def _partly(scene: Scene, bundle: Bundle) -> Iterator[str]:
-    """Say how much of a scene its prior does not cover."""
-    if bundle.contract.base == PRIOR:
-        without = float(scene.statistics(PRIOR)["voids"])
-        if without > _TOLD:
-            yield f"the prior lacks {without:.0%} of the image; there the result stays empty"
-
-
-def _foreign(scene: Scene, bundle: Bundle) -> Iterator[str]:
-    """Say which layers are unlike what the bundle has learned from."""
-    for entry in bundle.contract.layers:
-        if entry.name not in scene.layers or entry.normalise == "scene":
-            continue
-        found = scene.statistics(entry.name)
-        if entry.kind in (Kind.MASK, Kind.HEIGHT) or not found["measured"]:
-            continue
-        shift = (found["mean"] - entry.offset) / entry.scale
-        spread = found["std"] / entry.scale
-        if abs(shift) > _SHIFT or not 1 / _SPREAD < spread < _SPREAD:
-            yield (
-                f"{entry.name} is unlike what bundle '{bundle.card.name}' has seen (mean "
-                f"{found['mean']:.4g}, spread {found['std']:.4g}; seen {entry.offset:.4g} and "
-                f"{entry.scale:.4g}): take the result for a guess"
-            )
+    return (*notes, *without_prior(scene, bundle), *unlike(scene, bundle))
 
 
 def _order(bundle: Bundle, targets: list[str]) -> list[int]:
