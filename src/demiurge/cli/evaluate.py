@@ -88,26 +88,11 @@ def _by_class(found: Evaluation) -> None:
 
 
 def _show(found: Evaluation) -> None:
-    from demiurge.evaluation.report import ROWS
+    from demiurge.evaluation.report import figures
 
-    own = found.surface.as_dict()
+    table(*figures(found))
     if found.common is None:
-        table(("", "surface"), [(name, form.format(own[key])) for key, name, form in ROWS])
         return
-    surface, baseline = (s.as_dict() for s in found.common)
-    ratios = found.ratios()
-    table(
-        ("where both have heights", "surface", "baseline", "ratio"),
-        [
-            (
-                name,
-                form.format(surface[key]),
-                form.format(baseline[key]),
-                f"{ratios[key]:.3f}" if key in ratios else "",
-            )
-            for key, name, form in ROWS
-        ],
-    )
     assert found.baseline is not None
     typer.echo(
         f"all of it: surface MAE {found.surface.mae:.3f} m over {found.surface.coverage:.1%} of "

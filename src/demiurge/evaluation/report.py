@@ -136,7 +136,7 @@ class Report:
             f"{found.surface.coverage:.1%} of the reference.{_gain(found)}</p>",
             *(f'<p class="note">{html.escape(note)}</p>' for note in found.notes),
             "<h2>Figures</h2>",
-            _figures(found),
+            _table(*figures(found)),
             "<h2>By class</h2>",
             _classes(found),
             *_doubt(found),
@@ -174,24 +174,22 @@ def _table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     return f"<table><thead><tr>{top}</tr></thead><tbody>{body}</tbody></table>"
 
 
-def _figures(found: Evaluation) -> str:
+def figures(found: Evaluation) -> tuple[tuple[str, ...], list[tuple[str, ...]]]:
+    """Return head and rows of the table of figures, for the terminal and the report alike."""
     if found.common is None:
         own = found.surface.as_dict()
-        return _table(("", "surface"), [(name, form.format(own[key])) for key, name, form in ROWS])
+        return ("", "surface"), [(name, form.format(own[key])) for key, name, form in ROWS]
     surface, baseline = (s.as_dict() for s in found.common)
     ratios = found.ratios()
-    return _table(
-        ("where both have heights", "surface", "baseline", "ratio"),
-        [
-            (
-                name,
-                form.format(surface[key]),
-                form.format(baseline[key]),
-                f"{ratios[key]:.3f}" if key in ratios else "",
-            )
-            for key, name, form in ROWS
-        ],
-    )
+    return ("where both have heights", "surface", "baseline", "ratio"), [
+        (
+            name,
+            form.format(surface[key]),
+            form.format(baseline[key]),
+            f"{ratios[key]:.3f}" if key in ratios else "",
+        )
+        for key, name, form in ROWS
+    ]
 
 
 def _classes(found: Evaluation) -> str:

@@ -15,8 +15,6 @@ from demiurge.scene.open import PathLike, recognise_bands, scene_from_files
 from demiurge.scene.scene import Scene
 
 _COLOURS = ("red", "green", "blue")
-#: Rows that are read at a time.
-_STRIPE = 512
 
 
 class Texture:
@@ -37,7 +35,6 @@ class Texture:
         self._scene: Scene = scene_from_files({n: found[n] for n in names})
         self._names, self._grid = names, grid
         self._limits = [self._stretch(name) for name in names]
-        self._stripe = (-1, np.empty((0, 0, 3), np.uint8))
 
     def _stretch(self, name: str) -> tuple[float, float]:
         found = self._scene.statistics(name)
