@@ -142,3 +142,36 @@ def test_the_ground_starts_from_an_opening_and_stays_below_the_surface() -> None
 def test_openings_need_a_base() -> None:
     with pytest.raises(ValueError, match="need a base"):
         contract(base=None, ground=[4.0])
+
+
+def test_without_an_optional_base_heights_are_relative() -> None:
+    contract = Contract(
+        layers=[InputLayer(name="dem_prior", optional=True), InputLayer(name="red")],
+        base="dem_prior",
+        targets=["dtm"],
+        heights=Heights(unit="pixels", scale=2.0, offset=7.0),
+        calibration=3.0,
+        calibration_relative=5.0,
+    )
+    assert contract.required == ("red",)
+    assert contract.suited(["red", "dem_prior"]) is contract
+    alone = contract.suited(["red"])
+    assert alone.relative
+    assert alone.calibration == 5.0
+    assert alone.channels == contract.channels
+    window = np.stack([np.full((4, 4), np.nan), np.ones((4, 4))]).astype(np.float32)
+    encoded = alone.encode(window, 10.0, {"red": (0.0, 1.0)})
+    assert not encoded.planes[[0, 2]].any(), "neither heights nor their presence"
+    answer = np.stack([np.ones((4, 4)), np.zeros((4, 4))]).astype(np.float32)
+    found = alone.decode(answer, encoded)
+    np.testing.assert_allclose(found[1], np.sqrt(2) * 20 * 5)
+
+
+def test_openings_need_a_base_that_is_always_there() -> None:
+    with pytest.raises(ValueError, match="not optional"):
+        Contract(
+            layers=[InputLayer(name="dsm", optional=True)],
+            base="dsm",
+            targets=["dtm"],
+            ground=[20.0],
+        )

@@ -65,7 +65,9 @@ def test_the_scale_teaches_the_heights_nothing() -> None:
 def test_centred() -> None:
     heights = torch.tensor([[[[1.0, 3.0], [99.0, 2.0]]]])
     mask = torch.tensor([[[[1.0, 1.0], [0.0, 1.0]]]])
-    assert centred(heights, mask)[0, 0, 0].tolist() == [-1.0, 1.0]
+    relative = torch.ones(1, 1, 1, 1)
+    assert centred(heights, mask, relative)[0, 0, 0].tolist() == [-1.0, 1.0]
+    assert torch.equal(centred(heights, mask, 0 * relative), heights)
 
 
 def test_a_new_network_corrects_nothing() -> None:

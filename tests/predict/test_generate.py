@@ -103,3 +103,23 @@ def test_images_unlike_those_learned_from_are_told(tmp_path: Path) -> None:
         path = write_raster(tmp_path / f"{name}.tif", image.astype(np.float32), names=["red"])
         notes = demiurge.generate(path, tmp_path / f"{name}_out.tif", bundle=bundle).notes
         assert sum("take the result for a guess" in note for note in notes) == told, name
+
+
+def test_without_an_optional_prior_the_result_is_relative(tmp_path: Path) -> None:
+    bundle = make_bundle(
+        tmp_path / "o.bundle", task="generate", layers=("dem_prior", "red", "green", "blue"),
+        optional=("dem_prior",), base="dem_prior", targets=("dtm",),
+    )  # fmt: skip
+    image = write_raster(
+        tmp_path / "i.tif", np.ones((3, 100, 120), np.float32), names=["red", "green", "blue"]
+    )
+    prior = write_raster(tmp_path / "p.tif", terrain(100, 120))
+    alone = demiurge.generate(image, tmp_path / "alone.tif", bundle=bundle)
+    assert alone.bands == ("dtm_relative", "dtm_relative_uncertainty")
+    with rasterio.open(alone.path) as file:
+        assert file.tags()["units"] == "relative"
+        assert file.tags()["vertical_reference"] == "none"
+    laid = demiurge.generate(image, tmp_path / "laid.tif", bundle=bundle, prior=prior)
+    assert laid.bands == ("dtm", "dtm_uncertainty")
+    with rasterio.open(laid.path) as file:
+        np.testing.assert_allclose(file.read(1), terrain(100, 120) + 5, atol=0.01)

@@ -238,3 +238,31 @@ def test_the_contract_is_settled_from_training_places_alone(
     left = contract.layers[1]
     assert left.normalise == "scene"
     assert 0.3 < left.offset < 0.7, "of the equalised image"
+
+
+def test_chips_without_an_optional_base_are_relative(make_scene: MakeScene) -> None:
+    recipe = tiny_recipe(
+        optional=["dsm", "ortho_left"], augment={"flip": False, "drop_layers": 1.0}
+    )
+    chips = chips_of(make_scene, recipe)
+    item = chips[0]
+    assert item["relative"].item() == 1
+    assert not item["planes"].any()
+    assert abs(item["truth"][item["known"] > 0].mean()) < 1e-3
+    assert item["truth"].std() > 0.1
+    laid_out = Chips(chips.regions, recipe, chips.contract, training=False)
+    assert laid_out[0]["relative"].item() == 0
+    withheld = laid_out.without_base()[0]
+    assert withheld["relative"].item() == 1
+    known = laid_out[0]["known"] > 0
+    assert withheld["truth"][known].std() > 5 * laid_out[0]["truth"][known].std()
+
+
+def test_without_any_base_a_bundle_of_relative_heights_is_learned(make_scene: MakeScene) -> None:
+    recipe = tiny_recipe(
+        layers=["dem_prior", "ortho_left"], optional=["dem_prior"], base="dem_prior"
+    )
+    contract = chips_of(make_scene, recipe).contract
+    assert contract.names == ["ortho_left"]
+    assert contract.base is None
+    assert contract.relative

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from demiurge.cli.common import table
+
+if TYPE_CHECKING:
+    from demiurge.model.contract import Contract
 
 bundle_app = typer.Typer(help="Look into bundles.", no_args_is_help=True, rich_markup_mode=None)
 
@@ -58,7 +61,7 @@ def info(
         ("about", card.about),
         ("task", card.task),
         ("sees", ", ".join(names)),
-        ("corrects", contract.base or "nothing: it predicts heights outright"),
+        ("corrects", _base(contract)),
         ("predicts", f"{', '.join(contract.targets)} in {unit}"),
         ("uncertainty", "yes" if contract.uncertainty else "no"),
         ("pixel size", f"{card.pixel_sizes.low:g} to {card.pixel_sizes.high:g} m"),
@@ -74,6 +77,12 @@ def info(
         rows.append(
             (f"  {target}", f"MAE {found['mae']:.3g} m; {start} {found['start_mae']:.3g} m")
         )
+    without = metrics.get(f"without_{contract.base}")
+    if without:
+        text = (
+            f"MAE {without['mae']:.3g} m of relative heights; {without['input_mae']:.3g} m if flat"
+        )
+        rows.append((f"  without {contract.base}", text))
     for name, p in card.precision.items():
         text = f"off f32 by {p.mean:.2g} m (mean), {p.p99:.2g} m (99 %), {p.maximum:.2g} m (most)"
         rows.append((name, text))
@@ -90,3 +99,11 @@ def info(
         )
     )
     table(("card", "what it means"), rows)
+
+
+def _base(contract: Contract) -> str:
+    if contract.base is None:
+        return "nothing: it predicts heights outright"
+    if contract.base in contract.required:
+        return contract.base
+    return f"{contract.base}; without it heights are relative"

@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import zipfile
-from dataclasses import dataclass
+from collections.abc import Container
+from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -115,6 +116,13 @@ class Bundle:
     def contract(self) -> Contract:
         """Return what goes in and what comes out."""
         return self.card.contract
+
+    def suited(self, have: Container[str]) -> Bundle:
+        """Return the bundle as it serves a scene with some layers."""
+        contract = self.contract.suited(have)
+        if contract is self.contract:
+            return self
+        return replace(self, card=self.card.model_copy(update={"contract": contract}))
 
     def graph(self) -> bytes:
         """Return the ONNX graph."""

@@ -8,7 +8,7 @@ the logarithm of their Laplace scale. Training and applying both go through here
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Literal
 
@@ -102,6 +102,9 @@ class Contract(Strict):
     calibration: Annotated[float, Field(gt=0)] = Field(
         1.0, description="factor on the predicted uncertainty, found on validation places"
     )
+    calibration_relative: Annotated[float, Field(gt=0)] = Field(
+        1.0, description="the same for scenes without the base, where that is optional"
+    )
     equalise: bool = Field(True, description="panchromatic images are contrast equalised")
 
     @model_validator(mode="after")
@@ -115,6 +118,8 @@ class Contract(Strict):
             raise ValueError(f"the base '{self.base}' is not among the layers")
         if self.ground and self.base is None:
             raise ValueError("openings need a base")
+        if self.ground and self.base not in self.required:
+            raise ValueError("openings need a base that is not optional")
         if not self.targets:
             raise ValueError("there is no target")
         return self
@@ -128,6 +133,13 @@ class Contract(Strict):
     def required(self) -> tuple[str, ...]:
         """Return the layers that cannot be left out."""
         return tuple(entry.name for entry in self.layers if not entry.optional)
+
+    def suited(self, have: Container[str]) -> Contract:
+        """Return the contract for a scene with some layers: without its base, relative heights."""
+        if self.base is None or self.base in have:
+            return self
+        changes = {"base": None, "relative": True, "calibration": self.calibration_relative}
+        return self.model_copy(update=changes)
 
     @property
     def channels(self) -> int:

@@ -47,7 +47,15 @@ def laplace_nll(log_scale: Tensor, error: Tensor, mask: Tensor) -> Tensor:
     return masked_mean(nll, mask)
 
 
-def centred(heights: Tensor, mask: Tensor) -> Tensor:
-    """Return the heights of each chip and target less their mean over the mask."""
+def centred(heights: Tensor, mask: Tensor, relative: Tensor) -> Tensor:
+    """Return the heights of chips less their mean over the mask where ``relative`` is 1.
+
+    Parameters
+    ----------
+    heights, mask
+        (batch, targets, height, width).
+    relative
+        (batch, 1, 1, 1): 1 for chips whose heights are known up to an offset, else 0.
+    """
     total = mask.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
-    return heights - (heights * mask).sum(dim=(-2, -1), keepdim=True) / total
+    return heights - relative * (heights * mask).sum(dim=(-2, -1), keepdim=True) / total

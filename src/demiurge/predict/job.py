@@ -177,6 +177,7 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
         One sentence each for what does not fit.
     """
     targets = _targets(bundle, options.target)
+    bundle = bundle.suited(scene.layers)
     warnings = _require_match(scene, bundle, task, options)
     turns_of(options.tta)
     choice = choose_runtime(bundle, options.runtime, options.precision)

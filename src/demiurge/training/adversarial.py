@@ -30,8 +30,7 @@ class AdversarialTask(HeightTask):
         answer = self(batch["planes"]).float()
         known, truth = batch["known"], batch["truth"]
         heights = self._tied(answer[:, : self.targets], batch)
-        if self.recipe.heights.relative:
-            heights, truth = centred(heights, known), centred(truth, known)
+        heights, truth = (centred(h, known, batch["relative"]) for h in (heights, truth))
         false = torch.cat([batch["planes"], heights * known], 1)
         true = torch.cat([batch["planes"], truth * known], 1)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 
 import numpy as np
@@ -28,8 +29,9 @@ class Chips:
 
     Items hold ``planes`` (channels, size, size) as the network sees them, ``truth``
     (targets, size, size) as corrections in the network's unit, ``known`` 1 where the truth is,
-    and ``unit``, the metres of one unit; with both targets also ``gap``, by how many units the
-    start of the surface lies above that of the bare earth.
+    ``unit``, the metres of one unit, and ``relative``, 1 where no base tells the level; with
+    both targets also ``gap``, by how many units the start of the surface lies above that of the
+    bare earth.
     """
 
     def __init__(
@@ -60,6 +62,12 @@ class Chips:
         place, inputs, truth = self.draw(rng)
         inputs, truth = augment(inputs, truth, self.contract.names, self.recipe, rng)
         return self._item(place, inputs, truth)
+
+    def without_base(self) -> Chips:
+        """Return the same chips with an optional base withheld."""
+        other = copy.copy(self)
+        other.contract = self.contract.suited(())
+        return other
 
     @property
     def telling(self) -> tuple[int, Window]:
@@ -116,11 +124,12 @@ class Chips:
         if np.isfinite(truth).any(axis=0).mean() < self.recipe.chips.min_truth:
             return False
         base = self.contract.base
-        return base is None or bool(np.isfinite(inputs[self.contract.names.index(base)]).any())
+        return base not in self.contract.required or _has(inputs, self.contract, base)
 
     def _read(self, place: int, window: Window) -> tuple[Array, Array]:
         scene = self.regions[place].scene
-        have = [n for n in self.contract.names if n in scene.layers]
+        withheld = self.recipe.base if self.contract.base is None else None
+        have = [n for n in self.contract.names if n in scene.layers and n != withheld]
         truths = [n for n in self.recipe.truths if n in scene.layers]
         data = scene.read(window, [*have, *truths])
         truth = np.full((len(self.recipe.truths), *data.shape[1:]), np.nan, np.float32)
@@ -132,13 +141,17 @@ class Chips:
         return inputs, truth
 
     def _item(self, place: int, inputs: Array, truth: Array) -> Item:
-        encoded = self.contract.encode(
+        have = [name for name in self.contract.names if _has(inputs, self.contract, name)]
+        contract = self.contract.suited(have)
+        encoded = contract.encode(
             inputs, self.regions[place].scene.pixel_size, self._normals[place]
         )
         known = np.isfinite(truth)
         if self.recipe.heights.scaled:
             return _scaled(encoded.planes, truth, known)
-        offset = np.float32(0 if self.contract.base else self.contract.heights.offset)
+        offset = np.float32(0 if contract.base else contract.heights.offset)
+        if contract.relative and known.any():
+            offset = np.float32(truth[known].mean(dtype=np.float64))
         unit = np.float32(encoded.unit)
         wanted = (truth - encoded.starts - offset) / unit
         item = {
@@ -146,6 +159,7 @@ class Chips:
             "truth": np.where(known, wanted, np.float32(0)),
             "known": known.astype(np.float32),
             "unit": unit.reshape(1),
+            "relative": np.full((1, 1, 1), contract.relative, np.float32),
         }
         targets = self.contract.targets
         if set(targets) == {"dsm", "dtm"}:
@@ -164,7 +178,12 @@ def _scaled(planes: Array, truth: Array, known: npt.NDArray[np.bool_]) -> Item:
         "truth": np.where(known, (truth - middle) / unit, 0).astype(np.float32),
         "known": known.astype(np.float32),
         "unit": np.full(1, unit, np.float32),
+        "relative": np.ones((1, 1, 1), np.float32),
     }
+
+
+def _has(inputs: Array, contract: Contract, name: str) -> bool:
+    return bool(np.isfinite(inputs[contract.names.index(name)]).any())
 
 
 def _relief(truth: Array) -> float:
@@ -184,12 +203,13 @@ def make_contract(regions: Sequence[Region], recipe: Recipe) -> Contract:
     # A layer that no training place has would only be noise to the network.
     names = [n for n in recipe.layers if any(n in r.scene.layers for r in regions)]
     entries = [_input(name, regions, recipe) for name in names]
+    baseless = recipe.base in recipe.optional and recipe.base not in names
     draft = Contract(
         layers=entries,
-        base=recipe.base,
+        base=None if baseless else recipe.base,
         targets=recipe.targets,
         ground=recipe.ground,
-        relative=recipe.heights.relative,
+        relative=recipe.heights.relative or baseless,
         scaled=recipe.heights.scaled,
         uncertainty=recipe.losses.uncertainty > 0,
         equalise=_equalised(regions, names),
@@ -262,10 +282,12 @@ def _heights(chips: Chips, recipe: Recipe) -> tuple[float, float]:
     percentile, as in DeepDEM.
     """
     rng = np.random.default_rng(recipe.seed)
+    contract, base = chips.contract, chips.contract.base
     spreads, means = [], []
     for _ in range(100):
         place, inputs, truth = chips.draw(rng)
-        plane = truth[0] if recipe.base is None else inputs[chips.contract.names.index(recipe.base)]
+        based = base is not None and _has(inputs, contract, base)
+        plane = inputs[contract.names.index(base)] if based else truth[0]
         heights = plane[np.isfinite(plane)].astype(np.float64)
         low, high = np.percentile(heights, (5, 95))
         spread = float(heights[(heights >= low) & (heights <= high)].std())
@@ -273,5 +295,5 @@ def _heights(chips: Chips, recipe: Recipe) -> tuple[float, float]:
             spread /= chips.regions[place].scene.pixel_size
         spreads.append(spread)
         means.append(float(heights.mean()))
-    offset = 0.0 if recipe.base is not None or recipe.heights.relative else float(np.mean(means))
+    offset = 0.0 if base is not None or contract.relative else float(np.mean(means))
     return recipe.heights.scale or max(float(np.mean(spreads)), 1e-3), offset

@@ -60,7 +60,12 @@ def finish(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path)
     graph, weights = to_onnx(network, card.contract.channels), to_safetensors(network)
     draft = save_bundle(work / "draft.bundle", card, graph, weights, overwrite=True)
     found = judge(draft, chips)
-    contract = card.contract.model_copy(update={"calibration": found.calibration})
+    contract = card.contract.model_copy(
+        update={
+            "calibration": found.calibration,
+            "calibration_relative": found.calibration_relative,
+        }
+    )
     card = card.model_copy(
         update={
             "contract": contract,

@@ -31,6 +31,7 @@ class Judgement:
     precision: dict[str, Precision]
     runtime_precision: Literal["f32", "bf16"]
     calibration: float
+    calibration_relative: float
     reach: int
 
 
@@ -53,7 +54,19 @@ def judge(bundle: Bundle, chips: Chips) -> Judgement:
         precision["bf16"] = deviation
         if deviation.mean <= MAX_DEVIATION * metrics["mae"]:
             chosen = "bf16"
-    return Judgement(metrics, precision, chosen, calibration, _reach(bundle, items, exact))
+    relative = 1.0
+    base = bundle.contract.base
+    if base is not None and base not in bundle.contract.required:
+        metrics[f"without_{base}"], relative = _without_base(bundle, chips, step)
+    reach = _reach(bundle, items, exact)
+    return Judgement(metrics, precision, chosen, calibration, relative, reach)
+
+
+def _without_base(bundle: Bundle, chips: Chips, step: int) -> tuple[dict[str, Any], float]:
+    """Return metrics and calibration of relative heights, from chips whose base is withheld."""
+    withheld = chips.without_base()
+    items = [withheld[i] for i in range(0, len(chips), step)]
+    return _errors(bundle, items, _answers(bundle, items, "f32"))
 
 
 def _reach(bundle: Bundle, items: list[Item], exact: list[Array]) -> int:
@@ -92,7 +105,7 @@ def _pieces(
     for item, answer in zip(items, answers, strict=True):
         known, unit = item["known"] > 0, float(item["unit"][0])
         heights, truth = _tied(bundle, answer[:count], item), item["truth"]
-        if bundle.contract.relative:
+        if item["relative"].any():
             heights, truth = _centred(heights, known), _centred(truth, known)
         scale = np.ones_like(heights)
         if bundle.contract.uncertainty:

@@ -114,7 +114,10 @@ class Recipe(Strict):
         description="the command that uses the bundle"
     )
     layers: list[str] = Field(min_length=1, description="what the network sees")
-    optional: list[str] = Field(default_factory=list, description="layers it can do without")
+    optional: list[str] = Field(
+        default_factory=list,
+        description="layers it can do without; without an optional base, heights are relative",
+    )
     base: str | None = Field(None, description="height layer whose correction is learned")
     targets: list[vocabulary.Target] = Field(min_length=1, description="what is learned")
     ground: list[Positive] = Field(
@@ -162,8 +165,8 @@ class Recipe(Strict):
             raise ValueError(f"base '{self.base}' is not among the layers")
         if self.ground and self.base is None:
             raise ValueError("ground needs a base")
-        if self.base in self.optional:
-            raise ValueError(f"base '{self.base}' cannot be optional")
+        if self.ground and self.base in self.optional:
+            raise ValueError(f"ground needs base '{self.base}', which cannot be optional then")
         lost = [n for n in self.optional if n not in self.layers]
         if lost:
             raise ValueError(f"optional '{lost[0]}' is not among the layers")

@@ -38,8 +38,7 @@ class HeightTask(L.LightningModule):
     def _loss(self, answer: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         known, losses = batch["known"], self.recipe.losses
         heights, truth = self._tied(answer[:, : self.targets], batch), batch["truth"]
-        if self.recipe.heights.relative:
-            heights, truth = centred(heights, known), centred(truth, known)
+        heights, truth = (centred(h, known, batch["relative"]) for h in (heights, truth))
         error = (heights - truth) * known
         loss = losses.absolute * masked_mean(error.abs(), known)
         if losses.gradient:
@@ -67,10 +66,9 @@ class HeightTask(L.LightningModule):
 
     def validation_step(self, batch: Batch, _: int) -> None:
         _loss, error = self._parts(batch)
-        before = batch["truth"]
-        if self.recipe.heights.relative:
-            before = centred(before, batch["known"])
-        before = before.abs() * batch["known"] * batch["unit"][:, :, None, None]
+        known = batch["known"]
+        before = centred(batch["truth"], known, batch["relative"]).abs() * known
+        before *= batch["unit"][:, :, None, None]
         self._sums["error"] += error.sum()
         self._sums["input"] += before.sum()
         self._sums["count"] += batch["known"].sum()
