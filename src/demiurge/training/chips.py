@@ -286,8 +286,9 @@ def _heights(chips: Chips, recipe: Recipe) -> tuple[float, float]:
     spreads, means = [], []
     for _ in range(100):
         place, inputs, truth = chips.draw(rng)
-        based = base is not None and _has(inputs, contract, base)
-        plane = inputs[contract.names.index(base)] if based else truth[0]
+        plane = truth[0]
+        if base is not None and _has(inputs, contract, base):
+            plane = inputs[contract.names.index(base)]
         heights = plane[np.isfinite(plane)].astype(np.float64)
         low, high = np.percentile(heights, (5, 95))
         spread = float(heights[(heights >= low) & (heights <= high)].std())
