@@ -12,7 +12,7 @@ install: $(STAMP)
 $(STAMP): pyproject.toml
 	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing demiurge and what it stands on; the first time takes a few minutes"
-	$(BIN)/python -m pip install --progress-bar on --upgrade-strategy only-if-needed -e '.[train,simulate,demo,cluster,onnxruntime,dev]'
+	$(BIN)/python -m pip install --progress-bar on --upgrade-strategy only-if-needed -e '.[train,simulate,demo,cluster,onnxruntime,align,dev]'
 	@touch $@
 
 demo: $(STAMP)  ## both jobs on real rasters; results in demo/

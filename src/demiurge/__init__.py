@@ -15,8 +15,9 @@ from demiurge._version import __version__
 if TYPE_CHECKING:
     from demiurge.errors import DemiurgeError as DemiurgeError
     from demiurge.evaluation.compare import compare as compare
-    from demiurge.evaluation.evaluate import Evaluation as Evaluation
     from demiurge.evaluation.evaluate import evaluate as evaluate
+    from demiurge.evaluation.result import Evaluation as Evaluation
+    from demiurge.evaluation.sites import evaluate_sites as evaluate_sites
     from demiurge.exports.export import export as export
     from demiurge.model.bundle import Bundle as Bundle
     from demiurge.model.bundle import load_bundle as load_bundle
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Bundle": "demiurge.model.bundle",
     "DemiurgeError": "demiurge.errors",
-    "Evaluation": "demiurge.evaluation.evaluate",
+    "Evaluation": "demiurge.evaluation.result",
     "Options": "demiurge.predict.job",
     "Recipe": "demiurge.training.recipe",
     "Scene": "demiurge.scene.scene",
@@ -47,6 +48,7 @@ _HOMES = {
     "check": "demiurge.scene.check",
     "compare": "demiurge.evaluation.compare",
     "evaluate": "demiurge.evaluation.evaluate",
+    "evaluate_sites": "demiurge.evaluation.sites",
     "export": "demiurge.exports.export",
     "generate": "demiurge.predict.verbs",
     "imagine": "demiurge.predict.verbs",

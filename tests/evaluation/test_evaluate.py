@@ -7,8 +7,8 @@ import rasterio
 from rasterio.transform import from_origin
 
 from conftest import LEFT, TOP, terrain
-from demiurge.errors import DataError, UsageError
-from demiurge.evaluation.evaluate import evaluate
+from demiurge.errors import DataError
+from demiurge.evaluation.evaluate import AS_IS, FITTED, FLAT, evaluate
 
 Write = Callable[..., Path]
 
@@ -32,6 +32,8 @@ def test_surface_and_baseline_on_common_pixels(raster: Write) -> None:
     assert found.ratios()["mae"] == pytest.approx(1 / (4 + 92 / 130), rel=1e-3)
     assert set(found.as_dict()) == {
         "files",
+        "relative",
+        "shapes",
         "surface",
         "baseline",
         "common",
@@ -73,12 +75,116 @@ def test_nothing_to_compare(raster: Write) -> None:
         evaluate(surface, raster("r.tif", terrain()), baseline=empty)
 
 
-def test_relative_heights_are_refused(raster: Write) -> None:
-    path = raster("s.tif", terrain())
+def test_relative_heights_are_judged_after_the_best_affine_fit(raster: Write) -> None:
+    truth = terrain()
+    rng = np.random.default_rng(0)
+    bumps = rng.normal(0, 0.5, truth.shape)
+    path = raster("s.tif", ((truth + bumps - 400) / 50).astype(np.float32))
     with rasterio.open(path, "r+") as file:
         file.update_tags(units="relative")
-    with pytest.raises(UsageError, match="relative"):
-        evaluate(path, raster("r.tif", terrain()))
+    reference = raster("r.tif", truth)
+    found = evaluate(path, reference, baseline=raster("b.tif", truth + 2))
+    assert found.relative
+    assert found.affinity is not None
+    slope, offset = np.polyfit(((truth + bumps - 400) / 50).ravel(), truth.ravel(), 1)
+    assert found.affinity.scale == pytest.approx(slope, rel=1e-4)
+    assert found.affinity.offset == pytest.approx(offset, rel=1e-4)
+    assert found.affinity.correlation == pytest.approx(
+        np.corrcoef((truth + bumps).ravel(), truth.ravel())[0, 1], rel=1e-5
+    )
+    assert found.surface.rmse == pytest.approx(0.5, rel=0.02)
+    assert abs(found.surface.mean) < 1e-3
+    assert found.rivals[FLAT].rmse == pytest.approx(truth.std(), rel=1e-3)
+    as_is = found.rivals[AS_IS]
+    assert as_is.rmse == pytest.approx((truth - (truth + bumps) / 50).std(), rel=1e-3)
+    assert "heights are relative" in found.notes[0]
+
+
+def test_absolute_heights_are_told_after_a_fit_on_demand(raster: Write) -> None:
+    truth = terrain()
+    surface = (0.8 * (truth - truth.mean()) + truth.mean() + 1).astype(np.float32)
+    found = evaluate(raster("s.tif", surface), raster("r.tif", truth), affine=True)
+    assert found.surface.rmse > 1
+    assert found.rivals[FITTED].rmse < 1e-3
+    assert found.affinity is not None
+    assert found.affinity.scale == pytest.approx(1.25, rel=1e-4)
+
+
+def test_an_upside_down_surface_is_told(raster: Write) -> None:
+    path = raster("s.tif", -terrain())
+    with rasterio.open(path, "r+") as file:
+        file.update_tags(units="relative")
+    notes = evaluate(path, raster("r.tif", terrain())).notes
+    assert any("upside down" in note for note in notes)
+
+
+def test_what_is_masked_is_not_compared(raster: Write) -> None:
+    surface, mask = terrain() + 1, np.ones((160, 192), np.float32)
+    surface[:40] += 100
+    mask[:40] = 0
+    found = evaluate(
+        raster("s.tif", surface), raster("r.tif", terrain()), mask=raster("m.tif", mask)
+    )
+    assert found.surface.mae == pytest.approx(1, abs=1e-4)
+    assert found.surface.count == 120 * 192
+    assert found.surface.coverage == 1
+
+
+def test_constant_rasters_and_few_pixels_are_told(raster: Write) -> None:
+    flat = np.full((160, 192), 100, np.float32)
+    found = evaluate(raster("s.tif", flat), raster("r.tif", flat + 1))
+    assert sum("is this the right file" in note for note in found.notes) == 2
+    few = terrain()
+    few[2:] = few[:2, 5:] = np.nan
+    found = evaluate(raster("s.tif", terrain() + 1), raster("few.tif", few))
+    assert any("only 10 pixels" in note for note in found.notes)
+
+
+def test_heights_above_ground_steps_and_the_sun_have_classes(raster: Write) -> None:
+    """A block of 10 m on a plain that rises eastward, and a surface that is off on the block."""
+    _, columns = np.mgrid[:160, :192].astype(np.float32)
+    ground = 100 + 0.4 * columns
+    truth = ground.copy()
+    truth[60:100, 60:100] += 10
+    surface = truth + np.where((truth - ground) > 5, 4, 1).astype(np.float32)
+    files = raster("s.tif", surface), raster("r.tif", truth)
+    found = evaluate(*files, ground=raster("g.tif", ground), sun=90)
+    assert found.strata["10 to 20 m above ground"][0].mae == pytest.approx(4, abs=1e-3)
+    assert found.strata["on the ground, within 1 m"][0].mae == pytest.approx(1, abs=1e-3)
+    beside = found.strata["within 2 px of strong steps"][0]
+    # Two pixels on both sides of the block's walls; but for four corners.
+    assert beside.count == 44 * 44 - 4 - 36 * 36
+    # The plain rises eastward, so that it faces west, away from a sun in the east.
+    assert found.strata["facing away from the sun"][0].count > 0.9 * truth.size
+    assert "facing west" in evaluate(*files).strata
+    with pytest.raises(DataError, match="no classes"):
+        evaluate(*files, landcover=raster("c.tif", terrain()))
+
+
+def test_slopes_and_aspects_are_judged(raster: Write) -> None:
+    """Planes of known slope: 20 % eastward for the truth, 10 % northward for the surface."""
+    rows, columns = np.mgrid[:160, :192].astype(np.float32)
+    truth, surface = 100 + 0.4 * columns, 100 + 0.2 * (160 - rows)
+    found = evaluate(
+        raster("s.tif", surface), raster("r.tif", truth), baseline=raster("b.tif", truth + 1),
+        allow_offset=True,
+    )  # fmt: skip
+    own = found.shapes["surface"]
+    off = np.degrees(np.arctan(0.2)) - np.degrees(np.arctan(0.1))
+    assert own.count == 160 * 192
+    assert own.slope_mean == pytest.approx(-off, rel=1e-3)
+    assert (own.slope_mae, own.slope_rmse) == pytest.approx((off, off), rel=1e-3)
+    assert own.aspect_mae == pytest.approx(90, rel=1e-3)
+    assert found.shapes["baseline"].slope_mae == pytest.approx(0, abs=1e-2)
+
+
+def test_rasters_that_are_no_right_kind(raster: Write) -> None:
+    surface, reference = raster("s.tif", terrain()), raster("r.tif", terrain())
+    with pytest.raises(DataError, match="has no coordinate reference system"):
+        evaluate(raster("x.tif", terrain(), crs=None), reference)
+    with pytest.raises(DataError, match="'foot'"):
+        evaluate(raster("f.tif", terrain(), unit="foot"), reference)
+    assert evaluate(surface, reference).surface.mae == 0
 
 
 def test_classes_have_figures_of_their_own(raster: Write) -> None:

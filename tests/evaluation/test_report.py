@@ -33,7 +33,7 @@ def _report(raster: Write, path: Path, name: str = "s.tif") -> str:
         baseline=raster("b.tif", baseline),
         report=report,
     )
-    report.write(path, found)
+    path.write_text(report.page(found), encoding="utf-8")
     return path.read_text(encoding="utf-8")
 
 
@@ -66,7 +66,7 @@ def test_names_of_files_are_no_markup(raster: Write, tmp_path: Path) -> None:
 def test_a_surface_alone_has_a_report(raster: Write, tmp_path: Path) -> None:
     report = Report()
     found = evaluate(raster("s.tif", terrain() + 1), raster("r.tif", terrain()), report=report)
-    report.write(tmp_path / "report.html", found)
+    (tmp_path / "report.html").write_text(report.page(found), encoding="utf-8")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert text.count("<img") == 5
     assert "baseline's" not in text

@@ -2,31 +2,62 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from demiurge.cli.common import Overwrite, Quiet, note, table
 
 if TYPE_CHECKING:
-    from demiurge.evaluation.evaluate import Evaluation
+    from demiurge.evaluation.result import Evaluation
+    from demiurge.evaluation.sites import Sites
+
+_Raster = str | None
 
 
 def evaluate(
-    surface: Annotated[str, typer.Argument(help="Heights to judge; FILE:BAND for another band.")],
-    reference: Annotated[str, typer.Option(help="Reference heights, e.g. lidar.")],
+    surface: Annotated[
+        _Raster, typer.Argument(help="Heights to judge; FILE:BAND for another band.")
+    ] = None,
+    reference: Annotated[_Raster, typer.Option(help="Reference heights, e.g. lidar.")] = None,
     baseline: Annotated[
-        str | None, typer.Option(help="What the surface was made from, for the ratio.")
+        _Raster, typer.Option(help="What the surface was made from, for the ratio.")
     ] = None,
     landcover: Annotated[
-        str | None, typer.Option(help="Class numbers; each class gets figures of its own.")
+        _Raster, typer.Option(help="Class numbers; each class gets figures of its own.")
     ] = None,
+    ground: Annotated[
+        _Raster, typer.Option(help="Bare earth under the reference, for classes of height above.")
+    ] = None,
+    mask: Annotated[_Raster, typer.Option(help="0 where nothing is to be compared.")] = None,
+    sites: Annotated[
+        Path | None,
+        typer.Option(help="CSV or GeoPackage of many pairs: columns site, surface, reference, …"),
+    ] = None,
+    sun: Annotated[
+        float | None,
+        typer.Option(min=0, max=360, help="The sun's azimuth in degrees: classes by its light."),
+    ] = None,
+    coregister: Annotated[
+        bool, typer.Option("--coregister", help="First lay heights on the reference (xdem).")
+    ] = False,
+    affine: Annotated[
+        bool, typer.Option("--affine", help="Tell figures after the best affine fit, too.")
+    ] = False,
+    spatial: Annotated[
+        bool, typer.Option("--spatial", help="Variogram; standard error of the mean (xdem).")
+    ] = False,
     allow_offset: Annotated[
         bool, typer.Option("--allow-offset", help="Go on at a median offset beyond 5 m.")
     ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report with pictures here.")
+    ] = None,
+    profile: Annotated[
+        list[str] | None,
+        typer.Option(help="A line x1,y1,x2,y2 for the report; may be given again."),
     ] = None,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here.")
@@ -35,66 +66,125 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Compare heights with a reference, and with a baseline."""
-    import json
-
-    from demiurge.evaluation.evaluate import evaluate as run
-    from demiurge.evaluation.report import Report, require_plots
-    from demiurge.outputs import check_output, whole_file
+    from demiurge.errors import UsageError
+    from demiurge.outputs import check_output
 
     for path in (json_file, report):
         if path is not None:
             check_output(path, overwrite=overwrite)
+    how = {
+        "allow_offset": allow_offset, "coregister": coregister, "spatial": spatial, "sun": sun
+    }  # fmt: skip
+    files = {"baseline": baseline, "landcover": landcover, "ground": ground, "mask": mask}
+    found: Evaluation | Sites
+    if sites is not None:
+        if surface or reference or affine or profile or any(files.values()):
+            raise UsageError(
+                "--sites names all rasters", "leave out the others, --affine and --profile"
+            )
+        found = _sites(sites, report, how, overwrite=overwrite, quiet=quiet)
+    elif surface is None or reference is None:
+        raise UsageError(
+            "two rasters are to be compared", "name a surface and --reference, or --sites"
+        )
+    else:
+        how |= {"affine": affine}
+        found = _pair(
+            surface, reference, files, report, profile or [], how, overwrite=overwrite, quiet=quiet
+        )
+    if json_file is not None:
+        _write(json_file, json.dumps(found.as_dict(), indent=1) + "\n", overwrite=overwrite)
+
+
+def _pair(
+    surface: str,
+    reference: str,
+    files: dict[str, Any],
+    report: Path | None,
+    lines: list[str],
+    how: dict[str, Any],
+    *,
+    overwrite: bool,
+    quiet: bool,
+) -> Evaluation:
+    from demiurge.errors import UsageError
+    from demiurge.evaluation.evaluate import evaluate as run
+    from demiurge.evaluation.profiles import read_line
+    from demiurge.evaluation.report import Report, require_plots
+    from demiurge.progress import progress
+
+    if lines and report is None:
+        raise UsageError("profiles are drawn in the report", "add --report report.html")
+    taker = None
     if report is not None:
         require_plots()
-    taker = None if report is None else Report()
-    found = run(
-        surface,
-        reference,
-        baseline=baseline,
-        landcover=landcover,
-        allow_offset=allow_offset,
-        report=taker,
-    )
+        taker = Report(lines=[read_line(text) for text in lines])
+    with progress("evaluate", _megapixels(surface), quiet=quiet, unit="Mpx") as advance:
+        found = run(surface, reference, **files, **how, report=taker, advance=advance)
     if report is not None and taker is not None:
-        with whole_file(report, overwrite=overwrite) as partial:
-            taker.write(partial, found)
-    if json_file is not None:
-        with whole_file(json_file, overwrite=overwrite) as partial:
-            partial.write_text(json.dumps(found.as_dict(), indent=1) + "\n", encoding="utf-8")
-    if quiet:
-        return
-    for text in found.notes:
-        note(f"note: {text}")
-    _show(found)
-    _by_class(found)
-    if found.doubt is not None:
-        inside = ", ".join(f"{share:.1%} in the {level}" for level, share in
-                           found.doubt.inside.items())  # fmt: skip
-        typer.echo(
-            f"uncertainty: errors lie {inside} intervals; the surest half errs "
-            f"{found.doubt.surest_half:.2f} times the whole (at best {found.doubt.best_half:.2f})"
-        )
+        _write(report, taker.page(found), overwrite=overwrite)
+    if not quiet:
+        _show(found)
+    return found
 
 
-def _by_class(found: Evaluation) -> None:
-    rows = []
-    for name, (own, other) in found.strata.items():
-        row = [name, f"{own.count}", f"{own.mae:.3f}", f"{own.rmse:.3f}", f"{own.nmad:.3f}"]
-        if found.common is not None:
-            row += ["", ""] if other is None else [f"{other.mae:.3f}", f"{own.mae / other.mae:.3f}"]
-        rows.append(row)
-    extra = ("baseline MAE", "ratio") if found.common is not None else ()
-    table(("class", "pixels", "MAE, m", "RMSE, m", "NMAD, m", *extra), rows)
+def _sites(
+    listed: Path, report: Path | None, how: dict[str, Any], *, overwrite: bool, quiet: bool
+) -> Sites:
+    from demiurge.evaluation import tables
+    from demiurge.evaluation.site_report import page
+    from demiurge.evaluation.sites import evaluate_sites, read_table
+    from demiurge.progress import progress
+
+    if report is not None:
+        from demiurge.evaluation.report import require_plots
+
+        require_plots()
+    count = len(read_table(listed))
+    with progress("evaluate", count, quiet=quiet, unit="sites") as advance:
+        found = evaluate_sites(listed, **how, advance=advance)
+    if report is not None:
+        _write(report, page(listed, found), overwrite=overwrite)
+    if not quiet:
+        for text in found.notes:
+            note(f"note: {text}")
+        table(*tables.site_rows(found))
+        pooled = tables.interval_rows(found)
+        if pooled is not None:
+            table(*pooled)
+        table(*tables.class_rows(found))
+    return found
+
+
+def _write(path: Path, text: str, *, overwrite: bool) -> None:
+    from demiurge.outputs import whole_file
+
+    with whole_file(path, overwrite=overwrite) as partial:
+        partial.write_text(text, encoding="utf-8")
+
+
+def _megapixels(surface: str) -> float:
+    """Return about how many there are, for the progress bar."""
+    from demiurge.scene.open import split_band
+    from demiurge.scene.source import open_raster
+
+    with open_raster(split_band(surface)[0]) as dataset:
+        return float(dataset.width * dataset.height / 1e6)
 
 
 def _show(found: Evaluation) -> None:
-    from demiurge.evaluation.report import figures
+    from demiurge.evaluation import tables
 
-    table(*figures(found))
-    if found.common is None:
-        return
-    assert found.baseline is not None
-    typer.echo(
-        f"all of it: surface MAE {found.surface.mae:.3f} m over {found.surface.coverage:.1%} of "
-        f"the reference, baseline {found.baseline.mae:.3f} m over {found.baseline.coverage:.1%}"
-    )
+    for text in found.notes:
+        note(f"note: {text}")
+    table(*tables.figures(found))
+    if found.common is not None and found.baseline is not None:
+        typer.echo(
+            f"all of it: surface MAE {found.surface.mae:.3f} m over {found.surface.coverage:.1%} "
+            f"of the reference, baseline {found.baseline.mae:.3f} m over "
+            f"{found.baseline.coverage:.1%}"
+        )
+    for rows in (tables.rival_rows(found), tables.class_rows(found), tables.doubt_rows(found),
+                 tables.spatial_rows(found)):  # fmt: skip
+        if rows is not None:
+            table(*rows)

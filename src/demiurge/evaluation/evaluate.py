@@ -3,100 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any, Protocol
+from dataclasses import dataclass, field
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
-from odc.geo.geobox import GeoBox
 
-from demiurge.errors import DataError, UsageError
+from demiurge.errors import DataError
+from demiurge.evaluation.columns import Column, Columns
+from demiurge.evaluation.gather import Gathered, Pair, gather
+from demiurge.evaluation.judged import Affinity, Judged, affinity
 from demiurge.evaluation.metrics import Doubt, ErrorStatistics, doubt, error_statistics
-from demiurge.evaluation.strata import gather, strata
-from demiurge.layers import PRIOR, layer
+from demiurge.evaluation.result import Evaluation
+from demiurge.evaluation.roles import Opened, open_all, require_level
+from demiurge.evaluation.spatial import Shift, moved_onto, require_xdem, spatial_of
+from demiurge.evaluation.strata import strata
 from demiurge.progress import Advance, silent
-from demiurge.scene.grid import bounds_in, intersection, is_plain
-from demiurge.scene.open import PathLike, choose_grid, split_band
-from demiurge.scene.source import Source, open_raster
-from demiurge.scene.vertical import agree, vertical_of
+from demiurge.scene.open import PathLike
 
-Array = npt.NDArray[np.float32]
+#: Pixels of which uncertainties are judged, at most.
+_DOUBTED = 4_000_000
+#: Compared pixels below which figures mean little.
+_FEW = 100
 
-_HEIGHTS = ("surface", "reference", "baseline")
-#: A median offset in metres that hints at different vertical references.
-SUSPICIOUS_OFFSET = 5.0
+AS_IS = "the surface as it is, level alone fitted"
+FITTED = "the surface after the best affine fit"
+FLAT = "the mean height everywhere"
 
 
 class Taker(Protocol):
     """Takes what an evaluation has read."""
 
-    def take(
-        self,
-        sources: Mapping[str, Source],
-        grid: GeoBox,
-        differences: Mapping[str, Array],
-        about: Mapping[str, Array],
-    ) -> None:
-        """Take the rasters, their common grid, and errors and classes of the compared pixels."""
+    def take(self, pair: Pair, columns: Columns) -> None:
+        """Take the rasters, and errors and classes of the compared pixels."""
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What was found.
+class How:
+    """How a comparison is made; see :func:`evaluate`."""
 
-    Attributes
-    ----------
-    surface, baseline
-        Statistics of each against the reference; the baseline may be None.
-    common
-        Both over the pixels where both have a height: the fair comparison.
-    notes
-        Sentences on what was done or should be looked at.
-    strata
-        The surface's statistics, and the baseline's on the same pixels where there is one, by
-        class: slope of the reference, land cover, voids of the baseline.
-    doubt
-        How well the surface's uncertainty goes with its errors, where it has such a band.
-    """
-
-    surface: ErrorStatistics
-    baseline: ErrorStatistics | None
-    common: tuple[ErrorStatistics, ErrorStatistics] | None
-    files: Mapping[str, str]
-    notes: tuple[str, ...]
-    strata: Mapping[str, tuple[ErrorStatistics, ErrorStatistics | None]]
-    doubt: Doubt | None = None
-
-    def as_dict(self) -> dict[str, Any]:
-        """Return plain data, ready for JSON; lengths in metres."""
-        found: dict[str, Any] = {"files": dict(self.files), "surface": self.surface.as_dict()}
-        if self.baseline is not None and self.common is not None:
-            found["baseline"] = self.baseline.as_dict()
-            surface, baseline = self.common
-            found["common"] = {"surface": surface.as_dict(), "baseline": baseline.as_dict()}
-            found["ratio"] = self.ratios()
-        found["strata"] = {
-            name: {
-                "surface": own.as_dict(),
-                **({"baseline": other.as_dict()} if other is not None else {}),
-            }
-            for name, (own, other) in self.strata.items()
-        }
-        if self.doubt is not None:
-            found["uncertainty"] = self.doubt.as_dict()
-        found["notes"] = list(self.notes)
-        return found
-
-    def ratios(self) -> dict[str, float]:
-        """Return surface over baseline on their common pixels, by statistic; below 1 is better."""
-        if self.common is None:
-            return {}
-        surface, baseline = (s.as_dict() for s in self.common)
-        return {
-            key: surface[key] / baseline[key]
-            for key in ("mae", "rmse", "nmad", "le90")
-            if baseline[key]
-        }
+    allow_offset: bool = False
+    coregister: bool = False
+    affine: bool = False
+    spatial: bool = False
+    sun: float | None = None
 
 
 def evaluate(
@@ -105,22 +54,44 @@ def evaluate(
     *,
     baseline: PathLike | None = None,
     landcover: PathLike | None = None,
+    ground: PathLike | None = None,
+    mask: PathLike | None = None,
     allow_offset: bool = False,
+    coregister: bool = False,
+    affine: bool = False,
+    spatial: bool = False,
+    sun: float | None = None,
     report: Taker | None = None,
     advance: Advance = silent,
 ) -> Evaluation:
     """Compare a surface with a reference on the surface's grid.
+
+    Memory does not grow with the rasters beyond 10⁸ pixels; of more, figures come from an even
+    random choice of 10⁸.
 
     Parameters
     ----------
     surface, reference, baseline
         Rasters of heights in metres; ``file.tif:3`` for the third band. Reference and baseline
         are brought to the surface's grid bilinearly (a baseline much coarser than it: cubically).
+        A surface of relative heights is judged after the best affine fit.
     landcover
         Raster of class numbers; each class gets statistics of its own.
+    ground
+        Raster of the bare earth under the reference; classes of height above it are told apart.
+    mask
+        Raster that is 0 where nothing is to be compared.
     allow_offset
         Go on where the surface lies more than 5 m from the reference at the median, which most
         often means another vertical reference or unit.
+    coregister
+        First move surface and baseline to lie on the reference (needs xdem).
+    affine
+        Tell also how good the surface is after the best affine fit.
+    spatial
+        Fit a variogram and tell the standard error of the mean (needs xdem).
+    sun
+        Its azimuth in degrees clockwise from north; slopes are then told apart by its light.
     report
         Is handed what was read, for pictures.
 
@@ -129,137 +100,175 @@ def evaluate(
     ResourceError, DataError
         For missing files, no overlap, other units or vertical references, nothing to compare.
     """
-    roles = {"surface": surface, "reference": reference}
-    if baseline is not None:
-        roles["baseline"] = baseline
-    if landcover is not None:
-        roles["landcover"] = landcover
-    sources = {role: _open(role, path) for role, path in roles.items()}
-    spread = _uncertainty(sources["surface"])
-    if spread is not None:
-        sources["spread"] = spread
-    _refuse_relative(sources["surface"].path)
-    heights = [sources[role] for role in sources if role in _HEIGHTS]
-    agree({s.path: vertical_of(s.grid.crs) for s in heights})
-    grid, notes = common_grid(sources)
-    differences, about, reference_count = gather(sources, grid, advance)
-    if reference_count == 0 or not np.isfinite(differences["surface"]).any():
+    roles = {
+        "surface": surface,
+        "reference": reference,
+        "baseline": baseline,
+        "landcover": landcover,
+        "ground": ground,
+        "mask": mask,
+    }
+    how = How(allow_offset, coregister, affine, spatial, sun)
+    opened = open_all(roles)
+    with Columns(opened.pixels) as columns:
+        return judge(opened, columns, how, report, advance)
+
+
+@dataclass
+class _Arranged:
+    """The rasters as they are compared, and what was found in arranging them."""
+
+    pair: Pair
+    affinity: Affinity | None = None
+    shifts: dict[str, Shift] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+
+def judge(
+    opened: Opened,
+    columns: Columns,
+    how: How,
+    report: Taker | None = None,
+    advance: Advance = silent,
+) -> Evaluation:
+    """Compare opened rasters; fills the columns with errors and classes."""
+    if how.coregister or how.spatial:
+        require_xdem()
+    arranged = _arrange(opened, how)
+    pair, path = arranged.pair, opened.sources["surface"].path
+    found = gather(pair, columns, advance)
+    if found.count == 0 or not np.isfinite(columns.read("surface")).any():
         raise DataError(
-            f"{sources['surface'].path} and {sources['reference'].path} share no pixel with a "
-            "height",
+            f"{path} and {opened.sources['reference'].path} share no pixel with a height",
             "check their no-data values",
         )
-    found = error_statistics(differences["surface"], reference_count)
-    path = sources["surface"].path
-    notes += require_level(found, path, allow_offset=allow_offset)
+    # A sample stands for all.
+    count = columns.count
+    own = error_statistics(columns.read("surface"), count)
+    notes = [*opened.notes, *arranged.notes, *_remarks(opened, own, found, columns)]
+    if not opened.relative:
+        notes += require_level(own, path, allow_offset=how.allow_offset)
     other, common = None, None
-    if "baseline" in differences:
-        other, common = _against(differences, reference_count, sources["baseline"].path)
-    told = about.get("spread")
+    if "baseline" in pair.judged:
+        other, common = _against(columns, own, opened.sources["baseline"].path)
+    told = _doubt(columns) if "spread" in columns.names else None
     if report is not None:
-        report.take(sources, grid, differences, about)
+        report.take(pair, columns)
     return Evaluation(
-        found,
-        other,
-        common,
-        {r: s.path for r, s in sources.items() if r != "spread"},
-        tuple(notes),
-        strata(differences, about),
-        None if told is None else doubt(differences["surface"], told),
-    )
+        surface=own,
+        baseline=other,
+        common=common,
+        files=opened.files,
+        notes=tuple(notes),
+        strata=strata(columns, how.sun),
+        shapes=found.shapes,
+        rivals=_rivals(columns),
+        affinity=arranged.affinity,
+        relative=opened.relative,
+        shifts=arranged.shifts,
+        doubt=told,
+        spatial=spatial_of(
+            pair.judged["surface"], pair.reference, pair.grid, own.std, pair.mask
+        ) if how.spatial else None,
+    )  # fmt: skip
 
 
-def require_level(found: ErrorStatistics, name: str, *, allow_offset: bool) -> list[str]:
-    """Raise if a surface lies so far from the reference that something else is wrong.
+def _arrange(opened: Opened, how: How) -> _Arranged:
+    """Lay rasters on the reference as far as that is wanted."""
+    sources, grid = opened.sources, opened.grid
+    reference, mask = sources["reference"], sources.get("mask")
+    judged = {role: Judged(sources[role]) for role in ("surface", "baseline") if role in sources}
+    shifts: dict[str, Shift] = {}
+    notes: list[str] = []
+    if how.coregister:
+        for role, lying in list(judged.items()):
+            if role == "surface" and opened.relative:
+                notes.append("relative heights are not co-registered")
+                continue
+            judged[role], shift = moved_onto(lying, reference, grid, mask)
+            shifts[role] = shift
+            notes.append(
+                f"the {role} was moved by {shift.east:+.2f} m east, {shift.north:+.2f} m north, "
+                f"{shift.up:+.2f} m up to lie on the reference"
+            )
+    fit = None
+    surface = judged["surface"]
+    if opened.relative or how.affine:
+        fit = affinity(surface, reference, grid, mask)
+        fitted = _on(surface, fit.scale, fit.offset + fit.scale * surface.offset)
+        flat = _on(surface, 0.0, fit.mean_reference)
+        judged = {**judged, FLAT: flat}
+        if opened.relative:
+            judged["surface"] = fitted
+            judged[AS_IS] = _on(surface, 1.0, fit.mean_reference - fit.mean)
+            notes.append(
+                f"the surface's heights are relative: its figures are those of "
+                f"{fit.scale:.4g} · height {fit.offset:+.4g} m, the best fit to the reference"
+            )
+            if fit.scale < 0:
+                notes.append("the fit turns the surface upside down: valleys are taken for ridges")
+        else:
+            judged[FITTED] = fitted
+    spread = opened.spread
+    scale = judged["surface"].scale
+    pair = Pair(
+        judged, reference, grid, sources.get("landcover"), sources.get("ground"), mask,
+        None if spread is None else Judged(spread, scale=abs(scale)),
+    )  # fmt: skip
+    return _Arranged(pair, fit, shifts, notes)
 
-    Returns
-    -------
-    What to say of it if that is allowed; nothing if there is nothing to say.
-    """
-    if abs(found.median) <= SUSPICIOUS_OFFSET or abs(found.median) <= 2 * found.nmad:
-        return []
-    text = f"{name}: lies {found.median:+.1f} m from the reference at the median"
-    if not allow_offset:
-        raise DataError(
-            text, "compare their vertical references and units, or add --allow-offset to go on"
+
+def _on(surface: Judged, scale: float, offset: float) -> Judged:
+    return Judged(surface.source, scale, offset, surface.east, surface.north)
+
+
+def _remarks(opened: Opened, own: ErrorStatistics, found: Gathered, columns: Columns) -> list[str]:
+    notes = []
+    for role in ("surface", "baseline", "reference"):
+        low, high = found.ranges.get(role, (0.0, 1.0))
+        if low == high:
+            path = opened.sources[role].path
+            notes.append(f"{path}: is {low:g} m everywhere; is this the right file?")
+    if own.count < _FEW:
+        notes.append(f"only {own.count} pixels are compared; figures of so few say little")
+    if columns.share < 1:
+        notes.append(
+            f"figures are those of {own.count:,} pixels, an even random choice: ranks of quantiles "
+            "are off by 0.0002 at most"
         )
-    return [f"{text}: compare their vertical references"]
-
-
-def common_grid(sources: Mapping[str, Source]) -> tuple[GeoBox, list[str]]:
-    """Return the surface's grid where the reference covers it, and what was done to it."""
-    grid, notes = sources["surface"].grid, list[str]()
-    if not is_plain(grid):
-        grid, notes = choose_grid({"dsm": sources["surface"]})
-    return _overlap(grid, sources), notes
-
-
-def open_role(role: str, path: PathLike) -> Source:
-    """Open what plays a part in a comparison; relative heights are refused."""
-    source = _open(role, path)
-    _refuse_relative(source.path)
-    return source
-
-
-def _open(role: str, path: PathLike) -> Source:
-    file, band = split_band(str(path))
-    kinds = {"baseline": PRIOR, "landcover": "landcover"}
-    return Source.open(file, layer(kinds.get(role, "dsm")), band)
-
-
-def _uncertainty(surface: Source) -> Source | None:
-    """Return the band that tells how sure the surface is, where it follows that of the heights."""
-    with open_raster(surface.path) as dataset:
-        names = dataset.descriptions
-    name, after = names[surface.band - 1], surface.band + 1
-    if name and after <= len(names) and names[after - 1] == f"{name}_uncertainty":
-        return Source.open(surface.path, layer("triangulation_error"), after)
-    return None
-
-
-def _refuse_relative(path: str) -> None:
-    with open_raster(path) as dataset:
-        if dataset.tags().get("units") == "relative":
-            raise UsageError(
-                f"{path}: its heights are relative and cannot be compared in metres",
-                "give generate a --prior to make them absolute",
-            )
-
-
-def _overlap(grid: GeoBox, sources: Mapping[str, Source]) -> GeoBox:
-    """Return the part of the grid that the reference covers."""
-    whole = bounds_in(grid, grid.crs)
-    for role in sources:
-        shared = intersection([whole, bounds_in(sources[role].grid, grid.crs)])
-        if shared is None:
-            raise DataError(
-                f"{sources['surface'].path} and {sources[role].path} do not overlap",
-                "check their CRS and extents with gdalinfo",
-            )
-    box = bounds_in(sources["reference"].grid, grid.crs)
-    shared = intersection([whole, box])
-    assert shared is not None
-    a = grid.affine
-    first_col = max(0, int((shared[0] - a.c) / a.a))
-    first_row = max(0, int((shared[3] - a.f) / a.e))
-    last_col = min(grid.shape[1], -int(-(shared[2] - a.c) / a.a // 1))
-    last_row = min(grid.shape[0], -int(-(shared[1] - a.f) / a.e // 1))
-    part = grid[first_row : max(last_row, first_row + 1), first_col : max(last_col, first_col + 1)]
-    assert isinstance(part, GeoBox)
-    return part
+    return notes
 
 
 def _against(
-    differences: Mapping[str, Array], reference_count: int, path: str
+    columns: Columns, own: ErrorStatistics, path: str
 ) -> tuple[ErrorStatistics, tuple[ErrorStatistics, ErrorStatistics]]:
-    both = np.isfinite(differences["surface"]) & np.isfinite(differences["baseline"])
-    if not both.any():
+    count = columns.count
+    surface, baseline = columns.read("surface"), columns.read("baseline")
+    both = np.isfinite(surface) & np.isfinite(baseline)
+    shared = int(both.sum())
+    if not shared:
         raise DataError(
             f"{path}: shares no pixel with a height with surface and reference",
             "choose the baseline of this place",
         )
-    common = (
-        error_statistics(differences["surface"][both], reference_count),
-        error_statistics(differences["baseline"][both], reference_count),
-    )
-    return error_statistics(differences["baseline"], reference_count), common
+    other = error_statistics(baseline, count)
+    # The same pixels need no second look.
+    first = own if shared == own.count else error_statistics(surface[both], count)
+    second = other if shared == other.count else error_statistics(baseline[both], count)
+    return other, (first, second)
+
+
+def _rivals(columns: Columns) -> dict[str, ErrorStatistics]:
+    """Return the statistics of what else was judged, where surface and baseline have heights."""
+    names = [name for name in (FITTED, AS_IS, FLAT) if name in columns.names]
+    if not names:
+        return {}
+    shared = np.isfinite(columns.read("surface"))
+    if "baseline" in columns.names:
+        shared &= np.isfinite(columns.read("baseline"))
+    return {n: error_statistics(columns.read(n)[shared], columns.count) for n in names}
+
+
+def _doubt(columns: Columns) -> Doubt | None:
+    some: Mapping[str, Column] = columns.sample(("surface", "spread"), _DOUBTED)
+    return doubt(some["surface"], some["spread"])

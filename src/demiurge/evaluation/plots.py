@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
+from demiurge.evaluation.metrics import sparsification
+from demiurge.evaluation.profiles import Cut
+from demiurge.evaluation.sites import Sites
+from demiurge.evaluation.spatial import Spatial
 
 Array = npt.NDArray[np.float32]
 
@@ -113,16 +118,55 @@ def reliability(file: IO[bytes], difference: Array, spread: Array) -> None:
     axis.set_ylabel("found")
     axis.set_title("reliability", fontsize=10)
     axis = axes[0, 1]
-    for name, order, style in (
-        ("told", np.argsort(scale), "-"),
-        ("were the errors known", np.argsort(size), ":"),
-    ):
-        mean = np.cumsum(size[order]) / np.arange(1, size.size + 1)
-        kept = np.linspace(0.05, 1, 60)
-        at = np.minimum((kept * size.size).astype(int), size.size - 1)
-        axis.plot(1 - kept, mean[at], style, color=_COLOURS["surface"], label=name)
+    for name, doubted, style in (("told", scale, "-"), ("were the errors known", size, ":")):
+        shares, rest = sparsification(size, doubted)
+        axis.plot(shares, rest, style, color=_COLOURS["surface"], label=name)
     axis.set_xlabel("share of the least sure pixels removed")
     axis.set_ylabel("MAE of the rest, m")
     axis.set_title("sparsification", fontsize=10)
     axis.legend(frameon=False)
+    _save(figure, file)
+
+
+def draw_cuts(file: IO[bytes], cuts: Sequence[Cut]) -> None:
+    """Draw heights along lines."""
+    figure, axes = _figure((10, 3 * len(cuts)), rows=len(cuts))
+    for axis, one in zip(axes[:, 0], cuts, strict=True):
+        for role in ("baseline", "surface", "reference"):
+            if role in one.heights:
+                axis.plot(one.along, one.heights[role], color=_COLOURS[role], lw=1, label=role)
+        axis.set_title(one.title, fontsize=10)
+        axis.set_xlabel("m")
+        axis.set_ylabel("height, m")
+    axes[0, 0].legend(frameon=False)
+    _save(figure, file)
+
+
+def variogram(file: IO[bytes], found: Spatial) -> None:
+    """Draw how much errors differ with distance."""
+    figure, axes = _figure((9, 3.6))
+    axis = axes[0, 0]
+    axis.semilogx(found.lags, found.variances, "o-", ms=3, color=_COLOURS["surface"])
+    for reach in found.ranges:
+        axis.axvline(reach, color="gray", lw=0.7, ls=":")
+    axis.set_xlabel("distance, m (dotted: ranges of the fitted models)")
+    axis.set_ylabel("half the mean squared difference, m²")
+    _save(figure, file)
+
+
+def by_site(file: IO[bytes], found: Sites) -> None:
+    """Draw each site's MAE, beside its baseline's where it has one."""
+    names = list(found.sites)
+    figure, axes = _figure((9, 1.2 + 0.28 * len(names)))
+    axis = axes[0, 0]
+    for number, site in enumerate(found.sites.values()):
+        own, other = site.common or (site.surface, None)
+        if other is not None:
+            axis.plot([own.mae, other.mae], [number] * 2, color="lightgray", zorder=0)
+            axis.plot(other.mae, number, "o", color=_COLOURS["baseline"])
+        axis.plot(own.mae, number, "o", color=_COLOURS["surface"])
+    axis.set_yticks(range(len(names)), names)
+    axis.invert_yaxis()
+    axis.set_xlim(left=0)
+    axis.set_xlabel("MAE, m: surface blue, baseline brown")
     _save(figure, file)

@@ -1,121 +1,153 @@
-"""Errors by class: slope of the reference, land cover, what the baseline had measured."""
+"""Errors by class: slope, aspect, height above ground, land cover, steps, voids."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from odc.geo.geobox import GeoBox
 
-from demiurge.evaluation.metrics import ErrorStatistics, error_statistics
-from demiurge.progress import Advance
-from demiurge.scene.grid import blocks, grown, pixel_size
-from demiurge.scene.source import Source
+from demiurge.errors import DataError
+from demiurge.evaluation.columns import Column, Columns
+from demiurge.evaluation.metrics import ErrorStatistics, sorted_statistics
 
-Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
+Codes = npt.NDArray[np.uint8]
 
-_BLOCK = 1024
-#: Slopes of the reference in degrees that classes begin at.
+#: Slopes of the reference in degrees, and metres above the ground, that classes begin at.
 SLOPES = (0, 5, 15, 30, 45)
+ABOVE = (-1, 1, 3, 10, 20)
+VOIDS = "voids of the baseline"
 #: Classes of fewer pixels tell nothing.
 _FEWEST = 50
+_MOST_COVERS = 200
+_NONE = 255
 
 
-def gather(
-    sources: Mapping[str, Source], grid: GeoBox, advance: Advance
-) -> tuple[dict[str, Array], dict[str, Array], int]:
-    """Read rasters block by block where the reference has heights.
+class Stratum(NamedTuple):
+    """Statistics of one class; ``baseline`` on the same pixels, None where it has none."""
 
-    Returns
-    -------
-    Surface − reference and baseline − reference in metres; what is known about the same pixels
-    (``slope`` in degrees, ``landcover``, ``spread`` in metres); and how many there are.
-    """
-    judged = [role for role in ("surface", "baseline") if role in sources]
-    about = [role for role in ("landcover", "spread") if role in sources]
-    parts: dict[str, list[Array]] = {name: [] for name in (*judged, *about, "slope")}
-    count = 0
-    shape = (int(grid.shape[0]), int(grid.shape[1]))
-    for window in blocks(shape, _BLOCK):
-        wide = grown(window, 1, shape)
-        around = sources["reference"].read(grid, wide)
-        row, col = window.row - wide.row, window.col - wide.col
-        inner = (slice(row, row + window.height), slice(col, col + window.width))
-        truth = around[inner]
-        known = np.isfinite(truth)
-        count += int(known.sum())
-        parts["slope"].append(_slope(around, pixel_size(grid))[inner][known])
-        for role in judged:
-            parts[role].append((sources[role].read(grid, window) - truth)[known])
-        for role in about:
-            parts[role].append(sources[role].read(grid, window)[known])
-        advance(window.height * window.width / 1e6)
-    found = {name: np.concatenate(pieces) for name, pieces in parts.items()}
-    return (
-        {role: found[role] for role in judged},
-        {role: found[role] for role in (*about, "slope")},
-        count,
-    )
+    surface: ErrorStatistics
+    baseline: ErrorStatistics | None
 
 
-def read_differences(
-    surfaces: Mapping[str, Source], reference: Source, grid: GeoBox, advance: Advance
-) -> tuple[dict[str, Array], int]:
-    """Return each surface − reference in metres where the reference has heights, and how many."""
-    parts: dict[str, list[Array]] = {name: [] for name in surfaces}
-    count = 0
-    for window in blocks((int(grid.shape[0]), int(grid.shape[1])), _BLOCK):
-        truth = reference.read(grid, window)
-        known = np.isfinite(truth)
-        count += int(known.sum())
-        for name, surface in surfaces.items():
-            parts[name].append((surface.read(grid, window) - truth)[known])
-        advance(window.height * window.width / 1e6)
-    return {name: np.concatenate(found) for name, found in parts.items()}, count
+@dataclass(frozen=True)
+class _Division:
+    """Classes that exclude each other: their names, and how codes come from a column."""
+
+    column: str
+    names: list[str]
+    codes: Callable[[Column], Codes]
 
 
-def _slope(heights: Array, gsd: float) -> Array:
-    """Return slopes in degrees by central differences; NaN beside no data."""
-    if min(heights.shape) < 2:
-        return np.full(heights.shape, np.nan, np.float32)
-    down, across = np.gradient(heights, gsd)
-    return np.asarray(np.degrees(np.arctan(np.hypot(down, across))), np.float32)
-
-
-def strata(
-    differences: Mapping[str, Array], about: Mapping[str, Array]
-) -> dict[str, tuple[ErrorStatistics, ErrorStatistics | None]]:
+def strata(columns: Columns, sun: float | None = None) -> dict[str, Stratum]:
     """Return statistics of surface and baseline by class, on pixels where both have heights.
 
     In voids of the baseline there is the surface alone.
+
+    Parameters
+    ----------
+    columns
+        As :func:`demiurge.evaluation.gather.gather` fills them.
+    sun
+        Azimuth of the sun in degrees clockwise from north; slopes are then told apart by how
+        they lie to it, else by where they face.
     """
-    surface, baseline = differences["surface"], differences.get("baseline")
-    found = {}
-    for name, mask in _classes(about, baseline):
-        here = mask & np.isfinite(surface)
-        void = name == _VOIDS
-        if baseline is not None and not void:
-            here &= np.isfinite(baseline)
-        if here.sum() < _FEWEST:
-            continue
-        count = int(mask.sum())
-        other = None if baseline is None or void else error_statistics(baseline[here], count)
-        found[name] = (error_statistics(surface[here], count), other)
+    surface = columns.read("surface")
+    based = "baseline" in columns.names
+    baseline = columns.read("baseline") if based else None
+    shared = np.isfinite(surface)
+    found: dict[str, Stratum] = {}
+    if baseline is not None:
+        void = np.isnan(baseline)
+        here = shared & void
+        if here.sum() >= _FEWEST:
+            found[VOIDS] = Stratum(_statistics(surface, here, int(void.sum())), None)
+        shared &= ~void
+    for division in _divisions(columns, sun):
+        codes = division.codes(columns.read(division.column))
+        for number, name in enumerate(division.names):
+            mask = codes == number
+            here = mask & shared
+            if here.sum() < _FEWEST:
+                continue
+            count = int(mask.sum())
+            other = None if baseline is None else _statistics(baseline, here, count)
+            found[name] = Stratum(_statistics(surface, here, count), other)
+    # Voids come last, as they always have.
+    if VOIDS in found:
+        found[VOIDS] = found.pop(VOIDS)
     return found
 
 
-_VOIDS = "voids of the baseline"
+def _statistics(values: Column, here: Mask, count: int) -> ErrorStatistics:
+    chosen = values[here]
+    chosen.sort()
+    return sorted_statistics(chosen, count)
 
 
-def _classes(about: Mapping[str, Array], baseline: Array | None) -> Iterator[tuple[str, Mask]]:
-    slope = about["slope"]
-    for low, high in zip(SLOPES, (*SLOPES[1:], 90), strict=True):
-        yield f"slope {low}° to {high}°", (slope >= low) & (slope < high)
-    cover = about.get("landcover")
-    if cover is not None:
-        for number in np.unique(cover[np.isfinite(cover)]):
-            yield f"land cover {number:g}", cover == number
-    if baseline is not None:
-        yield _VOIDS, np.isnan(baseline)
+def _divisions(columns: Columns, sun: float | None) -> Iterator[_Division]:
+    names = [f"slope {a}° to {b}°" for a, b in zip(SLOPES, (*SLOPES[1:], 90), strict=True)]
+    yield _Division("slope", names, _between(SLOPES))
+    if sun is None:
+        yield _Division("aspect", [f"facing {d}" for d in _QUARTERS], _quarters)
+    else:
+        names = ["facing the sun", "across the sun", "facing away from the sun"]
+        yield _Division("aspect", names, lambda aspects: _to_the_sun(aspects, sun))
+    if "above" in columns.names:
+        ends = (*(str(m) for m in ABOVE[1:]), "")
+        names = [
+            f"{low} to {high} m above ground" if high else f"more than {low} m above ground"
+            for low, high in zip(ABOVE, ends, strict=True)
+        ]
+        names[0] = "on the ground, within 1 m"
+        yield _Division("above", names, _between(ABOVE))
+    yield _Division(
+        "step", ["away from strong steps", "within 2 px of strong steps"], lambda codes: codes
+    )
+    if "landcover" in columns.names:
+        numbers = _covers(columns.read("landcover"))
+        names = [f"land cover {number:g}" for number in numbers]
+        yield _Division("landcover", names, lambda cover: _numbered(cover, numbers))
+
+
+_QUARTERS = ("north", "east", "south", "west")
+
+
+def _between(starts: tuple[int, ...]) -> Callable[[Column], Codes]:
+    def codes(values: Column) -> Codes:
+        found = np.searchsorted(np.array(starts, np.float32), values, "right").astype(np.int16) - 1
+        found[np.isnan(values) | (found < 0)] = _NONE
+        return found.astype(np.uint8)
+
+    return codes
+
+
+def _quarters(aspects: Column) -> Codes:
+    return _coded((aspects + np.float32(45)) % np.float32(360) // np.float32(90), aspects)
+
+
+def _to_the_sun(aspects: Column, sun: float) -> Codes:
+    off = np.abs((aspects - np.float32(sun) + np.float32(180)) % np.float32(360) - np.float32(180))
+    return _coded(np.searchsorted(np.array([60, 120], np.float32), off), aspects)
+
+
+def _coded(numbers: Column, values: Column) -> Codes:
+    found = np.where(np.isnan(values), _NONE, np.nan_to_num(numbers))
+    return np.asarray(found, np.uint8)
+
+
+def _covers(cover: Column) -> Column:
+    numbers = np.unique(cover[np.isfinite(cover)])
+    if numbers.size > _MOST_COVERS:
+        raise DataError(
+            f"the land cover has {numbers.size} different values, which are no classes",
+            "give a raster of class numbers",
+        )
+    return numbers
+
+
+def _numbered(cover: Column, numbers: Column) -> Codes:
+    return _coded(np.searchsorted(numbers, cover), cover)

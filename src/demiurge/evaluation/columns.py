@@ -1,0 +1,93 @@
+"""What is known of compared pixels, in columns on disk: memory stays small whatever the raster."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import IO, Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.errors import ResourceError
+
+Column = npt.NDArray[Any]
+
+#: Pixels that are kept. Of more, an even random choice: a quantile's rank is then off by at most
+#: 0.0002 (four standard deviations), a mean by 0.0004 standard deviations of the errors.
+MOST = 10**8
+
+
+class Columns:
+    """Grows by blocks of equally long arrays, one for each name; read back whole, by name.
+
+    Parameters
+    ----------
+    pixels
+        How many there may come to be.
+    most
+        How many are kept of them, chosen at random with a fixed seed.
+    """
+
+    def __init__(self, pixels: int, most: int = MOST) -> None:
+        self.share = min(1.0, most / max(pixels, 1))
+        self.count = 0
+        self._rng = np.random.default_rng(0)
+        self._files: dict[str, tuple[IO[bytes], np.dtype[Any]]] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for file, _dtype in self._files.values():
+            file.close()
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Return the names of the columns."""
+        return tuple(self._files)
+
+    def add(self, block: Mapping[str, Column]) -> None:
+        """Append a block.
+
+        Raises
+        ------
+        ResourceError
+            If the disk is full.
+        """
+        count = len(next(iter(block.values())))
+        chosen: Any = slice(None)
+        if self.share < 1:
+            chosen = np.flatnonzero(self._rng.random(count) < self.share)
+            count = len(chosen)
+        self.count += count
+        for name, values in block.items():
+            if name not in self._files:
+                self._files[name] = (tempfile.TemporaryFile(), values.dtype)  # noqa: SIM115
+            file, dtype = self._files[name]
+            try:
+                file.write(np.ascontiguousarray(values[chosen], dtype).data)
+            except OSError as error:
+                raise ResourceError(
+                    f"{tempfile.gettempdir()}: has no room for what is compared ({error})",
+                    "point TMPDIR to a folder with some gigabytes",
+                ) from None
+
+    def read(self, name: str) -> Column:
+        """Return a column; a new array each time."""
+        file, dtype = self._files[name]
+        file.flush()
+        file.seek(0)
+        return np.fromfile(file, dtype, self.count)
+
+    def sample(self, names: Sequence[str], most: int) -> dict[str, Column]:
+        """Return the same even choice of pixels of several columns."""
+        step = max(1, -(-self.count // most))
+        return {name: self.read(name)[::step] for name in names}
+
+    def extend(self, other: Columns) -> None:
+        """Append another's columns, those that both have."""
+        names = [n for n in other.names if not self._files or n in self._files]
+        self.add({name: other.read(name) for name in names})
+        for name in set(self._files) - set(names):
+            self._files.pop(name)[0].close()

@@ -1,0 +1,108 @@
+"""Co-registration and variograms, where xdem is installed; profiles."""
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.transform import from_origin
+from scipy.ndimage import gaussian_filter
+
+from conftest import LEFT, TOP, terrain
+from demiurge.cli.main import run
+from demiurge.errors import DataError, ResourceError, UsageError
+from demiurge.evaluation.evaluate import evaluate
+from demiurge.evaluation.profiles import cut, read_line
+from demiurge.layers import layer
+from demiurge.scene.source import Source
+
+Write = Callable[..., Path]
+
+
+def _hills(shape: tuple[int, int] = (200, 240)) -> np.ndarray:
+    rng = np.random.default_rng(0)
+    return (gaussian_filter(rng.standard_normal(shape), 8) * 400 + 500).astype(np.float32)
+
+
+def test_a_known_shift_is_found_and_undone(raster: Write) -> None:
+    pytest.importorskip("xdem")
+    truth = _hills()
+    # The file says that its pixels lie 3 m further east and 4 m further south.
+    surface = raster("s.tif", truth + 1.5, transform=from_origin(LEFT + 3, TOP - 4, 2, 2))
+    reference = raster("r.tif", truth)
+    before = evaluate(surface, reference).surface
+    found = evaluate(surface, reference, baseline=reference, coregister=True)
+    shift = found.shifts["surface"]
+    assert (shift.east, shift.north, shift.up) == pytest.approx((-3, 4, -1.5), abs=0.1)
+    assert found.surface.rmse < 0.1 * before.rmse
+    assert any("moved by" in note for note in found.notes)
+
+
+def test_flat_ground_cannot_be_registered(raster: Write) -> None:
+    pytest.importorskip("xdem")
+    flat = np.full((200, 240), 100, np.float32)
+    with pytest.raises(DataError, match="co-regist"):
+        evaluate(raster("s.tif", flat), raster("r.tif", flat), coregister=True)
+
+
+def test_errors_that_hang_together_count_less(raster: Write) -> None:
+    pytest.importorskip("xdem")
+    rng = np.random.default_rng(1)
+    truth = _hills()
+    white = rng.standard_normal(truth.shape).astype(np.float32)
+    smooth = gaussian_filter(white, 6)
+    smooth /= smooth.std()
+    reference = raster("r.tif", truth)
+    found = {}
+    for name, errors in (("white", white), ("smooth", smooth)):
+        seen = evaluate(raster(f"{name}.tif", truth + errors), reference, spatial=True).spatial
+        assert seen is not None
+        found[name] = seen
+    assert found["smooth"].effective < 0.1 * found["white"].effective
+    # 24 m is where errors smoothed over 6 pixels of 2 m have little in common.
+    assert 15 < min(found["smooth"].ranges) < 100
+    expected = 1 / np.sqrt(found["smooth"].effective)
+    assert found["smooth"].standard_error == pytest.approx(expected, rel=0.02)
+
+
+def test_without_xdem_the_cure_is_told(raster: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "xdem", None)
+    path = raster("s.tif", terrain())
+    with pytest.raises(ResourceError, match=r"demiurge\[align\]"):
+        evaluate(path, path, spatial=True)
+
+
+def test_profiles_follow_their_line(raster: Write) -> None:
+    rows, columns = np.mgrid[:160, :192].astype(np.float32)
+    source = Source.open(raster("s.tif", 100 + columns + 2 * rows), layer("dsm"))
+    line = read_line(f"{LEFT + 1},{TOP - 1},{LEFT + 201},{TOP - 101}")
+    found = cut(line, {"surface": source}, source.grid)
+    assert found.along[-1] == pytest.approx(np.hypot(200, 100))
+    heights = found.heights["surface"]
+    assert heights[0] == 100
+    assert heights[-1] == 100 + 100 + 2 * 50
+    assert np.diff(heights).min() >= 0
+    with pytest.raises(DataError, match="lies outside what is compared"):
+        cut((LEFT - 5, TOP - 5, LEFT + 5, TOP - 5), {"surface": source}, source.grid)
+    with pytest.raises(UsageError, match="x1,y1,x2,y2"):
+        read_line("1,2,3")
+
+
+def test_profiles_and_the_variogram_are_in_the_report(raster: Write, tmp_path: Path) -> None:
+    pytest.importorskip("xdem")
+    pytest.importorskip("matplotlib")
+    truth = _hills()
+    noise = np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
+    page = tmp_path / "r.html"
+    with pytest.raises(SystemExit) as caught:
+        run(
+            ["evaluate", str(raster("s.tif", truth + noise)), "--reference",
+             str(raster("r.tif", truth)), "--report", str(page), "--spatial", "--quiet",
+             "--profile", f"{LEFT + 10},{TOP - 10},{LEFT + 300},{TOP - 300}"]
+        )  # fmt: skip
+    assert caught.value.code == 0
+    text = page.read_text(encoding="utf-8")
+    assert "Profiles along your lines" in text
+    assert "Variogram of the errors" in text
+    assert text.count("<img") == 7
