@@ -84,7 +84,7 @@ def cut(line: Line, rasters: Mapping[str, Judged | Source], grid: GeoBox) -> Cut
             heights[role][part] = read[rows[part] - top, columns[part] - left]
     x1, y1, x2, y2 = line
     return Cut(
-        f"{x1:g}, {y1:g} to {x2:g}, {y2:g}",
+        f"{x1:.10g}, {y1:.10g} to {x2:.10g}, {y2:.10g}",
         np.linspace(0, length * pixel_size(grid), count),
         heights,
     )
