@@ -175,3 +175,32 @@ def test_openings_need_a_base_that_is_always_there() -> None:
             targets=["dtm"],
             ground=[20.0],
         )
+
+
+def test_small_forms_of_the_base_are_seen_apart() -> None:
+    contract = Contract(
+        layers=[InputLayer(name="dem_prior", optional=True), InputLayer(name="red")],
+        base="dem_prior",
+        targets=["dtm"],
+        relief=[2, 8],
+    )
+    _, columns = np.mgrid[:64, :64].astype(np.float32)
+    slope = 3000 + 5 * columns
+    bump = slope.copy()
+    bump[32, 32] += 40
+    normals = {"red": (0.0, 1.0)}
+    flat, found = (
+        contract.encode(np.stack([h, np.ones_like(h)]), 10.0, normals).planes[-2:]
+        for h in (slope, bump)
+    )
+    assert contract.channels == 6
+    inner = (slice(None), slice(8, -8), slice(8, -8))
+    np.testing.assert_allclose(flat[inner], 0, atol=1e-3)
+    # Of 40 m, four pixels high, a tent of 2 x 2 half-widths leaves three quarters.
+    assert found[0, 32, 32] == pytest.approx(4 * 3 / 4, abs=1e-3)
+    assert found[1, 32, 32] == pytest.approx(4 * 63 / 64, abs=1e-3)
+    alone = contract.suited(["red"])
+    gone = np.stack([np.full_like(slope, np.nan), np.ones_like(slope)])
+    assert not alone.encode(gone, 10.0, normals).planes[-2:].any()
+    with pytest.raises(ValueError, match="powers of two"):
+        Contract(layers=contract.layers, base="dem_prior", targets=["dtm"], relief=[6])

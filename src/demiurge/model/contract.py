@@ -18,12 +18,14 @@ from pydantic import Field, model_validator
 
 from demiurge import layers as vocabulary
 from demiurge.layers import Kind
-from demiurge.model.ground import smooth_opening
+from demiurge.model.ground import smooth_opening, tent_mean
 from demiurge.model.voids import fill_voids
 from demiurge.scene.scene import Scene
 from demiurge.scene.spec import Strict
 
 Array = npt.NDArray[np.float32]
+
+Width = Annotated[int, Field(ge=2, le=256)]
 
 _SQRT2 = float(np.sqrt(2))
 
@@ -95,6 +97,11 @@ class Contract(Strict):
         description="sides in metres of openings of the base that the network sees, fine to "
         "coarse; the bare earth is a correction of the last",
     )
+    relief: list[Width] = Field(
+        default_factory=list,
+        description="widths in pixels, powers of two: the network also sees the base less its mean "
+        "over so wide a surrounding, in pixel sizes",
+    )
     heights: Heights = Heights()
     relative: bool = Field(False, description="heights are relative, not metres above a datum")
     scaled: bool = Field(False, description="relative heights are in units of a window's spread")
@@ -114,6 +121,8 @@ class Contract(Strict):
             raise ValueError("a layer is named twice")
         for name in names:
             vocabulary.layer(name)
+        if any(width & (width - 1) for width in self.relief):
+            raise ValueError("the widths of relief are powers of two")
         if self.base is not None and self.base not in names:
             raise ValueError(f"the base '{self.base}' is not among the layers")
         if self.ground and self.base is None:
@@ -144,7 +153,7 @@ class Contract(Strict):
     @property
     def channels(self) -> int:
         """Return the number of planes the network sees."""
-        return len(self.layers) + len(self._masked) + len(self.ground)
+        return len(self.layers) + len(self._masked) + len(self.ground) + len(self.relief)
 
     @property
     def outputs(self) -> int:
@@ -214,6 +223,14 @@ class Contract(Strict):
             opened = smooth_opening(base, round(side / gsd))
             np.subtract(base, opened, out=planes[channel])
             planes[channel] /= np.float32(unit)
+        for channel, width in enumerate(self.relief, start=self.channels - len(self.relief)):
+            if self.base is None:
+                planes[channel] = 0
+                continue
+            # About the reference, so that sums over the surrounding keep their digits.
+            np.subtract(base, reference, out=planes[channel])
+            planes[channel] -= tent_mean(planes[channel], width)
+            planes[channel] /= np.float32(gsd)
         starts = np.stack([opened if target == "dtm" else base for target in self.targets])
         return Encoded(planes, starts, unit)
 

@@ -43,13 +43,25 @@ def smooth_opening(heights: Array, side: int) -> Array:
     -------
     float32; where the opening has steps it may lie above the heights.
     """
-    found = opening(heights, side)
-    width = 1 << max(int(side) // 4, 1).bit_length()
+    return tent_mean(opening(heights, side), 1 << max(int(side) // 4, 1).bit_length())
+
+
+def tent_mean(heights: Array, width: int) -> Array:
+    """Return the means over squares, weighted like a tent: no kinks are left.
+
+    Parameters
+    ----------
+    heights
+        float32 (rows, columns), finite; at the edges the outermost value goes on.
+    width
+        How far the tent reaches from its middle, in pixels; a power of two.
+    """
+    found = heights
     for axis in (0, 1):
         pad = [(0, 0), (0, 0)]
         pad[axis] = (width - 1, width - 1)
         found = np.pad(found, pad, mode="edge")
-        # Two box means make a tent: no kinks are left.
+        # Two box means make a tent.
         found = (
             _box(_box(found, width), width) if axis == 0 else _box(_box(found.T, width), width).T
         )

@@ -209,6 +209,7 @@ def make_contract(regions: Sequence[Region], recipe: Recipe) -> Contract:
         base=None if baseless else recipe.base,
         targets=recipe.targets,
         ground=recipe.ground,
+        relief=recipe.relief if recipe.base else [],
         relative=recipe.heights.relative or baseless,
         scaled=recipe.heights.scaled,
         uncertainty=recipe.losses.uncertainty > 0,

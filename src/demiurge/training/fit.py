@@ -339,7 +339,7 @@ def _own_interrupts() -> Iterator[None]:
 def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
     from demiurge.model.export import load_safetensors
 
-    alike = ("names", "targets", "ground")
+    alike = ("names", "targets", "ground", "relief")
     if any(getattr(begin.contract, key) != getattr(contract, key) for key in alike):
         raise DataError(
             f"{begin.path}: sees {', '.join(begin.contract.names)}, the recipe "

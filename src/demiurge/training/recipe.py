@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from demiurge import layers as vocabulary
 from demiurge.errors import ConfigError, DemiurgeError, ResourceError
+from demiurge.model.contract import Width
 from demiurge.model.settings import NetworkSettings
 from demiurge.scene.spec import Strict, first_fault, read_yaml
 
@@ -125,6 +126,11 @@ class Recipe(Strict):
         description="sides in metres of openings of the base that the network sees, fine to "
         "coarse; the bare earth is a correction of the last",
     )
+    relief: list[Width] = Field(
+        default_factory=list,
+        description="widths in pixels, powers of two: the network also sees the base less its mean "
+        "over so wide a surrounding, so that small forms are not lost among large ones",
+    )
     images: Literal["bundle", "scene"] = Field(
         "scene", description="image statistics from the training scenes or from each scene"
     )
@@ -161,6 +167,8 @@ class Recipe(Strict):
         both = [n for n in self.truths if n in self.layers]
         if both:
             raise ValueError(f"'{both[0]}' is both an input and a target")
+        if any(width & (width - 1) for width in self.relief):
+            raise ValueError("the widths of relief are powers of two")
         if self.base is not None and self.base not in self.layers:
             raise ValueError(f"base '{self.base}' is not among the layers")
         if self.ground and self.base is None:
