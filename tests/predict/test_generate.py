@@ -123,3 +123,26 @@ def test_without_an_optional_prior_the_result_is_relative(tmp_path: Path) -> Non
     assert laid.bands == ("dtm", "dtm_uncertainty")
     with rasterio.open(laid.path) as file:
         np.testing.assert_allclose(file.read(1), terrain(100, 120) + 5, atol=0.01)
+
+
+def test_images_far_rougher_than_those_learned_from_are_told(tmp_path: Path) -> None:
+    plain = make_bundle(
+        tmp_path / "a.bundle", task="generate", layers=("red",), base=None, targets=("dtm",)
+    )
+    entry = plain.contract.layers[0].model_copy(update={"normalise": "scene", "grain": (0.02, 0.3)})
+    contract = plain.contract.model_copy(update={"layers": [entry]})
+    card = plain.card.model_copy(update={"contract": contract})
+    bundle = save_bundle(plain.path, card, plain.graph(), plain.weights(), overwrite=True)
+    noise = np.random.default_rng(0).normal(500, 9, terrain().shape)
+    for name, image, said in (
+        ("like", terrain(), None),
+        ("bright", terrain() * 90 + 7, None),
+        ("noise", noise, "rougher than"),
+        ("ramp", np.mgrid[:160, :192][0] * 1.0, "smoother than"),
+        ("black", np.zeros(terrain().shape), "tells nothing of heights"),
+    ):
+        path = write_raster(tmp_path / f"{name}.tif", image.astype(np.float32), names=["red"])
+        notes = demiurge.generate(path, tmp_path / f"{name}_out.tif", bundle=bundle).notes
+        told = [n for n in notes if "guess" in n or "tells nothing" in n]
+        assert len(told) == (said is not None), name
+        assert said is None or said in told[0]

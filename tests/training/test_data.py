@@ -266,3 +266,12 @@ def test_without_any_base_a_bundle_of_relative_heights_is_learned(make_scene: Ma
     assert contract.names == ["ortho_left"]
     assert contract.base is None
     assert contract.relative
+
+
+def test_the_contract_knows_how_rough_images_were(make_scene: MakeScene) -> None:
+    recipe = tiny_recipe()
+    regions = split_places([make_scene()], recipe).training
+    left = make_contract(regions, recipe).layers[1]
+    assert left.grain is not None
+    assert 0 < left.grain[0] <= left.grain[1] < 1.2
+    assert make_contract(regions, recipe).layers[0].grain is None

@@ -44,6 +44,11 @@ class InputLayer(Strict):
         "bundle", description="offset and scale from the training scenes, or from each scene"
     )
     optional: bool = Field(False, description="the network was trained to do without it")
+    grain: tuple[float, float] | None = Field(
+        None,
+        description="range over the training scenes of how much neighbouring pixels of an image "
+        "differ, over its spread",
+    )
 
     @property
     def kind(self) -> Kind:

@@ -7,9 +7,12 @@ from collections.abc import Iterator
 from demiurge.layers import PRIOR, Kind
 from demiurge.model.bundle import Bundle
 from demiurge.scene.scene import Scene
+from demiurge.scene.statistics import grain
 
 #: Shares of a scene without prior that go without saying.
 _TOLD = 0.001
+#: How many times finer or coarser than any seen an image may be.
+_GRAIN = 1.5
 #: From how many spreads off, and how many times the spread, an image is unlike those learned from.
 _SHIFT, _SPREAD = 3.0, 5.0
 
@@ -25,7 +28,11 @@ def without_prior(scene: Scene, bundle: Bundle) -> Iterator[str]:
 def unlike(scene: Scene, bundle: Bundle) -> Iterator[str]:
     """Say which layers are unlike what the bundle has learned from."""
     for entry in bundle.contract.layers:
-        if entry.name not in scene.layers or entry.normalise == "scene":
+        if entry.name not in scene.layers:
+            continue
+        if entry.grain is not None:
+            yield from _grain(scene, bundle, entry.name, *entry.grain)
+        if entry.normalise == "scene":
             continue
         found = scene.statistics(entry.name)
         if entry.kind in (Kind.MASK, Kind.HEIGHT) or not found["measured"]:
@@ -38,3 +45,17 @@ def unlike(scene: Scene, bundle: Bundle) -> Iterator[str]:
                 f"{found['mean']:.4g}, spread {found['std']:.4g}; seen {entry.offset:.4g} and "
                 f"{entry.scale:.4g}): take the result for a guess"
             )
+
+
+def _grain(scene: Scene, bundle: Bundle, name: str, low: float, high: float) -> Iterator[str]:
+    """Say whether an image is far smoother or rougher than those learned from."""
+    found = grain(scene.sample(name))
+    if found is None:
+        yield f"{name} is the same everywhere: it tells nothing of heights"
+    elif not low / _GRAIN <= found <= high * _GRAIN:
+        what = "rougher" if found > high else "smoother"
+        yield (
+            f"{name} is {what} than what bundle '{bundle.card.name}' has seen (neighbours differ "
+            f"by {found:.3f} of its spread; seen {low:.3f} to {high:.3f}): take the result for a "
+            "guess"
+        )

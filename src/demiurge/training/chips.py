@@ -12,6 +12,7 @@ from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, Kind, layer
 from demiurge.model.contract import Contract, Encoded, Heights, InputLayer
 from demiurge.scene.grid import Window
+from demiurge.scene.statistics import grain
 from demiurge.training.augment import augment
 from demiurge.training.recipe import Recipe
 from demiurge.training.split import Region
@@ -260,7 +261,15 @@ def _input(name: str, regions: Sequence[Region], recipe: Recipe) -> InputLayer:
         scale=spread or 1.0,
         normalise=recipe.images if kind is Kind.IMAGE else "bundle",
         optional=optional,
+        grain=_grain(name, regions) if kind is Kind.IMAGE else None,
     )
+
+
+def _grain(name: str, regions: Sequence[Region]) -> tuple[float, float] | None:
+    scenes = {id(r.scene): r.scene for r in regions if name in r.scene.layers}
+    found = [grain(scene.sample(name)) for scene in scenes.values()]
+    known = [value for value in found if value is not None]
+    return (round(min(known), 4), round(max(known), 4)) if known else None
 
 
 def _with_relief(draft: Contract, regions: Sequence[Region], unit: float) -> Contract:
