@@ -23,6 +23,7 @@ SCRIPTS = (
     "inputs",
     "generate",
     "image_recipes",
+    "image_transfer",
     "ablation",
     "finetune",
     "transfer",

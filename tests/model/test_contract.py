@@ -150,14 +150,14 @@ def test_without_an_optional_base_heights_are_relative() -> None:
         base="dem_prior",
         targets=["dtm"],
         heights=Heights(unit="pixels", scale=2.0, offset=7.0),
-        calibration=3.0,
-        calibration_relative=5.0,
+        calibration=[3.0],
+        calibration_relative=[5.0],
     )
     assert contract.required == ("red",)
     assert contract.suited(["red", "dem_prior"]) is contract
     alone = contract.suited(["red"])
     assert alone.relative
-    assert alone.calibration == 5.0
+    assert alone.calibration == [5.0]
     assert alone.channels == contract.channels
     window = np.stack([np.full((4, 4), np.nan), np.ones((4, 4))]).astype(np.float32)
     encoded = alone.encode(window, 10.0, {"red": (0.0, 1.0)})
@@ -204,3 +204,17 @@ def test_small_forms_of_the_base_are_seen_apart() -> None:
     assert not alone.encode(gone, 10.0, normals).planes[-2:].any()
     with pytest.raises(ValueError, match="powers of two"):
         Contract(layers=contract.layers, base="dem_prior", targets=["dtm"], relief=[6])
+
+
+def test_each_target_has_a_calibration_of_its_own() -> None:
+    layers = [InputLayer(name="dsm")]
+    both = Contract(layers=layers, base="dsm", targets=["dsm", "dtm"], calibration=[1.0, 3.0])
+    window = np.full((1, 4, 4), 100, np.float32)
+    encoded = both.encode(window, 2.0, {})
+    found = both.decode(np.zeros((4, 4, 4), np.float32), encoded)
+    np.testing.assert_allclose(found[3], 3 * found[2])
+    old = Contract.model_validate({**both.model_dump(), "calibration": 2.0})
+    assert old.calibration == [2.0]
+    assert (old.decode(np.zeros((4, 4, 4), np.float32), encoded)[2:] == 2 * found[2]).all()
+    with pytest.raises(ValueError, match="one calibration for each"):
+        Contract(layers=layers, base="dsm", targets=["dsm"], calibration=[1.0, 3.0])

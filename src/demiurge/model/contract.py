@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, model_validator
+from pydantic import Field, field_validator, model_validator
 
 from demiurge import layers as vocabulary
 from demiurge.layers import Kind
@@ -111,13 +111,22 @@ class Contract(Strict):
     relative: bool = Field(False, description="heights are relative, not metres above a datum")
     scaled: bool = Field(False, description="relative heights are in units of a window's spread")
     uncertainty: bool = True
-    calibration: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="factor on the predicted uncertainty, found on validation places"
+    calibration: list[Annotated[float, Field(gt=0)]] = Field(
+        default_factory=lambda: [1.0],
+        description="factor on each target's predicted uncertainty, found on validation places; "
+        "one alone is for all",
     )
-    calibration_relative: Annotated[float, Field(gt=0)] = Field(
-        1.0, description="the same for scenes without the base, where that is optional"
+    calibration_relative: list[Annotated[float, Field(gt=0)]] = Field(
+        default_factory=lambda: [1.0],
+        description="the same for scenes without the base, where that is optional",
     )
     equalise: bool = Field(True, description="panchromatic images are contrast equalised")
+
+    @field_validator("calibration", "calibration_relative", mode="before")
+    @classmethod
+    def _listed(cls, value: object) -> object:
+        """Bundles of the first days have one number for all targets."""
+        return value if isinstance(value, list) else [value]
 
     @model_validator(mode="after")
     def _consistent(self) -> Contract:
@@ -136,6 +145,9 @@ class Contract(Strict):
             raise ValueError("openings need a base that is not optional")
         if not self.targets:
             raise ValueError("there is no target")
+        if any(len(c) not in (1, len(self.targets)) for c in
+               (self.calibration, self.calibration_relative)):  # fmt: skip
+            raise ValueError("there is to be one calibration for each target")
         return self
 
     @property
@@ -269,7 +281,8 @@ class Contract(Strict):
             spread = found[count:]
             np.clip(answer[count:], -12, 12, out=spread)
             np.exp(spread, out=spread)
-            spread *= np.float32(_SQRT2 * encoded.unit * self.calibration)
+            factors = np.array(self.calibration, np.float32)[:, None, None]
+            spread *= np.float32(_SQRT2 * encoded.unit) * factors
         return found
 
 

