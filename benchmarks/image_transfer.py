@@ -25,7 +25,7 @@ from demiurge.scene.write import write_planes
 DATA = Path(os.environ.get("DEMIURGE_DATA", ""))
 STEPS = (
     "chips.size=64", "chips.batch=16", "chips.per_epoch=320", "epochs=6", "optimiser.rate=1e-3",
-    "ema=0.98", "split.axis=y", "split.buffer=8", "window=128",
+    "ema=0.98", "split.axis=y", "split.validation=0.3", "split.buffer=8", "window=128",
 )  # fmt: skip
 QUICK = ("epochs=1", "chips.per_epoch=16")
 

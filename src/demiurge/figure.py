@@ -38,7 +38,7 @@ def draw(
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     low, high = np.percentile(_known(panels, "height"), (1, 99))
-    reach = float(np.percentile(np.abs(_known(panels, "error")), 98))
+    reach = round_reach(float(np.percentile(np.abs(_known(panels, "error")), 98)))
     shown: dict[str, tuple[Any, list[Any]]] = {}
     for axis, panel in zip(axes.flat, panels, strict=False):
         axis.set_title(panel.title, fontsize=10)
@@ -58,6 +58,14 @@ def draw(
     _scale_bar(axes.flat[0], panels[0].data.shape[1], gsd)
     figure.suptitle(title, fontsize=12)
     figure.savefig(path, format="png", dpi=100, bbox_inches="tight")
+
+
+def round_reach(reach: float) -> float:
+    """Return the next of 1, 2, 5, 10, … times a power of ten: scales that figures share."""
+    if not reach > 0:
+        return 1.0
+    ten = 10.0 ** np.floor(np.log10(reach))
+    return float(next(n * ten for n in (1, 2, 5, 10) if n * ten >= reach * (1 - 1e-9)))
 
 
 def _known(panels: list[Panel], kind: str) -> Array:

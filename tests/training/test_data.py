@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("torch")
 
 from demiurge.errors import ConfigError, DataError
+from demiurge.model.contract import Heights, InputLayer
 from demiurge.scene.grid import bounds_in, intersection, window_grid
 from demiurge.training.augment import augment
 from demiurge.training.chips import Chips, make_contract
@@ -275,3 +276,59 @@ def test_the_contract_knows_how_rough_images_were(make_scene: MakeScene) -> None
     assert left.grain is not None
     assert 0 < left.grain[0] <= left.grain[1] < 1.2
     assert make_contract(regions, recipe).layers[0].grain is None
+
+
+def test_training_on_keeps_layers_and_units_of_the_bundle(make_scene: MakeScene) -> None:
+    """A bundle that knows NDVI is trained on where no place has it."""
+    recipe = tiny_recipe(layers=["dsm", "ortho_left", "ndvi"], optional=["ortho_left", "ndvi"])
+    regions = split_places([make_scene()], recipe).training
+    alone = make_contract(regions, recipe)
+    assert alone.names == ["dsm", "ortho_left"]
+    begin = alone.model_copy(
+        update={
+            "layers": [*alone.layers, InputLayer(name="ndvi", offset=0.3, optional=True)],
+            "heights": Heights(scale=123.0),
+        }
+    )
+    found = make_contract(regions, recipe, begin)
+    assert found.names == ["dsm", "ortho_left", "ndvi"]
+    assert found.layers[2].offset == 0.3
+    assert found.heights.scale == 123.0
+    item = Chips(regions, recipe, found, training=True)[0]
+    assert not item["planes"][[2, 5]].any(), "neither values nor their presence"
+
+
+def test_priors_are_made_of_any_quality_and_images_of_other_places(make_scene: MakeScene) -> None:
+    from demiurge.training.priors import made_prior
+
+    truth = np.add.outer(np.zeros(96), 3.0 * np.arange(96)).astype(np.float32)
+    truth[:10, :10] = np.nan
+    errors = []
+    for seed in range(40):
+        found = made_prior(truth, 10.0, np.random.default_rng(seed))
+        assert np.isnan(found[:10, :10]).all()
+        inner = (found - truth)[20:-20, 20:-20]
+        assert abs(inner.mean()) < 6, "a plane stays where it is"
+        errors.append(inner.std())
+    assert min(errors) < 0.2, "some are as good as the truth"
+    assert max(errors) > 2, "some are noisy"
+
+
+def test_margins_and_textures(make_scene: MakeScene) -> None:
+    recipe = tiny_recipe(augment={"flip": False, "margins": 1.0})
+    chips = chips_of(make_scene, recipe)
+    item = chips[0]
+    assert 0 < item["known"].mean() < 1
+    gone = item["known"][0] == 0
+    assert not item["planes"][2:, gone].any(), "nothing is known there"
+    rough = chips_of_again(chips, tiny_recipe(augment={"flip": False, "texture": 1.0}))[0]
+    plain = chips_of_again(chips, tiny_recipe(augment={"flip": False}))[0]
+    assert (rough["planes"][0] == plain["planes"][0]).all(), "heights are left alone"
+    assert (rough["planes"][1] != plain["planes"][1]).any()
+    foreign = chips_of_again(chips, tiny_recipe(augment={"flip": False, "foreign_images": 1.0}))[0]
+    assert (foreign["planes"][0] == plain["planes"][0]).all()
+    assert (foreign["planes"][1] != plain["planes"][1]).any()
+
+
+def chips_of_again(chips: Chips, recipe: Recipe) -> Chips:
+    return Chips(chips.regions, recipe, chips.contract, training=True)

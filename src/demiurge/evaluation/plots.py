@@ -83,6 +83,10 @@ def by_slope(file: IO[bytes], differences: Mapping[str, Array], slope: Array) ->
     """Draw the middle half and the 90 % of errors against the slope of the reference."""
     figure, axes = _figure((9, 3.6))
     axis = axes[0, 0]
+    # A few of the pixels themselves, so that what the bands hide is seen.
+    own = differences["surface"]
+    step = max(1, own.size // 4000)
+    axis.plot(slope[::step], own[::step], ".", ms=1.5, color=_COLOURS["surface"], alpha=0.25)
     edges = np.array([0, 2.5, 5, 10, 15, 20, 30, 40, 50, 60, 90])
     for role, values in differences.items():
         middle, bands = [], []
@@ -97,6 +101,8 @@ def by_slope(file: IO[bytes], differences: Mapping[str, Array], slope: Array) ->
         axis.fill_between(middle, q[0], q[4], color=_COLOURS[role], alpha=0.12)
         axis.fill_between(middle, q[1], q[3], color=_COLOURS[role], alpha=0.25)
         axis.plot(middle, q[2], color=_COLOURS[role], label=f"{role}: median, 50 %, 90 %")
+    reach = np.nanpercentile(np.abs(own), 99.5) if np.isfinite(own).any() else 0
+    axis.set_ylim(-1.1 * reach or -1, 1.1 * reach or 1)
     axis.axhline(0, color="gray", lw=0.5)
     axis.set_xlabel("slope of the reference, degrees")
     axis.set_ylabel("error, m")

@@ -35,6 +35,10 @@ def augment(
         _swap(inputs, names)
     if settings.brightness:
         _brighten(inputs, names, settings.brightness, rng)
+    if settings.texture:
+        _roughen(inputs, names, settings.texture, rng)
+    if rng.random() < settings.margins:
+        _cut(inputs, truth, rng)
     if recipe.base is not None and rng.random() < settings.voids:
         _tear(inputs, names, recipe.base, rng)
     if settings.drop_layers:
@@ -67,6 +71,32 @@ def _brighten(inputs: Array, names: Sequence[str], spread: float, rng: np.random
         gain = np.float32(1 + spread * rng.standard_normal())
         shift = np.float32(spread * rng.standard_normal() * deviation)
         inputs[index] = (inputs[index] - mean) * gain + mean + shift
+
+
+def _roughen(inputs: Array, names: Sequence[str], most: float, rng: np.random.Generator) -> None:
+    """Give images noise, and one patchiness to all of them: albedo that heights do not explain."""
+    patches = ndimage.gaussian_filter(
+        rng.standard_normal(inputs.shape[1:]), 2 ** rng.uniform(0, 4)
+    ).astype(np.float32)
+    patches *= np.float32(rng.uniform(0, most) / max(float(patches.std()), 1e-9))
+    grain = np.float32(rng.uniform(0, most / 2))
+    for index, name in enumerate(names):
+        if layer(name).kind is not Kind.IMAGE or not np.isfinite(inputs[index]).any():
+            continue
+        spread = np.nanstd(inputs[index])
+        noise = rng.standard_normal(inputs.shape[1:], np.float32)
+        inputs[index] += spread * (patches + grain * noise)
+
+
+def _cut(inputs: Array, truth: Array, rng: np.random.Generator) -> None:
+    """Take away all that is known in a margin along one or two sides."""
+    size = inputs.shape[1]
+    for axis in rng.permutation(2)[: int(rng.integers(1, 3))]:
+        width = int(rng.integers(1, max(size // 2, 2)))
+        gone = slice(0, width) if rng.random() < 0.5 else slice(size - width, size)
+        place = (slice(None), gone) if axis == 0 else (slice(None), slice(None), gone)
+        inputs[place] = np.nan
+        truth[place] = np.nan
 
 
 def _tear(inputs: Array, names: Sequence[str], base: str, rng: np.random.Generator) -> None:

@@ -9,11 +9,12 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.errors import DataError
-from demiurge.layers import PANCHROMATIC, Kind, layer
+from demiurge.layers import PANCHROMATIC, PRIOR, Kind, layer
 from demiurge.model.contract import Contract, Encoded, Heights, InputLayer
 from demiurge.scene.grid import Window
 from demiurge.scene.statistics import grain
 from demiurge.training.augment import augment
+from demiurge.training.priors import made_prior
 from demiurge.training.recipe import Recipe
 from demiurge.training.split import Region
 
@@ -61,6 +62,7 @@ class Chips:
             return self._item(place, *self._read(place, window))
         rng = np.random.default_rng((self.recipe.seed, self.epoch, index))
         place, inputs, truth = self.draw(rng)
+        self._exchange(place, inputs, truth, rng)
         inputs, truth = augment(inputs, truth, self.contract.names, self.recipe, rng)
         return self._item(place, inputs, truth)
 
@@ -69,6 +71,23 @@ class Chips:
         other = copy.copy(self)
         other.contract = self.contract.suited(())
         return other
+
+    def _exchange(self, place: int, inputs: Array, truth: Array, rng: np.random.Generator) -> None:
+        """Put another prior, or images of another place, in a chip."""
+        settings, names = self.recipe.augment, self.contract.names
+        scene = self.regions[place].scene
+        if rng.random() < settings.made_priors and PRIOR in names and np.isfinite(truth[0]).any():
+            inputs[names.index(PRIOR)] = made_prior(truth[0], scene.pixel_size, rng)
+        if rng.random() < settings.foreign_images:
+            there, others, _ = self.draw(rng)
+            for index, name in enumerate(names):
+                if layer(name).kind is Kind.IMAGE:
+                    # As bright and as varied in its own scene as it was in the other.
+                    (offset, scale), (to, by) = (
+                        self._normals[p].get(name, (0.0, 1.0)) for p in (there, place)
+                    )
+                    inputs[index] = (others[index] - np.float32(offset)) * np.float32(by / scale)
+                    inputs[index] += np.float32(to)
 
     @property
     def telling(self) -> tuple[int, Window]:
@@ -199,23 +218,36 @@ def _starts(first: int, length: int, size: int) -> list[int]:
     return starts
 
 
-def make_contract(regions: Sequence[Region], recipe: Recipe) -> Contract:
-    """Settle what the network sees from the training places alone."""
-    # A layer that no training place has would only be noise to the network.
-    names = [n for n in recipe.layers if any(n in r.scene.layers for r in regions)]
-    entries = [_input(name, regions, recipe) for name in names]
+def make_contract(
+    regions: Sequence[Region], recipe: Recipe, begin: Contract | None = None
+) -> Contract:
+    """Settle what the network sees from the training places alone.
+
+    Parameters
+    ----------
+    begin
+        Contract of the bundle that is trained on from: its units stay, and its layers too where
+        no place has them.
+    """
+    kept = {} if begin is None else {entry.name: entry for entry in begin.layers if entry.optional}
+    # A layer that no training place has would only be noise to a new network.
+    here = {n for n in recipe.layers if any(n in r.scene.layers for r in regions)}
+    names = [n for n in recipe.layers if n in here or n in kept]
+    entries = [_input(n, regions, recipe) if n in here else kept[n] for n in names]
     baseless = recipe.base in recipe.optional and recipe.base not in names
     draft = Contract(
         layers=entries,
         base=None if baseless else recipe.base,
         targets=recipe.targets,
         ground=recipe.ground,
-        relief=recipe.relief if recipe.base else [],
+        relief=[] if baseless else recipe.relief,
         relative=recipe.heights.relative or baseless,
         scaled=recipe.heights.scaled,
         uncertainty=recipe.losses.uncertainty > 0,
         equalise=_equalised(regions, names),
     )
+    if begin is not None and begin.heights.unit == recipe.heights.unit:
+        return draft.model_copy(update={"heights": begin.heights})
     scale, offset = (
         (1.0, 0.0)
         if recipe.heights.scaled

@@ -106,7 +106,7 @@ def train(
     if not follows():
         noted = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
         check_work(work, noted, resume=resume, overwrite=overwrite)
-    contract = make_contract(split.training, recipe)
+    contract = make_contract(split.training, recipe, None if begin is None else begin.contract)
     if not resume and not follows():
         make_work(work, noted)
     start = time.monotonic()

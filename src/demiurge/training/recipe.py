@@ -45,6 +45,20 @@ class Augment(Strict):
         0.0, description="chance for each optional layer to be left out of a chip"
     )
     brightness: Share = Field(0.0, description="spread of random gain and offset of images")
+    texture: Share = Field(
+        0.0, description="most noise and patchiness that images are given, over their spread"
+    )
+    margins: Share = Field(
+        0.0, description="share of chips that lack a margin, as at the end of a raster"
+    )
+    foreign_images: Share = Field(
+        0.0,
+        description="share of chips whose images are of another place, so that images are doubted "
+        "that do not go with the base",
+    )
+    made_priors: Share = Field(
+        0.0, description="share of chips whose coarse prior is made anew from the truth"
+    )
 
 
 class Split(Strict):

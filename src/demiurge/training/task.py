@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from demiurge.model.losses import centred, gradient_loss, laplace_nll, masked_mean
 from demiurge.training.recipe import Recipe
 
+#: Weight of the mean of relative heights.
+_LEVEL = 0.1
+
 Batch = dict[str, Tensor]
 
 
@@ -38,9 +41,13 @@ class HeightTask(L.LightningModule):
     def _loss(self, answer: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
         known, losses = batch["known"], self.recipe.losses
         heights, truth = self._tied(answer[:, : self.targets], batch), batch["truth"]
-        heights, truth = (centred(h, known, batch["relative"]) for h in (heights, truth))
+        relative = batch["relative"]
+        level = (relative * (heights * known).mean(dim=(-2, -1), keepdim=True).abs()).mean()
+        heights, truth = (centred(h, known, relative) for h in (heights, truth))
         error = (heights - truth) * known
         loss = losses.absolute * masked_mean(error.abs(), known)
+        # Relative heights are about zero, so that where nothing is known none are far off.
+        loss = loss + _LEVEL * level
         if losses.gradient:
             loss = loss + losses.gradient * gradient_loss(heights, truth, known)
         if losses.uncertainty:
