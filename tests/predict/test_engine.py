@@ -114,6 +114,23 @@ def test_a_raster_smaller_than_a_window(raster: Write, tmp_path: Path) -> None:
     np.testing.assert_allclose(out[0], terrain(5, 9) + 5, atol=1e-3)
 
 
+def test_the_end_of_a_raster_is_no_cliff(raster: Write, tmp_path: Path) -> None:
+    """What a network sees beyond it is the raster mirrored, not nothing."""
+    rows, columns = np.mgrid[:40, :50].astype(np.float32)
+    heights = 500 + 5 * np.sin(rows / 5) + 3 * np.cos(columns / 6)
+    scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
+    residual = predicted(scene, bundle)[0] - heights
+    beyond = np.pad(heights, ((0, 24), (0, 14)), mode="symmetric")
+    beyond -= beyond.mean()
+    from scipy.ndimage import uniform_filter
+
+    expected = -uniform_filter(beyond.astype(np.float64), 9)[:40, :50]
+    np.testing.assert_allclose(residual[4:, 4:], expected[4:, 4:], atol=0.02)
+    ends = residual[-1, 4:], expected[-1, 4:]
+    assert np.abs(ends[0]).max() > 1, "at its end the mean is not drawn to nothing"
+
+
 def test_the_surface_says_what_it_is(raster: Write, tmp_path: Path) -> None:
     dsm = raster("dsm.tif", terrain() + 3000, crs="EPSG:32633+5773")
     bundle = make_bundle(tmp_path / "a.bundle")

@@ -183,8 +183,10 @@ def _read_ahead(
         if found.shape == whole:
             square = found
         else:
+            # Beyond the raster it goes on mirrored: its end is no cliff.
+            beyond = ((0, 0), (0, plan.size - window.height), (0, plan.size - window.width))
             square = np.full(whole, np.nan, np.float32)
-            square[places, : window.height, : window.width] = found
+            square[places] = np.pad(found, beyond, mode="symmetric")
         return _question(scene, contract, window, square, normals, keep_voids)
 
     with ThreadPoolExecutor(_READERS) as pool:

@@ -11,9 +11,9 @@ from scipy import ndimage
 Array = npt.NDArray[np.float32]
 
 #: Pixels of the truth to one of the prior.
-_COARSENESS = (2.5, 10.0)
-#: Noise in pixels of the prior's own size, times a number between 0 and 1 that is small more often
-#: than not, and its width in those pixels.
+_COARSENESS = (1.5, 10.0)
+#: Most noise, in pixels of the prior's own size; half the priors have none, and little is more
+#: frequent than much. Its width in those pixels.
 _NOISE, _WIDTH = 0.15, (0.3, 1.0)
 
 
@@ -50,5 +50,5 @@ def made_prior(truth: Array, gsd: float, rng: np.random.Generator) -> Array:
 
 def _noise(shape: tuple[int, int], size: float, rng: np.random.Generator) -> Array:
     noise = ndimage.gaussian_filter(rng.standard_normal(shape), rng.uniform(*_WIDTH))
-    amount = _NOISE * size * rng.uniform() ** 2 if rng.random() < 0.8 else 0.0
+    amount = _NOISE * size * rng.uniform() ** 2 if rng.random() < 0.5 else 0.0
     return np.asarray(amount * noise / max(float(noise.std()), 1e-9), np.float32)
