@@ -62,7 +62,7 @@ scenes: $(STAMP)
 	  $(OTHERS) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
 
-bundles: scenes
+bundles: scenes  # those that ship; `generate.bundle` waits for real terrain in its training
 	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine.bundle --recipe demiurge
 	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine-fast.bundle --recipe refine-fast
 	$(TRAIN) $(SCENES)/optical/*/site_* -o $(SHIPPED)/generate.bundle --recipe generate
