@@ -6,17 +6,21 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-import numpy as np
-
 from demiurge.errors import DataError
 from demiurge.evaluation.columns import Column, Columns
 from demiurge.evaluation.gather import Gathered, Pair, gather
 from demiurge.evaluation.judged import Affinity, Judged, affinity
-from demiurge.evaluation.metrics import Doubt, ErrorStatistics, doubt, error_statistics
+from demiurge.evaluation.metrics import (
+    Doubt,
+    ErrorStatistics,
+    doubt,
+    error_statistics,
+    statistics_of,
+)
 from demiurge.evaluation.result import Evaluation
 from demiurge.evaluation.roles import Opened, open_all, require_level
 from demiurge.evaluation.spatial import Shift, moved_onto, require_xdem, spatial_of
-from demiurge.evaluation.strata import strata
+from demiurge.evaluation.strata import known, strata
 from demiurge.progress import Advance, silent
 from demiurge.scene.open import PathLike
 
@@ -137,7 +141,7 @@ def judge(
     arranged = _arrange(opened, how)
     pair, path = arranged.pair, opened.sources["surface"].path
     found = gather(pair, columns, advance)
-    if found.count == 0 or not np.isfinite(columns.read("surface")).any():
+    if found.count == 0 or not known(columns, "surface").any():
         raise DataError(
             f"{path} and {opened.sources['reference'].path} share no pixel with a height",
             "check their no-data values",
@@ -243,18 +247,19 @@ def _against(
     columns: Columns, own: ErrorStatistics, path: str
 ) -> tuple[ErrorStatistics, tuple[ErrorStatistics, ErrorStatistics]]:
     count = columns.count
-    surface, baseline = columns.read("surface"), columns.read("baseline")
-    both = np.isfinite(surface) & np.isfinite(baseline)
+    both = known(columns, "surface") & known(columns, "baseline")
     shared = int(both.sum())
     if not shared:
         raise DataError(
             f"{path}: shares no pixel with a height with surface and reference",
             "choose the baseline of this place",
         )
-    other = error_statistics(baseline, count)
+    other = error_statistics(columns.read("baseline"), count)
     # The same pixels need no second look.
-    first = own if shared == own.count else error_statistics(surface[both], count)
-    second = other if shared == other.count else error_statistics(baseline[both], count)
+    first = own if shared == own.count else statistics_of(columns.read("surface"), both, count)
+    second = (
+        other if shared == other.count else statistics_of(columns.read("baseline"), both, count)
+    )
     return other, (first, second)
 
 
@@ -263,10 +268,10 @@ def _rivals(columns: Columns) -> dict[str, ErrorStatistics]:
     names = [name for name in (FITTED, AS_IS, FLAT) if name in columns.names]
     if not names:
         return {}
-    shared = np.isfinite(columns.read("surface"))
+    shared = known(columns, "surface")
     if "baseline" in columns.names:
-        shared &= np.isfinite(columns.read("baseline"))
-    return {n: error_statistics(columns.read(n)[shared], columns.count) for n in names}
+        shared &= known(columns, "baseline")
+    return {n: statistics_of(columns.read(n), shared, columns.count) for n in names}
 
 
 def _doubt(columns: Columns) -> Doubt | None:

@@ -77,7 +77,14 @@ def error_statistics(differences: Array, reference_count: int) -> ErrorStatistic
     ValueError
         If there is no finite difference.
     """
-    d = differences[np.isfinite(differences)]
+    return statistics_of(differences, np.isfinite(differences), reference_count)
+
+
+def statistics_of(
+    differences: Floats, chosen: npt.NDArray[np.bool_], reference_count: int
+) -> ErrorStatistics:
+    """Return the statistics of chosen differences, all of them finite; makes one copy of these."""
+    d = differences[chosen]
     d.sort()
     return sorted_statistics(d, reference_count)
 

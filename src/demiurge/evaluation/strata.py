@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from demiurge.errors import DataError
 from demiurge.evaluation.columns import Column, Columns
-from demiurge.evaluation.metrics import ErrorStatistics, sorted_statistics
+from demiurge.evaluation.metrics import ErrorStatistics, statistics_of
 
 Mask = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.uint8]
@@ -55,37 +55,40 @@ def strata(columns: Columns, sun: float | None = None) -> dict[str, Stratum]:
         Azimuth of the sun in degrees clockwise from north; slopes are then told apart by how
         they lie to it, else by where they face.
     """
-    surface = columns.read("surface")
     based = "baseline" in columns.names
-    baseline = columns.read("baseline") if based else None
-    shared = np.isfinite(surface)
+    shared = known(columns, "surface")
     found: dict[str, Stratum] = {}
-    if baseline is not None:
-        void = np.isnan(baseline)
+    if based:
+        void = ~known(columns, "baseline")
         here = shared & void
         if here.sum() >= _FEWEST:
-            found[VOIDS] = Stratum(_statistics(surface, here, int(void.sum())), None)
+            found[VOIDS] = Stratum(_of(columns, "surface", here, int(void.sum())), None)
         shared &= ~void
+        del void
     for division in _divisions(columns, sun):
-        codes = division.codes(columns.read(division.column))
+        codes = np.concatenate([division.codes(p) for p in columns.parts(division.column)])
         for number, name in enumerate(division.names):
-            mask = codes == number
-            here = mask & shared
+            here = codes == number
+            count = int(here.sum())
+            here &= shared
             if here.sum() < _FEWEST:
                 continue
-            count = int(mask.sum())
-            other = None if baseline is None else _statistics(baseline, here, count)
-            found[name] = Stratum(_statistics(surface, here, count), other)
+            other = _of(columns, "baseline", here, count) if based else None
+            found[name] = Stratum(_of(columns, "surface", here, count), other)
     # Voids come last, as they always have.
     if VOIDS in found:
         found[VOIDS] = found.pop(VOIDS)
     return found
 
 
-def _statistics(values: Column, here: Mask, count: int) -> ErrorStatistics:
-    chosen = values[here]
-    chosen.sort()
-    return sorted_statistics(chosen, count)
+def known(columns: Columns, name: str) -> Mask:
+    """Tell which pixels have a value."""
+    return np.concatenate([np.isfinite(part) for part in columns.parts(name)])
+
+
+def _of(columns: Columns, name: str, here: Mask, count: int) -> ErrorStatistics:
+    """Return statistics of a column, which is in memory no longer than that takes."""
+    return statistics_of(columns.read(name), here, count)
 
 
 def _divisions(columns: Columns, sun: float | None) -> Iterator[_Division]:
@@ -108,7 +111,7 @@ def _divisions(columns: Columns, sun: float | None) -> Iterator[_Division]:
         "step", ["away from strong steps", "within 2 px of strong steps"], lambda codes: codes
     )
     if "landcover" in columns.names:
-        numbers = _covers(columns.read("landcover"))
+        numbers = _covers(columns.parts("landcover"))
         names = [f"land cover {number:g}" for number in numbers]
         yield _Division("landcover", names, lambda cover: _numbered(cover, numbers))
 
@@ -139,13 +142,16 @@ def _coded(numbers: Column, values: Column) -> Codes:
     return np.asarray(found, np.uint8)
 
 
-def _covers(cover: Column) -> Column:
-    numbers = np.unique(cover[np.isfinite(cover)])
-    if numbers.size > _MOST_COVERS:
-        raise DataError(
-            f"the land cover has {numbers.size} different values, which are no classes",
-            "give a raster of class numbers",
-        )
+def _covers(parts: Iterator[Column]) -> Column:
+    numbers: Column = np.empty(0, np.float32)
+    for part in parts:
+        numbers = np.union1d(numbers, part[np.isfinite(part)])
+        if numbers.size > _MOST_COVERS:
+            raise DataError(
+                f"the land cover has {numbers.size} different values and more, which are no "
+                "classes",
+                "give a raster of class numbers",
+            )
     return numbers
 
 
