@@ -78,13 +78,7 @@ class Evaluation:
             surface, baseline = self.common
             found["common"] = {"surface": surface.as_dict(), "baseline": baseline.as_dict()}
             found["ratio"] = self.ratios()
-        found["strata"] = {
-            name: {
-                "surface": own.as_dict(),
-                **({"baseline": other.as_dict()} if other is not None else {}),
-            }
-            for name, (own, other) in self.strata.items()
-        }
+        found["strata"] = {name: stratum.as_dict() for name, stratum in self.strata.items()}
         found["shapes"] = {role: shape.as_dict() for role, shape in self.shapes.items()}
         if self.rivals:
             found["rivals"] = {name: rival.as_dict() for name, rival in self.rivals.items()}

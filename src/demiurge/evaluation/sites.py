@@ -72,13 +72,7 @@ class Sites:
         if self.common is not None:
             surface, baseline = self.common
             found["common"] = {"surface": surface.as_dict(), "baseline": baseline.as_dict()}
-        found["strata"] = {
-            name: {
-                "surface": own.as_dict(),
-                **({"baseline": other.as_dict()} if other is not None else {}),
-            }
-            for name, (own, other) in self.strata.items()
-        }
+        found["strata"] = {name: stratum.as_dict() for name, stratum in self.strata.items()}
         found["intervals"] = {
             key: {"value": i.value, "low": i.low, "high": i.high, "level": _LEVEL}
             for key, i in self.intervals.items()

@@ -32,6 +32,13 @@ class Stratum(NamedTuple):
     surface: ErrorStatistics
     baseline: ErrorStatistics | None
 
+    def as_dict(self) -> dict[str, dict[str, float | int]]:
+        """Return the figures by role and name."""
+        found = {"surface": self.surface.as_dict()}
+        if self.baseline is not None:
+            found["baseline"] = self.baseline.as_dict()
+        return found
+
 
 @dataclass(frozen=True)
 class _Division:
