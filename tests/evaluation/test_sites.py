@@ -55,6 +55,28 @@ def test_sites_alone_and_together(listed: Path) -> None:
     assert found.strata["slope 0° to 5°"].baseline is not None
 
 
+def test_sites_are_told_where_both_have_heights(raster: Write, tmp_path: Path) -> None:
+    """A surface is not set against its baseline on pixels that the baseline lacks."""
+    from demiurge.evaluation.tables import site_rows
+
+    truth = terrain()
+    surface, baseline = truth + 1, truth + 2
+    surface[:80] += 3
+    baseline[:80] = np.nan
+    for name, heights in (("s", surface), ("r", truth), ("b", baseline)):
+        raster(f"{name}.tif", heights)
+    table = tmp_path / "one.csv"
+    table.write_text("surface,reference,baseline\ns.tif,r.tif,b.tif\n")
+    head, rows = site_rows(evaluate_sites(table))
+    shown = dict(zip(head, rows[0], strict=True))
+    assert (shown["MAE, m"], shown["baseline MAE, m"], shown["ratio"]) == (
+        "1.000",
+        "2.000",
+        "0.500",
+    )
+    assert shown["coverage"] == "100.0%"
+
+
 def test_intervals_hold_what_other_sites_would_give() -> None:
     """Of many draws of ten sites, most intervals hold the figure of them all."""
     from demiurge.evaluation.metrics import error_statistics

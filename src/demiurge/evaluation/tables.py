@@ -134,21 +134,26 @@ def spatial_rows(found: Evaluation) -> Table | None:
 
 
 def site_rows(found: Sites) -> Table:
-    """Return one row for each site and one for all of them."""
+    """Return one row for each site and one for all of them, where both have heights.
+
+    The coverage is the surface's own.
+    """
     based = found.common is not None
     rows: list[Row] = []
     everyone = [(name, e.surface, e.common) for name, e in found.sites.items()]
     for name, own, common in (*everyone, ("all", found.surface, found.common)):
-        figures_ = (own.median, own.mae, own.rmse, own.nmad)
+        shown = own if common is None else common[0]
+        figures_ = (shown.median, shown.mae, shown.rmse, shown.nmad)
         cells = (f"{value:{'+' if i == 0 else ''}.3f}" for i, value in enumerate(figures_))
-        row: Row = (name, f"{own.count}", f"{own.coverage:.1%}", *cells)
+        row: Row = (name, f"{shown.count}", f"{own.coverage:.1%}", *cells)
         if based and common is not None and common[1].mae:
             row += (f"{common[1].mae:.3f}", f"{common[0].mae / common[1].mae:.3f}")
         elif based:
             row += ("", "")
         rows.append(row)
     extra = ("baseline MAE, m", "ratio") if based else ()
-    return (*_SITES, *extra), rows
+    first = "where both have heights" if based else _SITES[0]
+    return (first, *_SITES[1:], *extra), rows
 
 
 def interval_rows(found: Sites) -> Table | None:
@@ -159,4 +164,5 @@ def interval_rows(found: Sites) -> Table | None:
         (_POOLED[key], f"{i.value:.3f}", f"{i.low:.3f} to {i.high:.3f}")
         for key, i in found.intervals.items()
     ]
-    return ("all sites", "figure", "95 % interval over sites"), rows
+    first = "all sites, where both have heights" if found.common is not None else "all sites"
+    return (first, "figure", "95 % interval over sites"), rows
