@@ -38,3 +38,15 @@ def test_what_cannot_be_compared_is_told(raster: Write) -> None:
     none = raster("n.tif", np.full((160, 192), np.nan, np.float32))
     with pytest.raises(DataError, match="share no pixel"):
         compare([near, none], reference)
+
+
+def test_files_may_be_called_like_columns(
+    raster: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raster("r.tif", terrain())
+    for name, error in (("slope", 1), ("step", 2)):
+        raster(name, terrain() + error)
+    monkeypatch.chdir(tmp_path)
+    found = compare(["slope", "step"], "r.tif")
+    assert found["slope"].mae == pytest.approx(1, abs=1e-4)
+    assert found["step"].mae == pytest.approx(2, abs=1e-4)

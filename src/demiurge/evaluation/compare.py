@@ -11,8 +11,9 @@ from demiurge.errors import DataError, UsageError
 from demiurge.evaluation.columns import Columns
 from demiurge.evaluation.gather import Pair, gather
 from demiurge.evaluation.judged import Judged
-from demiurge.evaluation.metrics import ErrorStatistics, error_statistics
+from demiurge.evaluation.metrics import ErrorStatistics, statistics_of
 from demiurge.evaluation.roles import common_grid, open_role, require_level
+from demiurge.evaluation.strata import known
 from demiurge.progress import Advance, silent
 from demiurge.scene.open import PathLike
 from demiurge.scene.vertical import agree, vertical_of
@@ -53,21 +54,23 @@ def compare(
     truth = open_role("reference", reference)
     agree({s.path: vertical_of(s.grid.crs) for s in (*sources.values(), truth)})
     grid = common_grid({"surface": sources[names[0]], "reference": truth})[0]
-    judged = {name: Judged(source) for name, source in sources.items()}
+    # Files may be called like what else is known of a pixel.
+    keys = {name: f"surface {number}" for number, name in enumerate(names)}
+    judged = {keys[name]: Judged(source) for name, source in sources.items()}
     found: dict[str, ErrorStatistics] = {}
     with Columns(int(grid.shape[0]) * int(grid.shape[1])) as columns:
         count = gather(Pair(judged, truth, grid), columns, advance).count
         shared = np.ones(columns.count, bool)
-        for name in names:
-            shared &= np.isfinite(columns.read(name))
+        for key in keys.values():
+            shared &= known(columns, key)
         if not count or not shared.any():
             raise DataError(
                 "the surfaces and the reference share no pixel with a height",
                 "check their extents and no-data values",
             )
-        for name in names:
-            difference = columns.read(name)
-            own = error_statistics(difference[shared], columns.count)
+        for name, key in keys.items():
+            difference = columns.read(key)
+            own = statistics_of(difference, shared, columns.count)
             require_level(own, name, allow_offset=allow_offset)
             covered = float(np.isfinite(difference).sum()) / columns.count
             found[name] = replace(own, coverage=covered)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import base64
 import html
-from collections.abc import Sequence
+import io
+from collections.abc import Callable, Sequence
 
 _STYLE = """
 body{font:15px/1.5 system-ui,sans-serif;max-width:1100px;margin:2em auto;padding:0 1em;color:#222}
@@ -28,6 +30,19 @@ def html_page(title: str, parts: Sequence[str]) -> str:
         f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title>'
         f"<style>{_STYLE}</style><body>{''.join(parts)}<script>{_SORT}</script></body></html>"
     )
+
+
+def painted(paint: Callable[[io.BytesIO], None]) -> str:
+    """Return what a painter writes as PNG, ready to be put into a page."""
+    file = io.BytesIO()
+    paint(file)
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def html_picture(title: str, picture: str) -> str:
+    """Return a heading and the painted picture below it."""
+    said = html.escape(title)
+    return f'<h2>{said}</h2><img alt="{said}" src="data:image/png;base64,{picture}">'
 
 
 def html_table(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:

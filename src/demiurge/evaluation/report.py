@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import hashlib
 import html
 import io
@@ -20,7 +19,7 @@ from demiurge.evaluation import plots
 from demiurge.evaluation.columns import Columns
 from demiurge.evaluation.gather import Pair
 from demiurge.evaluation.judged import Judged
-from demiurge.evaluation.page import html_page, html_table
+from demiurge.evaluation.page import html_page, html_picture, html_table, painted
 from demiurge.evaluation.profiles import Line, cut
 from demiurge.evaluation.result import Evaluation
 from demiurge.evaluation.tables import (
@@ -67,7 +66,7 @@ class Report:
 
     lines: Sequence[Line] = ()
     _planes: dict[str, Array] = field(default_factory=dict)
-    _pictures: list[tuple[str, str]] = field(default_factory=list)
+    _pictures: list[str] = field(default_factory=list)
     _gsd: float = 1.0
 
     def take(self, pair: Pair, columns: Columns) -> None:
@@ -93,9 +92,7 @@ class Report:
             self._add("Uncertainty", lambda file: plots.reliability(file, *told))
 
     def _add(self, title: str, paint: Callable[[io.BytesIO], None]) -> None:
-        file = io.BytesIO()
-        paint(file)
-        self._pictures.append((title, base64.b64encode(file.getvalue()).decode()))
+        self._pictures.append(html_picture(title, painted(paint)))
 
     def _heights(self, file: io.BytesIO) -> None:
         panels = [Panel(role, plane, "height") for role, plane in self._planes.items()]
@@ -130,11 +127,7 @@ class Report:
             *_section("By class", class_rows(found)),
             *_section("Uncertainty, in figures", doubt_rows(found)),
             *_section("How errors hang together", spatial_rows(found)),
-            *(
-                f'<h2>{html.escape(title)}</h2><img alt="{html.escape(title)}" '
-                f'src="data:image/png;base64,{picture}">'
-                for title, picture in self._pictures
-            ),
+            *self._pictures,
             "<h2>Inputs</h2>",
             _inputs(found.files),
             _tags(found.files["surface"]),

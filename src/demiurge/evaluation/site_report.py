@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import base64
 import html
-import io
 from pathlib import Path
 
 from demiurge._version import __version__
 from demiurge.evaluation import plots
-from demiurge.evaluation.page import html_page, html_table
+from demiurge.evaluation.page import html_page, html_picture, html_table, painted
 from demiurge.evaluation.sites import Sites
 from demiurge.evaluation.tables import class_rows, interval_rows, site_rows
 
@@ -17,9 +15,6 @@ from demiurge.evaluation.tables import class_rows, interval_rows, site_rows
 def page(listed: Path, found: Sites) -> str:
     """Return the report on the sites of a table."""
     title = html.escape(listed.name)
-    file = io.BytesIO()
-    plots.by_site(file, found)
-    picture = base64.b64encode(file.getvalue()).decode()
     pooled = interval_rows(found)
     parts = [
         f"<h1>{title}</h1>",
@@ -27,7 +22,7 @@ def page(listed: Path, found: Sites) -> str:
         f"m, RMSE {found.surface.rmse:.3f} m.</p>",
         *(f'<p class="note">{html.escape(note)}</p>' for note in found.notes),
         *(["<h2>All sites</h2>", html_table(*pooled)] if pooled is not None else []),
-        f'<h2>Sites</h2><img alt="errors by site" src="data:image/png;base64,{picture}">',
+        html_picture("Sites", painted(lambda file: plots.by_site(file, found))),
         html_table(*site_rows(found)),
         "<h2>By class, all sites</h2>",
         html_table(*class_rows(found)),

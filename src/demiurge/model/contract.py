@@ -14,7 +14,7 @@ from typing import Annotated, Literal
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from demiurge import layers as vocabulary
 from demiurge.layers import Kind
@@ -25,7 +25,14 @@ from demiurge.scene.spec import Strict
 
 Array = npt.NDArray[np.float32]
 
-Width = Annotated[int, Field(ge=2, le=256)]
+
+def _power_of_two(width: int) -> int:
+    if width & (width - 1):
+        raise ValueError("the widths of relief are powers of two")
+    return width
+
+
+Width = Annotated[int, Field(ge=2, le=256), AfterValidator(_power_of_two)]
 
 _SQRT2 = float(np.sqrt(2))
 
@@ -135,8 +142,6 @@ class Contract(Strict):
             raise ValueError("a layer is named twice")
         for name in names:
             vocabulary.layer(name)
-        if any(width & (width - 1) for width in self.relief):
-            raise ValueError("the widths of relief are powers of two")
         if self.base is not None and self.base not in names:
             raise ValueError(f"the base '{self.base}' is not among the layers")
         if self.ground and self.base is None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -62,11 +62,16 @@ def _swap(inputs: Array, names: Sequence[str]) -> None:
         inputs[[left, right]] = inputs[[right, left]]
 
 
+def _images(inputs: Array, names: Sequence[str]) -> Iterator[int]:
+    """Yield where the images are that show something."""
+    for index, name in enumerate(names):
+        if layer(name).kind is Kind.IMAGE and np.isfinite(inputs[index]).any():
+            yield index
+
+
 def _brighten(inputs: Array, names: Sequence[str], spread: float, rng: np.random.Generator) -> None:
     """Change gain and offset of each image by a share of its own spread in the chip."""
-    for index, name in enumerate(names):
-        if layer(name).kind is not Kind.IMAGE or not np.isfinite(inputs[index]).any():
-            continue
+    for index in _images(inputs, names):
         mean, deviation = np.nanmean(inputs[index]), np.nanstd(inputs[index])
         gain = np.float32(1 + spread * rng.standard_normal())
         shift = np.float32(spread * rng.standard_normal() * deviation)
@@ -80,9 +85,7 @@ def _roughen(inputs: Array, names: Sequence[str], most: float, rng: np.random.Ge
     ).astype(np.float32)
     patches *= np.float32(rng.uniform(0, most) / max(float(patches.std()), 1e-9))
     grain = np.float32(rng.uniform(0, most / 2))
-    for index, name in enumerate(names):
-        if layer(name).kind is not Kind.IMAGE or not np.isfinite(inputs[index]).any():
-            continue
+    for index in _images(inputs, names):
         spread = np.nanstd(inputs[index])
         noise = rng.standard_normal(inputs.shape[1:], np.float32)
         inputs[index] += spread * (patches + grain * noise)

@@ -161,8 +161,9 @@ class Chips:
         return inputs, truth
 
     def _item(self, place: int, inputs: Array, truth: Array) -> Item:
-        have = [name for name in self.contract.names if _has(inputs, self.contract, name)]
-        contract = self.contract.suited(have)
+        contract, base = self.contract, self.contract.base
+        if base is not None and not _has(inputs, contract, base):
+            contract = contract.suited(())
         encoded = contract.encode(
             inputs, self.regions[place].scene.pixel_size, self._normals[place]
         )

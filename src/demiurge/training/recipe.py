@@ -181,8 +181,6 @@ class Recipe(Strict):
         both = [n for n in self.truths if n in self.layers]
         if both:
             raise ValueError(f"'{both[0]}' is both an input and a target")
-        if any(width & (width - 1) for width in self.relief):
-            raise ValueError("the widths of relief are powers of two")
         if self.base is not None and self.base not in self.layers:
             raise ValueError(f"base '{self.base}' is not among the layers")
         if self.ground and self.base is None:
