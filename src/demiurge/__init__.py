@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from demiurge.exports.export import export as export
     from demiurge.model.bundle import Bundle as Bundle
     from demiurge.model.bundle import load_bundle as load_bundle
-    from demiurge.predict.job import Options as Options
+    from demiurge.predict.options import Options as Options
     from demiurge.predict.surface import Surface as Surface
     from demiurge.predict.verbs import generate as generate
     from demiurge.predict.verbs import imagine as imagine
@@ -41,7 +41,7 @@ _HOMES = {
     "Bundle": "demiurge.model.bundle",
     "DemiurgeError": "demiurge.errors",
     "Evaluation": "demiurge.evaluation.result",
-    "Options": "demiurge.predict.job",
+    "Options": "demiurge.predict.options",
     "Recipe": "demiurge.training.recipe",
     "Scene": "demiurge.scene.scene",
     "Surface": "demiurge.predict.surface",

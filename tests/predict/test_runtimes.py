@@ -10,7 +10,7 @@ from demiurge.errors import BundleError, ResourceError
 from demiurge.model.bundle import load_bundle
 from demiurge.predict import choice as chosen
 from demiurge.predict.choice import Choice, choose_runtime, make_runtime
-from demiurge.predict.job import Options
+from demiurge.predict.options import Options
 from demiurge.predict.verbs import refine
 
 QUESTIONS = [np.random.default_rng(i).standard_normal((2, 64, 64)).astype("f4") for i in range(5)]

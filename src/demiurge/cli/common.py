@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 if TYPE_CHECKING:
-    from demiurge.predict.job import Options
+    from demiurge.predict.options import Options
     from demiurge.predict.surface import Surface
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
@@ -57,6 +57,16 @@ NoReconcile = Annotated[
     bool,
     typer.Option("--no-reconcile", help="Blend windows of relative heights as they are."),
 ]
+PriorAccuracy = Annotated[
+    float | None,
+    typer.Option(help="Standard deviation of the prior's own errors in metres; inf to ignore it."),
+]
+Detail = Annotated[
+    float | None,
+    typer.Option(
+        help="Share of the bundle's detail to keep, 0 to 1; judged on the scene if left out."
+    ),
+]
 AnyPixelSize = Annotated[
     bool, typer.Option("--any-pixel-size", help="Go on outside the bundle's pixel sizes.")
 ]
@@ -79,12 +89,14 @@ def options(
     keep_voids: bool = False,
     any_pixel_size: bool,
     no_reconcile: bool = False,
+    prior_accuracy: float | None = None,
+    detail: float | None = None,
     overwrite: bool,
     quiet: bool,
 ) -> Options:
     """Check the texts among the options and return them as one value."""
     from demiurge.errors import UsageError
-    from demiurge.predict.job import Options
+    from demiurge.predict.options import Options
 
     if target not in (None, "dsm", "dtm", "both"):
         raise UsageError(f"--target is '{target}'", "choose dsm, dtm or both")
@@ -110,6 +122,8 @@ def options(
         keep_voids=keep_voids,
         any_pixel_size=any_pixel_size,
         reconcile=not no_reconcile,
+        prior_accuracy=prior_accuracy,
+        detail=detail,
         overwrite=overwrite,
         quiet=quiet,
     )

@@ -19,7 +19,7 @@ from demiurge.demo.run import Part, Row, verdict
 from demiurge.errors import ResourceError
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.figure import Panel, draw
-from demiurge.predict.job import Options
+from demiurge.predict.options import Options
 from demiurge.predict.verbs import generate
 from demiurge.scene.open import name_inputs, scene_from_files
 from demiurge.scene.prepare import prepare

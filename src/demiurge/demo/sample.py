@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from demiurge.demo.run import Part, Row
 from demiurge.evaluation.metrics import error_statistics
-from demiurge.predict.job import Options
+from demiurge.predict.options import Options
 from demiurge.predict.verbs import refine
 from demiurge.scene.open import scene_from_files
 from demiurge.scene.scene import Scene

@@ -127,6 +127,11 @@ class Contract(Strict):
         default_factory=lambda: [1.0],
         description="the same for scenes without the base, where that is optional",
     )
+    prior_accuracy: Annotated[float, Field(ge=0)] | None = Field(
+        None,
+        description="RMS error in metres of the priors at their own pixels, on real validation "
+        "places; left out where all were simulated",
+    )
     equalise: bool = Field(True, description="panchromatic images are contrast equalised")
 
     @field_validator("calibration", "calibration_relative", mode="before")

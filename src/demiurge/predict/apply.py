@@ -16,10 +16,12 @@ from demiurge.outputs import check_output
 from demiurge.predict.anchor import Fit
 from demiurge.predict.anchoring import Anchors, anchored, place_points
 from demiurge.predict.choice import choose_runtime, make_runtime
-from demiurge.predict.job import Job, Options, peak_memory, plan_job, plan_of, run_area
+from demiurge.predict.job import Job, peak_memory, plan_job, plan_of, run_area
 from demiurge.predict.journal import Journal, Tally, journalled
 from demiurge.predict.levelling import keep_levels, kept_levels, measure, needs_levels
+from demiurge.predict.options import Options
 from demiurge.predict.plan import swaths
+from demiurge.predict.reduced import judge, settled
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.stac import write_item
 from demiurge.predict.surface import Surface, finish_surface
@@ -55,6 +57,8 @@ def apply_bundle(
         job = plan_job(scene, bundle, task, options)
         shape = (len(job.bands), *job.scene.shape)
         with journalled(path, job.key, shape, quiet=options.quiet) as journal:
+            if job.judging:
+                job = _judged(job, options, warming)
             if needs_levels(job):
                 job = _levelled(job, journal, options, warming)
             if warming is not None:
@@ -83,9 +87,38 @@ def apply_bundle(
         unknown=tally.unknown / max(tally.pixels, 1),
         uncertainty=_mean_uncertainty(bundle, tally),
         memory=peak_memory(),
-        notes=(*scene.notes, *job.warnings, *_on_levels(job), *(fit.notes if fit else ())),
+        notes=(
+            *scene.notes,
+            *job.warnings,
+            *_on_judgement(job),
+            *_on_levels(job),
+            *(fit.notes if fit else ()),
+        ),
         fit=fit,
     )
+
+
+def _judged(job: Job, options: Options, warming: Future[Runtime] | None) -> Job:
+    """Return the job with as much of the bundle's detail as the scene itself speaks for."""
+    assert job.tie is not None
+    runtime = _warm(job.scene, job.bundle, options) if warming is None else warming.result()
+    found = judge(job, job.tie, runtime)
+    return replace(job, judgement=found, tie=settled(job.tie, found))
+
+
+def _notes(job: Job) -> tuple[str, ...]:
+    return (*job.warnings, *_on_judgement(job), *_on_levels(job))
+
+
+def _on_judgement(job: Job) -> tuple[str, ...]:
+    if not job.judging:
+        return ()
+    if job.judgement is None:
+        return (
+            "the scene is too small to judge the bundle on it: all of its detail is kept, and its "
+            "uncertainty stays as it was learned",
+        )
+    return (str(job.judgement),)
 
 
 def _levelled(job: Job, journal: Journal, options: Options, warming: Future[Runtime] | None) -> Job:

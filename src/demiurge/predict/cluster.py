@@ -19,8 +19,9 @@ import numpy.typing as npt
 
 from demiurge.errors import ResourceError, UsageError, missing_extra
 from demiurge.predict.choice import Choice, make_runtime
-from demiurge.predict.job import Job, Options, run_area
+from demiurge.predict.job import Job, run_area
 from demiurge.predict.journal import BLOCKS, Journal, Tally
+from demiurge.predict.options import Options
 from demiurge.predict.plan import block_areas
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import finish_surface, write_mosaic

@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from demiurge.layers import PRIOR, Kind
 from demiurge.model.contract import Contract, Encoded
-from demiurge.model.voids import enclosed
+from demiurge.model.voids import enclosed, fill_voids
 from demiurge.predict.blend import Blender
 from demiurge.predict.levels import Levels
 from demiurge.predict.plan import Plan, taper
 from demiurge.predict.runtime import Runtime
+from demiurge.predict.tie import Tie
 from demiurge.predict.turns import Turn, gather
 from demiurge.progress import Advance, silent
 from demiurge.scene.grid import Window, full_window, grown
@@ -53,12 +54,16 @@ class Rows:
 
 @dataclass(frozen=True)
 class Question:
-    """A window read and encoded; without ``encoded`` it holds nothing to work from."""
+    """A window read and encoded; without ``encoded`` it holds nothing to work from.
+
+    ``base`` is float32 (size, size) in metres, NaN for no data.
+    """
 
     window: Window
     encoded: Encoded | None
     informed: Mask
     measured: Mask
+    base: Array | None = None
 
 
 def predict_rows(
@@ -72,6 +77,7 @@ def predict_rows(
     turns: tuple[Turn, ...] = (Turn(),),
     keep_voids: bool = False,
     levels: Levels | None = None,
+    tie: Tie | None = None,
     advance: Advance = silent,
 ) -> Iterator[Rows]:
     """Predict an area of a scene and yield finished rows from north to south.
@@ -90,6 +96,8 @@ def predict_rows(
         Leave NaN where the base was not measured.
     levels
         What brings windows of relative heights to one level.
+    tie
+        What ties heights to a prior, where that is the base.
     """
     area = full_window(scene.grid) if area is None else area
     part = plan.touching(area)
@@ -104,6 +112,12 @@ def predict_rows(
                 if levels is not None:
                     place = question.window.row, question.window.col
                     values = levels.apply(*place, values, len(contract.targets))
+                if tie is not None and question.base is not None:
+                    known = np.isfinite(question.base)
+                    filled = fill_voids(question.base, known)
+                    values = tie.apply(
+                        question.window, filled, known, values, len(contract.targets)
+                    )
                 height, width = question.window.height, question.window.width
                 here = weights[:height, :width]
                 if not question.informed.all():
@@ -220,7 +234,8 @@ def _question(
     informed = _informed(scene, contract, window, known, measured, square.shape[1] // 4, keep_voids)
     if not informed.any() or not (known if index is None else measured).any():
         return Question(window, None, informed, measured)
-    return Question(window, contract.encode(square, scene.pixel_size, normals), informed, measured)
+    encoded = contract.encode(square, scene.pixel_size, normals)
+    return Question(window, encoded, informed, measured, None if index is None else square[index])
 
 
 def _informed(

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -15,14 +16,17 @@ from demiurge._version import __version__
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PAINTED, PRIOR, layer
 from demiurge.model.bundle import Bundle, Task
-from demiurge.predict.choice import Choice, PrecisionChoice, RuntimeChoice, choose_runtime
+from demiurge.predict.choice import Choice, choose_runtime
 from demiurge.predict.engine import predict_rows
 from demiurge.predict.journal import Tally, key_of
 from demiurge.predict.levels import Levels
+from demiurge.predict.options import OPTION_OF, Options, Target
 from demiurge.predict.plan import Plan, plan_windows
+from demiurge.predict.reduced import Judgement
 from demiurge.predict.remarks import unlike, without_prior
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import BandInfo
+from demiurge.predict.tie import Tie, tie_to_prior
 from demiurge.predict.turns import turns_of
 from demiurge.progress import Advance, silent
 from demiurge.scene.check import require_fit
@@ -31,74 +35,12 @@ from demiurge.scene.scene import Scene
 from demiurge.scene.source import is_remote
 
 Array = npt.NDArray[np.float32]
-Target = Literal["dsm", "dtm", "both"]
 
 _ABOUT = {
     "dsm": "surface height",
     "dtm": "bare-earth height",
     **{name: f"imagined {layer(name).about}" for name in PAINTED},
 }
-#: The options of the command line by which a layer is given.
-OPTION_OF = {
-    "ortho_left": "--left",
-    "ortho_right": "--right",
-    "triangulation_error": "--triangulation-error",
-    "ndvi": "--ndvi",
-    "dem_prior": "--prior",
-}
-
-
-@dataclass(frozen=True)
-class Options:
-    """How a bundle is applied.
-
-    Attributes
-    ----------
-    target
-        Which heights to write; None for all that the bundle predicts.
-    window, overlap
-        Side of a window in pixels and share that neighbours have in common; the bundle's if None.
-    in_flight
-        Windows worked on at a time; does not change the result.
-    runtime
-        ``openvino``, ``onnxruntime``, ``torch``, or ``auto`` for the fastest that is there.
-    precision
-        ``f32``, ``bf16``, or ``auto`` for what the bundle was checked for.
-    tta
-        1, 4 or 8 turned and flipped copies of every window, whose mean is the result.
-    keep_voids
-        Leave voids of the initial heights void.
-    reconcile
-        Bring windows of relative heights to one level before they are blended.
-    any_pixel_size
-        Go on where the pixel size is outside the bundle's range.
-    points, points_crs
-        File of ground points that the heights are fitted to, and their CRS where it tells none.
-    thin
-        For point clouds and meshes: metres that heights may be off to leave out what is not needed.
-    cluster
-        ``local:N`` or the address of a Dask scheduler; this process alone if None.
-    stac
-        Write a STAC item beside the result.
-    """
-
-    target: Target | None = None
-    window: int | None = None
-    overlap: float | None = None
-    in_flight: int = 4
-    runtime: RuntimeChoice = "auto"
-    precision: PrecisionChoice = "auto"
-    tta: int = 1
-    keep_voids: bool = False
-    reconcile: bool = True
-    any_pixel_size: bool = False
-    points: str | Path | None = None
-    points_crs: str | None = None
-    thin: float | None = None
-    cluster: str | None = None
-    stac: bool = False
-    overwrite: bool = False
-    quiet: bool = True
 
 
 @dataclass(frozen=True)
@@ -113,6 +55,10 @@ class Job:
         Whether it is done in blocks, on a cluster.
     warnings
         Sentences about the scene for the user.
+    judging, judgement
+        Whether the bundle is to be judged on the scene, and what came of it.
+    tie, levels
+        What is done to the heights of each window.
     """
 
     scene: Scene
@@ -126,6 +72,9 @@ class Job:
     blocks: bool
     reconcile: bool
     warnings: tuple[str, ...]
+    judging: bool = False
+    judgement: Judgement | None = None
+    tie: Tie | None = None
     levels: Levels | None = None
 
     @property
@@ -157,6 +106,9 @@ class Job:
                 "keep_voids": self.keep_voids,
                 "blocks": self.blocks,
                 "reconcile": self.reconcile,
+                "tie": None
+                if self.tie is None
+                else (self.tie.accuracy, None if self.judging else self.tie.detail),
             }
         )
 
@@ -180,6 +132,7 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
     bundle = bundle.suited(scene.layers)
     warnings = _require_match(scene, bundle, task, options)
     turns_of(options.tta)
+    tie = _tie(scene, bundle, options)
     choice = choose_runtime(bundle, options.runtime, options.precision)
     if bundle.contract.equalise:
         scene = scene.with_equalised()
@@ -199,7 +152,29 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
         blocks=options.cluster is not None,
         reconcile=options.reconcile,
         warnings=warnings,
+        judging=tie is not None and options.detail is None,
+        tie=tie,
     )
+
+
+def _tie(scene: Scene, bundle: Bundle, options: Options) -> Tie | None:
+    """Return how heights are tied to the prior, where that is the base and known by its pixels."""
+    accuracy, detail = options.prior_accuracy, options.detail
+    if accuracy is not None and not accuracy >= 0:
+        raise UsageError(f"--prior-accuracy is {accuracy:g}", "choose 0 or more metres, or inf")
+    if detail is not None and not 0 <= detail <= 1:
+        raise UsageError(f"--detail is {detail:g}", "choose a share from 0 to 1")
+    if bundle.contract.base != PRIOR or accuracy == math.inf:
+        return None
+    accuracy = bundle.contract.prior_accuracy if accuracy is None else accuracy
+    if accuracy and not bundle.contract.uncertainty:
+        raise UsageError(
+            f"bundle '{bundle.card.name}' does not say how sure it is, so that a prior's accuracy "
+            "cannot be weighed against it",
+            "choose --prior-accuracy 0 or inf",
+        )
+    tie = tie_to_prior(scene, accuracy)
+    return tie if tie is None or detail is None else replace(tie, detail=detail)
 
 
 def _stamp(path: str) -> tuple[Any, ...]:
@@ -310,6 +285,18 @@ def _tags(job: Job) -> dict[str, str]:
         "runtime": job.choice.about,
         "window": f"{job.plan.size} px, overlap {job.plan.overlap} px",
         "test_time_augmentation": str(job.tta),
+        **_tie_tags(job),
+    }
+
+
+def _tie_tags(job: Job) -> dict[str, str]:
+    if job.tie is None:
+        return {}
+    told = job.tie.accuracy
+    return {
+        "prior_accuracy": "not told" if told is None else f"{told:g} m",
+        "detail": f"{job.tie.detail:.4g}",
+        "detail_from": "judged at reduced resolution" if job.judgement else "as given",
     }
 
 
@@ -349,6 +336,7 @@ def run_area(
         turns=turns_of(job.tta),
         keep_voids=job.keep_voids,
         levels=job.levels,
+        tie=job.tie,
         advance=advance,
     ):
         values = rows.values[job.order]

@@ -10,7 +10,7 @@ from demiurge.errors import UsageError
 from demiurge.layers import PRIOR
 from demiurge.model.bundle import Bundle, default_bundle, load_bundle
 from demiurge.predict.apply import apply_bundle
-from demiurge.predict.job import OPTION_OF, Options
+from demiurge.predict.options import OPTION_OF, Options
 from demiurge.predict.surface import Surface
 from demiurge.scene.open import PathLike, open_scene, recognise_bands, scene_from_files
 from demiurge.scene.scene import Scene

@@ -244,21 +244,39 @@ def _at(affine: Any, col: float, row: float) -> tuple[float, float]:
     return x, y
 
 
-def pixel_ratio(source: GeoBox, target: GeoBox) -> float:
-    """Return how many target pixels go to one source pixel along an axis, amid the target."""
+#: Row, then column, in one grid's pixels: at another grid's corner, and how they change from row to
+#: row and from column to column there.
+Lattice = tuple[tuple[float, float, float], tuple[float, float, float]]
+
+
+def lattice(source: GeoBox, target: GeoBox) -> Lattice:
+    """Return where a grid's pixels lie in another's, as if the way from one to the other was flat.
+
+    It is exact at three corners of the target.
+    """
     from pyproj import Transformer
 
     assert source.crs is not None
     assert target.crs is not None
     move = Transformer.from_crs(target.crs.proj, source.crs.proj, always_xy=True)
-    row, col = target.shape[0] / 2, target.shape[1] / 2
     inverse = ~source.affine
-    corners = [
-        _at(inverse, *move.transform(*_at(target.affine, col + dx, row + dy)))
-        for dx, dy in ((0, 0), (1, 0), (0, 1))
-    ]
-    (x0, y0), (x1, y1), (x2, y2) = corners
-    area = abs((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
+    rows, columns = target.shape
+    (c0, r0), (c1, r1), (c2, r2) = (
+        _at(inverse, *move.transform(*_at(target.affine, col, row)))
+        for col, row in ((0, 0), (columns, 0), (0, rows))
+    )
+    return (
+        (r0, (r2 - r0) / rows, (r1 - r0) / columns),
+        (c0, (c2 - c0) / rows, (c1 - c0) / columns),
+    )
+
+
+def pixel_ratio(source: GeoBox, target: GeoBox) -> float:
+    """Return how many target pixels go to one source pixel along an axis, amid the target."""
+    row, col = target.shape[0] // 2, target.shape[1] // 2
+    amid = window_grid(target, Window(row, col, 1, 1))
+    (_, rr, rc), (_, cr, cc) = lattice(source, amid)
+    area = abs(rr * cc - rc * cr)
     return 1 / math.sqrt(area) if area > 0 and math.isfinite(area) else 1.0
 
 

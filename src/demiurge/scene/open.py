@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ from demiurge.scene.grid import (
 )
 from demiurge.scene.scene import Scene, load_fingerprint
 from demiurge.scene.source import Source, is_remote, open_raster
-from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical, load_spec
+from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
 from demiurge.scene.stack import map_stack
 from demiurge.scene.vertical import agree, vertical_of
 
@@ -57,7 +58,11 @@ def open_scene(path: PathLike) -> Scene:
     sources = {}
     for name, entry in spec.layers.items():
         file = entry.file if is_remote(entry.file) else str(folder / entry.file)
-        sources[name] = Source.open(file, layer(name), entry.band)
+        source = Source.open(file, layer(name), entry.band)
+        if entry.native is not None:
+            where = f"{place}: layers.{name}.native"
+            source = replace(source, native=_grid_of(entry.native, where))
+        sources[name] = source
     grid = _spec_grid(spec, place) or choose_grid(sources)[0]
     vertical = spec.vertical
     if vertical.reference == "unknown":
@@ -286,18 +291,22 @@ def _parse_crs(text: str) -> Any:
     return crs
 
 
-def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:
+def _grid_of(spec: GridSpec, where: str) -> GeoBox:
     from affine import Affine
     from odc.geo.crs import CRS
     from pyproj.exceptions import CRSError
 
+    try:
+        crs = CRS(spec.crs)
+    except CRSError:
+        raise ConfigError(f"{where}.crs: is no CRS", "write it as EPSG:32633") from None
+    return GeoBox((spec.height, spec.width), Affine(*spec.transform), crs)
+
+
+def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:
     if spec.grid is None:
         return None
-    try:
-        crs = CRS(spec.grid.crs)
-    except CRSError:
-        raise ConfigError(f"{path}: grid.crs: is no CRS", "write it as EPSG:32633") from None
-    grid = GeoBox((spec.grid.height, spec.grid.width), Affine(*spec.grid.transform), crs)
+    grid = _grid_of(spec.grid, f"{path}: grid")
     if not is_plain(grid):
         raise ConfigError(
             f"{path}: grid: is not north-up in metres with square pixels",

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
-from demiurge.layers import Role, layer
+from demiurge.layers import PRIOR, Role, layer
 from demiurge.outputs import whole_folder
 from demiurge.progress import Advance, progress
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
@@ -197,24 +197,33 @@ def _refuse_empty(scene: Scene, report: dict[str, Any]) -> None:
 
 
 def _spec(scene: Scene, names: list[str]) -> SceneSpec:
-    a = scene.grid.affine
-    crs: Any = scene.grid.crs
-    code = epsg_of(crs)
+    layers = {}
+    for band, name in enumerate(names, start=1):
+        entry: dict[str, Any] = {"file": STACK_NAME, "band": band}
+        entry["equalised"] = name in scene.equalised
+        if name == PRIOR:
+            source = scene.sources[name]
+            entry["native"] = _grid_spec(source.native or source.grid)
+        layers[name] = LayerSpec(**entry)
     return SceneSpec(
         name=scene.name,
-        grid=GridSpec(
-            crs=f"EPSG:{code}" if code else crs.to_wkt(),
-            transform=(a.a, a.b, a.c, a.d, a.e, a.f),
-            height=scene.shape[0],
-            width=scene.shape[1],
-        ),
+        grid=_grid_spec(scene.grid),
         vertical=scene.vertical,
-        layers={
-            name: LayerSpec(file=STACK_NAME, band=band, equalised=name in scene.equalised)
-            for band, name in enumerate(names, start=1)
-        },
+        layers=layers,
         sources={
             name: source.path if is_remote(source.path) else Path(source.path).name
             for name, source in scene.sources.items()
         },
+    )
+
+
+def _grid_spec(grid: GeoBox) -> GridSpec:
+    a = grid.affine
+    crs: Any = grid.crs
+    code = epsg_of(crs)
+    return GridSpec(
+        crs=f"EPSG:{code}" if code else crs.to_wkt(),
+        transform=(a.a, a.b, a.c, a.d, a.e, a.f),
+        height=grid.shape[0],
+        width=grid.shape[1],
     )

@@ -26,6 +26,8 @@ from demiurge.scene.statistics import Statistics
 Array = npt.NDArray[np.float32]
 
 FINGERPRINT_NAME = "fingerprint.json"
+#: Settings that a simulated scene was made with.
+SIMULATION_NAME = "simulation.yaml"
 _SAMPLE_SIDE = 1024
 
 
@@ -94,6 +96,11 @@ class Scene:
         if "valid" not in names and self.measuring:
             names.append("valid")
         return tuple(names)
+
+    @property
+    def simulated(self) -> bool:
+        """Tell whether the scene says of itself that it is made up."""
+        return self.folder is not None and (self.folder / SIMULATION_NAME).exists()
 
     @property
     def base(self) -> str | None:

@@ -94,6 +94,8 @@ class Source:
         The file's own grid; may be rotated, south-up or in degrees.
     sentinels
         No-data values found in the band that the file does not declare.
+    native
+        The grid of the file that the band was once warped from, if it was.
     """
 
     path: str
@@ -101,6 +103,7 @@ class Source:
     layer: Layer
     grid: GeoBox
     sentinels: tuple[float, ...] = ()
+    native: GeoBox | None = None
     _local: threading.local = field(default_factory=threading.local, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:

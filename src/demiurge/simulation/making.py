@@ -16,6 +16,7 @@ from odc.geo.geobox import GeoBox
 from demiurge._version import __version__
 from demiurge.scene.grid import snapped_grid, wkt
 from demiurge.scene.prepare import prepare
+from demiurge.scene.scene import SIMULATION_NAME
 from demiurge.scene.write import write_planes
 from demiurge.simulation import optical, stereo
 from demiurge.simulation.landforms import make_land
@@ -49,7 +50,7 @@ def make_site(site: Site) -> Path:
             name=site.folder.name,
             jobs=1,
             overwrite=site.overwrite,
-            extra={"simulation.yaml": yaml.safe_dump(_noted(site), sort_keys=False)},
+            extra={SIMULATION_NAME: yaml.safe_dump(_noted(site), sort_keys=False)},
         )
     return site.folder
 

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demiurge._version import __version__
+from demiurge.layers import PRIOR
 from demiurge.model.bundle import Bundle, Card, PixelSizes, WindowPlan, save_bundle
 from demiurge.scene.scene import Scene
 from demiurge.scene.vertical import agree
 from demiurge.training.chips import Chips
+from demiurge.training.priors import accuracy_of_priors
 from demiurge.training.recipe import Recipe
 
 if TYPE_CHECKING:
@@ -60,8 +62,12 @@ def finish(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path)
     graph, weights = to_onnx(network, card.contract.channels), to_safetensors(network)
     draft = save_bundle(work / "draft.bundle", card, graph, weights, overwrite=True)
     found = judge(draft, chips)
+    accuracy = None
+    if card.contract.base == PRIOR:
+        accuracy = accuracy_of_priors(chips.regions, card.contract.targets[0])
     contract = card.contract.model_copy(
         update={
+            "prior_accuracy": accuracy,
             "calibration": found.calibration,
             "calibration_relative": found.calibration_relative,
         }

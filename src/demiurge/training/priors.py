@@ -1,12 +1,19 @@
-"""Coarse elevation models made anew from the truth of a chip, of any coarseness and quality."""
+"""Coarse elevation models: made anew from the truth of a chip, and how good given ones are."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
+
+from demiurge.layers import PRIOR, TARGETS
+from demiurge.predict.tie import tie_to_prior
+from demiurge.scene.grid import Window
+from demiurge.training.split import Region
 
 Array = npt.NDArray[np.float32]
 
@@ -15,6 +22,8 @@ _COARSENESS = (1.5, 10.0)
 #: Most noise, in pixels of the prior's own size; half the priors have none, and little is more
 #: frequent than much. Its width in those pixels.
 _NOISE, _WIDTH = 0.15, (0.3, 1.0)
+#: Pixels a side of a place that a prior is measured on, at most.
+_MEASURED = 1024
 
 
 def made_prior(truth: Array, gsd: float, rng: np.random.Generator) -> Array:
@@ -52,3 +61,41 @@ def _noise(shape: tuple[int, int], size: float, rng: np.random.Generator) -> Arr
     noise = ndimage.gaussian_filter(rng.standard_normal(shape), rng.uniform(*_WIDTH))
     amount = _NOISE * size * rng.uniform() ** 2 if rng.random() < 0.5 else 0.0
     return np.asarray(amount * noise / max(float(noise.std()), 1e-9), np.float32)
+
+
+def accuracy_of_priors(regions: Sequence[Region], target: str) -> float | None:
+    """Return the RMS error in metres of priors at their own pixels, over real places.
+
+    Simulated priors say nothing of real ones.
+
+    Returns
+    -------
+    None if no place is real, or none has a prior that is coarser than its image.
+    """
+    errors = [_error_of_prior(r, TARGETS[target]) for r in regions if not r.scene.simulated]
+    known = np.concatenate([np.empty(0), *errors])
+    return math.sqrt(float(np.square(known).mean())) if known.size else None
+
+
+def _error_of_prior(region: Region, truth: str) -> npt.NDArray[np.float64]:
+    """Return the difference of means, prior less truth, for each pixel of the prior."""
+    scene, area = region.scene, region.window
+    tie = tie_to_prior(scene, None) if {PRIOR, truth} <= {*scene.layers} else None
+    side = min(area.height, area.width, _MEASURED)
+    if tie is None:
+        return np.empty(0)
+    window = Window(
+        area.row + (area.height - side) // 2, area.col + (area.width - side) // 2, side, side
+    )
+    prior, heights = scene.read(window, [PRIOR, truth])
+    known = np.isfinite(prior) & np.isfinite(heights)
+    if not known.any():
+        return np.empty(0)
+    cells = tie.cells(window, side)
+    filled = [np.where(known, h, h[known].mean(dtype=np.float64)) for h in (prior, heights)]
+    found = cells.values(filled[0].astype(np.float32)) - cells.means(filled[1])
+    whole = cells.means((~known).astype(np.float32)) == 0
+    # At the edge only parts of the prior's pixels are seen.
+    inside = np.zeros(cells.shape, bool)
+    inside[1:-1, 1:-1] = True
+    return np.asarray(found[whole & inside], np.float64)

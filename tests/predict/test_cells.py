@@ -1,0 +1,108 @@
+"""Cells of a coarse prior under a finer window."""
+
+import numpy as np
+import pytest
+
+from conftest import terrain
+from demiurge.predict.cells import Cells, back_projected, cells_under, means_of_spread
+
+SIZE, WIDE = 120, 5
+INSIDE = (slice(2 * WIDE, -2 * WIDE),) * 2
+
+
+def upright(offset: float = 0.0) -> Cells:
+    return cells_under(SIZE, ((offset, 1 / WIDE, 0), (offset, 0, 1 / WIDE)))
+
+
+def turned(degrees: float = 3.0) -> Cells:
+    a = np.deg2rad(degrees)
+    return cells_under(
+        SIZE, ((7.3, np.cos(a) / 4.2, np.sin(a) / 4.2), (5.1, -np.sin(a) / 2.6, np.cos(a) / 2.6))
+    )
+
+
+def rough(seed: int = 0) -> np.ndarray:
+    fine = np.random.default_rng(seed).standard_normal((SIZE, SIZE)).astype(np.float32)
+    return terrain(SIZE, SIZE, seed) + fine
+
+
+def test_means_are_those_of_blocks() -> None:
+    heights = rough()
+    blocks = heights.reshape(SIZE // WIDE, WIDE, -1, WIDE).mean(axis=(1, 3))
+    cells = upright()
+    assert cells.size == pytest.approx(WIDE)
+    np.testing.assert_allclose(cells.means(heights), blocks, rtol=1e-5)
+
+
+@pytest.mark.parametrize("cells", [upright(), upright(0.5), turned()])
+def test_values_come_back_from_what_was_spread(cells: Cells) -> None:
+    values = terrain(*cells.shape, seed=3)
+    inside = (slice(4, -4),) * 2
+    found = cells.values(cells.spread(values))
+    np.testing.assert_allclose(found[inside], values[inside], atol=0.05 * values.std())
+
+
+def test_the_means_of_spread_cells_are_foretold() -> None:
+    cells = upright()
+    values = terrain(*cells.shape, seed=1)
+    found = means_of_spread(values)
+    inside = (slice(3, -3),) * 2
+    np.testing.assert_allclose(
+        cells.means(cells.spread(values))[inside], found[inside], atol=0.15 * WIDE**-2 * 40
+    )
+    np.testing.assert_allclose(means_of_spread(np.full((20, 20), 700, np.float32)), 700, rtol=1e-6)
+
+
+def test_tied_heights_have_the_means_of_the_prior() -> None:
+    cells, truth = upright(), rough()
+    means = cells.means(truth)
+    prior = cells.spread(means)
+    noise = 10 * np.random.default_rng(1).standard_normal((SIZE, SIZE)).astype(np.float32)
+    change = noise + np.linspace(-30, 30, SIZE, dtype=np.float32)
+    found = back_projected(change, prior, cells)
+    inside = (slice(3, -3),) * 2
+    before = np.abs(cells.means(prior + change) - means)[inside].mean()
+    assert np.abs(cells.means(found) - means)[inside].mean() < 0.05 * before
+
+
+def test_what_interpolation_rounds_off_comes_back() -> None:
+    cells = upright()
+    rows, columns = np.mgrid[:SIZE, :SIZE]
+    truth = (20 * np.abs(np.sin(rows / 19) + np.cos(columns / 23))).astype(np.float32)
+    prior = cells.spread(cells.means(truth))
+    found = back_projected(np.zeros_like(prior), prior, cells)
+    errors = [np.square(h - truth)[INSIDE].mean() for h in (found, prior)]
+    assert errors[0] < 0.8 * errors[1]
+
+
+def test_true_detail_is_kept_and_its_level_is_the_priors() -> None:
+    cells, truth = turned(), rough()
+    prior = cells.spread(cells.means(terrain(SIZE, SIZE)))
+    detail = truth - terrain(SIZE, SIZE)
+    added = back_projected(detail + 25, prior, cells) - back_projected(0 * detail, prior, cells)
+    np.testing.assert_allclose(added.mean(), 0, atol=0.3)
+    assert np.corrcoef(added.ravel(), detail.ravel())[0, 1] > 0.8
+
+
+def test_an_untrusted_prior_changes_nothing() -> None:
+    cells, prior = upright(), terrain(SIZE, SIZE)
+    change = rough(2) - 90
+    np.testing.assert_allclose(
+        back_projected(change, prior, cells, trust=0.0), prior + change, atol=1e-3
+    )
+
+
+def test_without_detail_the_change_does_not_count() -> None:
+    cells, prior = upright(), terrain(SIZE, SIZE)
+    nothing = back_projected(np.zeros_like(prior), prior, cells)
+    found = back_projected(rough(2), prior, cells, detail=0.0)
+    np.testing.assert_allclose(found, nothing, atol=1e-3)
+
+
+def test_voids_of_the_prior_hold_nothing_down() -> None:
+    cells, prior = upright(), terrain(SIZE, SIZE)
+    known = np.ones((SIZE, SIZE), bool)
+    known[40:80, 40:80] = False
+    found = back_projected(np.full_like(prior, 7), prior, cells, known=known)
+    np.testing.assert_allclose((found - prior)[55:65, 55:65], 7, atol=0.5)
+    np.testing.assert_allclose((found - prior)[:20, :20].mean(), 0, atol=0.5)
