@@ -50,8 +50,8 @@ class Options:
         Standard deviation in metres of a prior's errors at its own pixels: the heights keep its
         means as far as it is better than what the bundle knows. 0 takes it at its word, infinity
         leaves all to the bundle. None is as good as the real priors that the bundle learned from;
-        one that learned from simulated ones alone takes the heights at their word, but says no
-        less of their uncertainty than it has learned.
+        one that learned from simulated ones alone takes the heights at their word, but adds what
+        it would have changed to their uncertainty.
     detail
         Share of what the bundle adds within a prior's pixels that is kept, 0 to 1; judged on the
         scene at reduced resolution if None.

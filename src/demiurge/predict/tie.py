@@ -32,8 +32,8 @@ class Tie:
         The prior's own.
     accuracy
         Standard deviation in metres of the prior's errors at its own pixels; 0 takes it at its
-        word. None, where nobody tells, does so for the heights but not for the uncertainty, which
-        then stays at least what the bundle has learned.
+        word. None, where nobody tells, does so for the heights but not for the uncertainty: it
+        stays at least what the bundle has learned, and grows by what is withheld of its change.
     detail
         Share of the network's finer part that is kept.
     spread
@@ -67,20 +67,25 @@ class Tie:
         cells = self.cells(window, prior.shape[0])
         found = values.copy()
         for plane in range(count):
+            heights = values[plane]
             doubt = values[count + plane] if len(values) > count else None
+            trust = 1.0 if doubt is None else 1 - self._doubted(cells.means(doubt))
             found[plane] = back_projected(
-                values[plane] - prior,
-                prior,
-                cells,
-                known=known,
-                detail=self.detail,
-                trust=1.0 if doubt is None else 1 - self._doubted(cells.means(doubt)),
+                heights - prior, prior, cells, known=known, detail=self.detail, trust=trust
             )
             if doubt is not None:
-                coarse = self._doubted(doubt)
-                factor = self.spread if self.accuracy is not None else max(1.0, self.spread)
-                found[count + plane] *= np.sqrt(coarse + (1 - coarse) * np.float32(factor**2))
+                found[count + plane] = self._doubt(doubt, heights - found[plane])
         return found
+
+    def _doubt(self, spread: Array, withheld: Array) -> Array:
+        """Return the standard deviation of heights that a change was withheld from."""
+        if self.accuracy is None:
+            # It may have been right.
+            found = np.hypot(np.float32(max(1.0, self.spread)) * spread, withheld)
+        else:
+            coarse = self._doubted(spread)
+            found = spread * np.sqrt(coarse + (1 - coarse) * np.float32(self.spread**2))
+        return np.asarray(found, np.float32)
 
     def _doubted(self, spread: Array) -> Array:
         """Return how little the prior counts against heights with a standard deviation."""
