@@ -38,7 +38,8 @@ clean:
 
 # The bundles that ship, from scenes with fixed seeds; retraining is this one command. Real surfaces
 # join in with SURFACES="FOLDER:TAKES:SIZE …", folders with dsm.tif, dtm.tif and perhaps rgb.tif,
-# and CREDIT="whose".
+# and CREDIT="whose". Real images with their heights join generate with PAIRS="FOLDER …", prepared
+# scenes, and IMAGE_CREDIT="whose".
 SCENES := build/scenes
 SIMULATE := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite --style mixed
 OTHERS := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite
@@ -53,16 +54,17 @@ scenes: $(STAMP)
 	$(SIMULATE) -o $(SCENES)/stereo/one --sites 50 --size 512 --gsd 1 --seed 12
 	$(SIMULATE) -o $(SCENES)/stereo/two --sites 25 --size 512 --gsd 2 --seed 14
 	$(OTHERS) --style town -o $(SCENES)/stereo/town --sites 40 --size 512 --gsd 0.5 --seed 18
-	$(SIMULATE) --family optical -o $(SCENES)/optical/ten --sites 60 --size 512 --gsd 10 --seed 15
-	$(SIMULATE) --family optical -o $(SCENES)/optical/twenty --sites 20 --size 512 --gsd 20 --seed 16
-	$(SIMULATE) --family optical -o $(SCENES)/optical/thirty --sites 20 --size 512 --gsd 30 --seed 17
+	@for set in "ten 60 10 15" "twenty 20 20 16" "thirty 20 30 17" "more_ten 130 10 25" "more_twenty 45 20 26" "more_thirty 45 30 27"; do \
+	  set -- $$set; \
+	  $(SIMULATE) --family optical -o $(SCENES)/optical/$$1 --sites $$2 --size 512 --gsd $$3 --seed $$4 || exit 1; \
+	done
 	@for given in $(SURFACES); do \
 	  place=$${given%%:*}; rest=$${given#*:}; \
 	  albedo=; test -e $$place/rgb.tif && albedo="--albedo $$place/rgb.tif"; \
 	  $(OTHERS) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
 
-bundles: scenes  # those that ship; `generate.bundle` waits for real terrain in its training
+bundles: scenes  # those that ship
 	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine.bundle --recipe demiurge
 	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine-fast.bundle --recipe refine-fast
-	$(TRAIN) $(SCENES)/optical/*/site_* -o $(SHIPPED)/generate.bundle --recipe generate
+	$(TRAIN) --set split.validation=0.05 $(SCENES)/optical/*/site_* $(PAIRS) $(if $(IMAGE_CREDIT),--credit "$(IMAGE_CREDIT)") -o $(SHIPPED)/generate.bundle --recipe generate

@@ -184,6 +184,22 @@ def test_a_scene_too_small_to_judge_on_says_so(raster: Write, tmp_path: Path) ->
     assert any("too small to judge" in note for note in surface.notes)
 
 
+def test_a_prior_as_fine_as_the_image_holds_nothing_and_that_is_told(
+    raster: Write, tmp_path: Path
+) -> None:
+    heights = terrain(96, 96)
+    files = {"red": raster("red.tif", heights), "dem_prior": raster("prior.tif", heights)}
+    bundle = make_bundle(
+        tmp_path / "b.bundle", task="generate", layers=("dem_prior", "red"), base="dem_prior",
+        targets=("dtm",),
+    )  # fmt: skip
+    scene = prepare(files, tmp_path / "scene")
+    surface = demiurge.generate(scene, tmp_path / "o.tif", bundle=bundle)
+    assert any("nothing holds the bundle to it" in note for note in surface.notes)
+    with rasterio.open(surface.path) as file:
+        np.testing.assert_allclose(file.read(1), heights + 5, atol=0.01)
+
+
 @pytest.mark.parametrize(
     ("options", "sentence"),
     [

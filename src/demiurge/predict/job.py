@@ -36,6 +36,11 @@ from demiurge.scene.source import is_remote
 
 Array = npt.NDArray[np.float32]
 
+_LOOSE = (
+    "the prior is as fine as the image, or was resampled to it: nothing holds the bundle to it, "
+    "and its changes are not judged"
+)
+
 _ABOUT = {
     "dsm": "surface height",
     "dtm": "bare-earth height",
@@ -133,6 +138,8 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
     warnings = _require_match(scene, bundle, task, options)
     turns_of(options.tta)
     tie = _tie(scene, bundle, options)
+    if tie is None and bundle.contract.base == PRIOR and options.prior_accuracy != math.inf:
+        warnings = (*warnings, _LOOSE)
     choice = choose_runtime(bundle, options.runtime, options.precision)
     if bundle.contract.equalise:
         scene = scene.with_equalised()
