@@ -7,6 +7,7 @@ iterative back-projection (Irani and Peleg 1991, doi 10.1016/1049-9652(91)90045-
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -20,7 +21,7 @@ Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 #: Neighbours on each side that a cell's mean of interpolated values depends on.
-_REACH = 2
+_REACH = 4
 #: Rows interpolated at a time, so that what they take stays in the processor's cache.
 _STRIPE = 16
 #: Cells that an upright lattice may be askew over a window.
@@ -70,20 +71,21 @@ class Cells:
         return (total / pixels).astype(np.float32).reshape(self.shape)
 
     def spread(self, values: Array) -> Array:
-        """Return cell values interpolated bicubically at the pixels, float32 (size, size)."""
+        """Return cell values at the pixels by cubic splines, float32 (size, size)."""
+        knots = ndimage.spline_filter(values, order=3, output=np.float32, mode="nearest")
         if self.rows.shape[1] == 1:
             down = _matrix(self.rows[:, 0], self.shape[0])
             along = _matrix(self.columns[0], self.shape[1])
-            return np.asarray(down @ values @ along.T, np.float32)
+            return np.asarray(down @ knots @ along.T, np.float32)
         found = np.empty(self.rows.shape, np.float32)
         for top in range(0, len(found), _STRIPE):
             part = slice(top, top + _STRIPE)
-            found[part] = _sampled(values, self.rows[part], self.columns[part])
+            found[part] = _sampled(knots, self.rows[part], self.columns[part], _spline)
         return found
 
     def values(self, plane: Array) -> Array:
         """Return what a plane that was interpolated from the cells has in their middles."""
-        return _sampled(plane, *self.centres).reshape(self.shape)
+        return _sampled(plane, self.centres[0], self.centres[1], _cubic).reshape(self.shape)
 
 
 def cells_under(size: int, lattice: Lattice) -> Cells:
@@ -148,26 +150,38 @@ def _cubic(part: Array) -> Array:
     ])  # fmt: skip
 
 
-def _neighbours(at: Array, length: int) -> tuple[npt.NDArray[np.int32], Array]:
+def _spline(part: Array) -> Array:
+    """Return the weights of the four knots of a cubic spline; as :func:`_cubic`."""
+    squared = part * part
+    cubed = squared * part
+    last = cubed / 6
+    third = (1 + 3 * (part + squared - cubed)) / 6
+    second = 2 / np.float32(3) - squared + cubed / 2
+    return np.stack([1 - second - third - last, second, third, last])
+
+
+def _neighbours(
+    at: Array, length: int, weigh: Callable[[Array], Array]
+) -> tuple[npt.NDArray[np.int32], Array]:
     """Return the four neighbours of points, the ends repeated, and their weights; both (4, …)."""
     before = np.floor(at)
     steps = np.arange(-1, 3, dtype=np.int32).reshape(4, *(1,) * at.ndim)
     places = before.astype(np.int32) + steps
-    return np.clip(places, 0, length - 1, out=places), _cubic(at - before)
+    return np.clip(places, 0, length - 1, out=places), weigh(at - before)
 
 
 def _matrix(at: Array, length: int) -> Array:
-    """Return float32 (points, length): what interpolates along an axis."""
+    """Return float32 (points, length): what turns knots along an axis into heights."""
     found = np.zeros((at.size, length), np.float32)
-    for place, weight in zip(*_neighbours(at, length), strict=True):
+    for place, weight in zip(*_neighbours(at, length, _spline), strict=True):
         np.add.at(found, (np.arange(at.size), place), weight)
     return found
 
 
-def _sampled(plane: Array, rows: Array, columns: Array) -> Array:
-    """Return a plane interpolated at points."""
-    down, weights = _neighbours(rows, plane.shape[0])
-    along, shares = _neighbours(columns, plane.shape[1])
+def _sampled(plane: Array, rows: Array, columns: Array, weigh: Callable[[Array], Array]) -> Array:
+    """Return a plane at points, from their sixteen neighbours."""
+    down, weights = _neighbours(rows, plane.shape[0], weigh)
+    along, shares = _neighbours(columns, plane.shape[1], weigh)
     found = np.zeros(rows.shape, np.float32)
     flat = np.ascontiguousarray(plane).ravel()
     for place, weight in zip(down * plane.shape[1], weights, strict=True):
@@ -178,18 +192,35 @@ def _sampled(plane: Array, rows: Array, columns: Array) -> Array:
     return found
 
 
-@lru_cache(maxsize=1)
-def _mean_weights() -> npt.NDArray[np.float64]:
+@lru_cache(maxsize=2)
+def _mean_weights(*, spline: bool) -> npt.NDArray[np.float64]:
     """Return how the mean over a cell of interpolated values depends on it and its neighbours."""
-    within = ((np.arange(200) + 0.5) / 200 - 0.5).astype(np.float32)
-    places, weights = _neighbours(_REACH + within, 2 * _REACH + 1)
-    found = np.bincount(places.ravel(), weights.ravel().astype(np.float64))
+    middle = 4 * _REACH
+    one = np.zeros((1, 2 * middle + 1), np.float32)
+    one[0, middle] = 1
+    within = np.arange(-_REACH, _REACH + 1)[:, None] + (np.arange(200) + 0.5) / 200 - 0.5
+    at = (middle + within).astype(np.float32)
+    if spline:
+        knots = ndimage.spline_filter1d(one, order=3, axis=1, output=np.float32)
+        places, weights = _neighbours(at, one.size, _spline)
+    else:
+        knots = one
+        places, weights = _neighbours(at, one.size, _cubic)
+    found = (weights * knots[0, places]).sum(axis=0).mean(axis=1, dtype=np.float64)
     return np.asarray(found / found.sum())
 
 
-def means_of_spread(values: Array) -> Array:
-    """Return the means over cells of what :meth:`Cells.spread` makes of them."""
-    weights = _mean_weights()
+def means_of_spread(values: Array, *, spline: bool = True) -> Array:
+    """Return the means over cells of what :meth:`Cells.spread` makes of their values.
+
+    Parameters
+    ----------
+    values
+        float32 (rows, columns) of cells.
+    spline
+        False for what GDAL's cubic interpolation makes of them.
+    """
+    weights = _mean_weights(spline=spline)
     found = values
     for axis in (0, 1):
         found = ndimage.correlate1d(found, weights, axis=axis, mode="nearest", output=np.float32)
@@ -227,7 +258,7 @@ def back_projected(
     float32 (size, size) in metres.
     """
     told = cells.values(prior)
-    lost = told - means_of_spread(told)
+    lost = told - means_of_spread(told, spline=False)
     coarse = cells.means(change)
     weight: Array | float = 1 - trust - detail
     lost = lost * np.asarray(trust, np.float32)
