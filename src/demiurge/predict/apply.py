@@ -115,8 +115,8 @@ def _on_judgement(job: Job) -> tuple[str, ...]:
         return ()
     if job.judgement is None:
         return (
-            "the scene is too small to judge the bundle on it: all of its detail is kept, and its "
-            "uncertainty stays as it was learned",
+            "the scene is too small to judge the bundle on it, or its prior has too many voids: "
+            "all of the bundle's detail is kept, and its uncertainty stays as it was learned",
         )
     return (str(job.judgement),)
 

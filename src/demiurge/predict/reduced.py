@@ -17,6 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.layers import PRIOR, Kind
+from demiurge.model.voids import fill_voids
 from demiurge.predict.cells import back_projected, cells_under
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.tie import Tie
@@ -71,9 +72,10 @@ class Judgement:
 
 @dataclass(frozen=True)
 class _Piece:
-    """Coarse heights of one piece, all float32 of one shape: by interpolation, tied, and the truth.
+    """Coarse heights of one piece, float32 of one shape: interpolated, tied, and the truth.
 
     ``detail`` is what the network adds to ``tied``; ``spread`` its uncertainty, if it tells one.
+    The truth is NaN where there is none.
     """
 
     interpolated: Array
@@ -88,7 +90,7 @@ def judge(job: Job, tie: Tie, runtime: Runtime) -> Judgement | None:
 
     Returns
     -------
-    The judgement; None if the scene is too small for one.
+    The judgement; None if the scene is too small for one, or its prior has too many voids.
     """
     rows, columns = job.scene.shape
     factor = max(2, round(tie.cells(Window(rows // 2, columns // 2, 1, 1), 8).size))
@@ -119,10 +121,11 @@ def _pieces(job: Job, runtime: Runtime, factor: int) -> Iterator[_Piece]:
             )
         scene.release()
         truth = found[contract.names.index(PRIOR)].copy()
-        if not np.isfinite(truth).all():
+        known = np.isfinite(truth)
+        if not known.any():
             continue
         cells = cells_under(side, ((0, 1 / factor, 0), (0, 0, 1 / factor)))
-        prior = cells.spread(cells.means(truth))
+        prior = cells.spread(cells.means(fill_voids(truth, known)))
         found[contract.names.index(PRIOR)] = prior
         beyond = (0, job.plan.size - side)
         square = np.pad(found, ((0, 0), beyond, beyond), mode="symmetric")
@@ -167,6 +170,8 @@ def _sums(piece: _Piece, block: int) -> Iterator[tuple[float, float]]:
     for row in range(0, need.shape[0] - block + 1, block):
         for col in range(0, need.shape[1] - block + 1, block):
             here = (slice(row, row + block), slice(col, col + block))
+            if not np.isfinite(need[here]).all():
+                continue
             yield float((need[here] * detail[here]).sum()), float((detail[here] ** 2).sum())
 
 
@@ -188,11 +193,11 @@ def _spread(errors: list[Array], pieces: list[_Piece]) -> float:
     shares = np.concatenate([
         (np.abs(e) / s).ravel() for e, s in zip(errors, spreads, strict=True)
     ])  # fmt: skip
-    return float(np.clip(np.quantile(shares, 0.9) / _NINETY, *_FACTORS))
+    return float(np.clip(np.nanquantile(shares, 0.9) / _NINETY, *_FACTORS))
 
 
 def _mean(planes: list[Array]) -> float:
-    return float(np.mean(np.concatenate([p.ravel() for p in planes]), dtype=np.float64))
+    return float(np.nanmean(np.concatenate([p.ravel() for p in planes]), dtype=np.float64))
 
 
 def settled(tie: Tie, judgement: Judgement | None) -> Tie:
