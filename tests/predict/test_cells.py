@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from conftest import terrain
 from demiurge.predict.cells import Cells, back_projected, cells_under, means_of_spread
@@ -42,15 +43,42 @@ def test_values_come_back_from_what_was_spread(cells: Cells) -> None:
     np.testing.assert_allclose(found[inside], values[inside], atol=0.05 * values.std())
 
 
-def test_the_means_of_spread_cells_are_foretold() -> None:
+@pytest.mark.parametrize("spline", [True, False])
+def test_the_means_of_spread_cells_are_foretold(spline: bool) -> None:
     cells = upright()
     values = terrain(*cells.shape, seed=1)
-    found = means_of_spread(values)
+    found = means_of_spread(values, spline=spline)
     inside = (slice(3, -3),) * 2
     np.testing.assert_allclose(
-        cells.means(cells.spread(values))[inside], found[inside], atol=0.15 * WIDE**-2 * 40
+        cells.means(cells.spread(values, spline=spline))[inside], found[inside], atol=0.15
     )
-    np.testing.assert_allclose(means_of_spread(np.full((20, 20), 700, np.float32)), 700, rtol=1e-6)
+    level = means_of_spread(np.full((20, 20), 700, np.float32), spline=spline)
+    np.testing.assert_allclose(level, 700, rtol=1e-6)
+
+
+def test_splines_pass_through_the_cells_as_scipy_makes_them() -> None:
+    cells = turned()
+    values = terrain(*cells.shape, seed=2)
+    at = (cells.rows, cells.columns)
+    expected = ndimage.map_coordinates(values, at, order=3, mode="nearest")
+    np.testing.assert_allclose(cells.spread(values)[10:-10, 10:-10], expected[10:-10, 10:-10],
+                               atol=0.02)  # fmt: skip
+
+
+def test_a_prior_is_read_as_gdal_does() -> None:
+    from rasterio.enums import Resampling
+    from rasterio.transform import from_origin
+    from rasterio.warp import reproject
+
+    cells = upright()
+    values = terrain(*cells.shape, seed=5)
+    found = np.empty((SIZE, SIZE), np.float32)
+    place = from_origin(5e5, 5e6, WIDE, WIDE), from_origin(5e5, 5e6, 1, 1)
+    reproject(
+        values, found, src_transform=place[0], dst_transform=place[1], src_crs="EPSG:32633",
+        dst_crs="EPSG:32633", resampling=Resampling.cubic,
+    )  # fmt: skip
+    np.testing.assert_allclose(cells.spread(values, spline=False)[INSIDE], found[INSIDE], atol=0.01)
 
 
 def test_tied_heights_have_the_means_of_the_prior() -> None:

@@ -70,17 +70,23 @@ class Cells:
             total[empty], pixels[empty] = total[nearest], pixels[nearest]
         return (total / pixels).astype(np.float32).reshape(self.shape)
 
-    def spread(self, values: Array) -> Array:
-        """Return cell values at the pixels by cubic splines, float32 (size, size)."""
-        knots = ndimage.spline_filter(values, order=3, output=np.float32, mode="nearest")
+    def spread(self, values: Array, *, spline: bool = True) -> Array:
+        """Return cell values interpolated at the pixels, float32 (size, size).
+
+        By cubic splines, or as GDAL's ``cubic`` does it, which is how priors come to be read.
+        """
+        weigh, knots = _cubic, values
+        if spline:
+            weigh = _spline
+            knots = ndimage.spline_filter(values, order=3, output=np.float32, mode="nearest")
         if self.rows.shape[1] == 1:
-            down = _matrix(self.rows[:, 0], self.shape[0])
-            along = _matrix(self.columns[0], self.shape[1])
+            down = _matrix(self.rows[:, 0], self.shape[0], weigh)
+            along = _matrix(self.columns[0], self.shape[1], weigh)
             return np.asarray(down @ knots @ along.T, np.float32)
         found = np.empty(self.rows.shape, np.float32)
         for top in range(0, len(found), _STRIPE):
             part = slice(top, top + _STRIPE)
-            found[part] = _sampled(knots, self.rows[part], self.columns[part], _spline)
+            found[part] = _sampled(knots, self.rows[part], self.columns[part], weigh)
         return found
 
     def values(self, plane: Array) -> Array:
@@ -170,10 +176,10 @@ def _neighbours(
     return np.clip(places, 0, length - 1, out=places), weigh(at - before)
 
 
-def _matrix(at: Array, length: int) -> Array:
+def _matrix(at: Array, length: int, weigh: Callable[[Array], Array]) -> Array:
     """Return float32 (points, length): what turns knots along an axis into heights."""
     found = np.zeros((at.size, length), np.float32)
-    for place, weight in zip(*_neighbours(at, length, _spline), strict=True):
+    for place, weight in zip(*_neighbours(at, length, weigh), strict=True):
         np.add.at(found, (np.arange(at.size), place), weight)
     return found
 

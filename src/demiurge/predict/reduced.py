@@ -125,7 +125,7 @@ def _pieces(job: Job, runtime: Runtime, factor: int) -> Iterator[_Piece]:
         if not known.any():
             continue
         cells = cells_under(side, ((0, 1 / factor, 0), (0, 0, 1 / factor)))
-        prior = cells.spread(cells.means(fill_voids(truth, known)))
+        prior = cells.spread(cells.means(fill_voids(truth, known)), spline=False)
         found[contract.names.index(PRIOR)] = prior
         beyond = (0, job.plan.size - side)
         square = np.pad(found, ((0, 0), beyond, beyond), mode="symmetric")
