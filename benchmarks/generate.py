@@ -1,4 +1,4 @@
-"""A generate bundle, $BUNDLE: with a prior, on ground points, over large scenes, its speed."""
+"""The generate bundle (or $BUNDLE): over a prior, on ground points, in large scenes; speed."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from demiurge.predict.levels import mismatch, pair_up, solve
 from demiurge.scene.scene import Scene
 
 SEED = 6000
-#: Name or file; none ships yet.
+#: Name or file.
 BUNDLE = os.environ.get("BUNDLE", "generate")
 
 

