@@ -101,4 +101,4 @@ def test_patches_are_few_and_reach_the_edges() -> None:
     found = [w for row in patches((100_000, 50_000), 1024) for w in row]
     assert sum(w.height * w.width for w in found) <= 1024**2
     assert found[0][:2] == (0, 0)
-    assert found[-1] == Window(100_000 - 64, 50_000 - 64, 64, 64)
+    assert found[-1] == Window(100_000 - 128, 50_000 - 128, 128, 128)

@@ -27,7 +27,8 @@ Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]
 
 _READERS = 2
-_AHEAD = 8
+#: Pixels of windows that are read ahead, and the fewest windows.
+_AHEAD, _FEWEST = 8 * 512**2, 3
 #: Windows after which memory that mapped files take is let go.
 _RELEASE = 8
 
@@ -191,6 +192,7 @@ def _read_ahead(
     places = [contract.names.index(name) for name in names]
     normals = contract.normals(scene)
     whole = (len(contract.names), plan.size, plan.size)
+    ahead = min(8, max(_FEWEST, _AHEAD // plan.size**2))
 
     def read(window: Window) -> Question:
         found = scene.read(window, names)
@@ -209,7 +211,7 @@ def _read_ahead(
             for row in plan.rows:
                 for column in plan.columns:
                     waiting.append(pool.submit(read, plan.window(row, column)))
-                    if len(waiting) >= _AHEAD:
+                    if len(waiting) >= ahead:
                         yield waiting.popleft().result()
             while waiting:
                 yield waiting.popleft().result()
@@ -235,7 +237,9 @@ def _question(
     if not informed.any() or not (known if index is None else measured).any():
         return Question(window, None, informed, measured)
     encoded = contract.encode(square, scene.pixel_size, normals)
-    return Question(window, encoded, informed, measured, None if index is None else square[index])
+    return Question(
+        window, encoded, informed, measured, None if index is None else square[index].copy()
+    )
 
 
 def _informed(

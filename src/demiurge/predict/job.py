@@ -236,6 +236,7 @@ def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -
         unused.remove(PRIOR)  # relative heights are laid on it
     notes: list[str] = [f"{n} is not used: bundle '{card.name}' does not see it" for n in unused]
     needed = tuple(name for name in seen if name in scene.layers)
+    scene.survey(needed)
     found = require_fit(scene, needed)
     notes += [f"{f.layer}: {f.message}" for f in found]
     return (*notes, *without_prior(scene, bundle), *unlike(scene, bundle))

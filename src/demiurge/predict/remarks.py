@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from demiurge.layers import PRIOR, Kind
 from demiurge.model.bundle import Bundle
 from demiurge.scene.scene import Scene
-from demiurge.scene.statistics import grain
 
 #: Shares of a scene without prior that go without saying.
 _TOLD = 0.001
@@ -49,7 +48,7 @@ def unlike(scene: Scene, bundle: Bundle) -> Iterator[str]:
 
 def _grain(scene: Scene, bundle: Bundle, name: str, low: float, high: float) -> Iterator[str]:
     """Say whether an image is far smoother or rougher than those learned from."""
-    found = grain(scene.sample(name))
+    found = scene.grain(name)
     if found is None:
         yield f"{name} is the same everywhere: it tells nothing of heights"
     elif not low / _GRAIN <= found <= high * _GRAIN:

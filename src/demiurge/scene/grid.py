@@ -69,7 +69,7 @@ def blocks(shape: tuple[int, int], size: int) -> Iterator[Window]:
             yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
 
 
-def patches(shape: tuple[int, int], most: int, size: int = 64) -> list[list[Window]]:
+def patches(shape: tuple[int, int], most: int, size: int = 128) -> list[list[Window]]:
     """Spread windows evenly over a raster, edges included, so that looking at it costs little.
 
     Returns
@@ -82,7 +82,9 @@ def patches(shape: tuple[int, int], most: int, size: int = 64) -> list[list[Wind
         if length <= most:
             return [(0, length)]
         count = max(2, most // size)
-        return [(i * (length - size) // (count - 1), size) for i in range(count)]
+        starts = [i * (length - size) // (count - 1) for i in range(count)]
+        # Within the blocks that files are stored in, but for the last, which ends where they do.
+        return [(start // size * size, size) for start in starts[:-1]] + [(starts[-1], size)]
 
     return [[Window(r, c, h, w) for c, w in axis(shape[1])] for r, h in axis(shape[0])]
 

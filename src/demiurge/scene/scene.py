@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import mmap
 from collections.abc import Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from demiurge.scene.grid import Window, blocks, full_window, patches, pixel_size
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SceneSpec, Vertical
 from demiurge.scene.stack import Stack, map_stack
-from demiurge.scene.statistics import Statistics
+from demiurge.scene.statistics import Statistics, grain
 
 Array = npt.NDArray[np.float32]
 
@@ -29,6 +30,7 @@ FINGERPRINT_NAME = "fingerprint.json"
 #: Settings that a simulated scene was made with.
 SIMULATION_NAME = "simulation.yaml"
 _SAMPLE_SIDE = 1024
+_READERS = 2
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Scene:
     _stack: Stack | None = None
     _equalisers: dict[str, Equaliser | None] = field(default_factory=dict)
     _statistics: dict[str, Any] = field(default_factory=dict)
+    _grains: dict[str, float | None] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave the memory-mapped stack behind: another process maps it again."""
@@ -226,11 +229,32 @@ class Scene:
         They come from the fingerprint of a prepared scene, else from a thinned read.
         """
         if name not in self._statistics:
-            statistics = Statistics.of_shape((_SAMPLE_SIDE, _SAMPLE_SIDE))
-            statistics.add(self.sample(name))
-            self._statistics[name] = statistics.result()
+            self.survey([name])
         result: dict[str, Any] = self._statistics[name]
         return result
+
+    def grain(self, name: str) -> float | None:
+        """Return how rough an image is; see :func:`demiurge.scene.statistics.grain`."""
+        if name not in self._grains:
+            self.survey([name])
+        return self._grains[name]
+
+    def survey(self, names: Sequence[str]) -> None:
+        """Look at several layers at once, so that files that hold more than one are read once."""
+        todo = [n for n in names if n not in self._statistics or n not in self._grains]
+        if not todo:
+            return
+        rows = patches(self.shape, _SAMPLE_SIDE)
+        with ThreadPoolExecutor(_READERS) as pool:
+            found = [list(pool.map(lambda window: self.read(window, todo), row)) for row in rows]
+        self.release()
+        for place, name in enumerate(todo):
+            sample = np.block([[part[place] for part in row] for row in found])
+            self._grains[name] = grain(sample)
+            if name not in self._statistics:
+                statistics = Statistics.of_shape((_SAMPLE_SIDE, _SAMPLE_SIDE))
+                statistics.add(sample)
+                self._statistics[name] = statistics.result()
 
     def with_equalised(self) -> Scene:
         """Return the scene with the contrast of all panchromatic images equalised."""
@@ -243,6 +267,7 @@ class Scene:
             equalised=self.equalised | set(todo),
             _equalisers={**self._equalisers, **fitted},
             _statistics={k: v for k, v in self._statistics.items() if k not in todo},
+            _grains={k: v for k, v in self._grains.items() if k not in todo},
         )
 
     def _fit(self, name: str) -> Equaliser | None:

@@ -7,6 +7,7 @@ import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -283,7 +284,7 @@ class Source:
         key = (tuple(grid.shape), tuple(grid.affine), str(grid.crs))
         if key not in cache:
             if len(cache) >= 4:
-                cache.pop(next(iter(cache)))[0].close()
+                del cache[next(iter(cache))]
             cache[key] = self._open_view(grid)
         return cache[key]
 
@@ -291,7 +292,7 @@ class Source:
         from rasterio.enums import ColorInterp, MaskFlags
         from rasterio.vrt import WarpedVRT
 
-        dataset = open_raster(self.path)
+        dataset = _shared(self.path)
         flags = dataset.mask_flag_enums[self.band - 1]
         masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
         if same_grid(self.grid, grid) and not masked:
@@ -304,6 +305,22 @@ class Source:
         # A NaN in a float file is no data whether declared or not; integers have none.
         nodata = np.nan if dataset.nodata is None else dataset.nodata
         return WarpedVRT(dataset, src_nodata=nodata, nodata=np.nan, **options), None
+
+
+#: This thread's open files.
+_OPEN = threading.local()
+
+
+def _shared(path: str) -> Any:
+    """Return this thread's open raster, one for all bands, so that a block is decoded once."""
+    cache: WeakValueDictionary[Any, Any] = _OPEN.__dict__.setdefault("files", WeakValueDictionary())
+    found = None if is_remote(path) or path.startswith("<") else Path(path)
+    state = found.stat() if found is not None and found.exists() else None
+    key = (path, None if state is None else (state.st_size, state.st_mtime_ns, state.st_ino))
+    dataset = cache.get(key)
+    if dataset is None or dataset.closed:
+        dataset = cache[key] = open_raster(path)
+    return dataset
 
 
 def _check_units(path: str | Path, dataset: Any, band: int, layer: Layer) -> None:

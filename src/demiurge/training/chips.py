@@ -12,7 +12,6 @@ from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, PRIOR, Kind, layer
 from demiurge.model.contract import Contract, Encoded, Heights, InputLayer
 from demiurge.scene.grid import Window
-from demiurge.scene.statistics import grain
 from demiurge.training.augment import augment
 from demiurge.training.priors import made_prior
 from demiurge.training.recipe import Recipe
@@ -300,7 +299,7 @@ def _input(name: str, regions: Sequence[Region], recipe: Recipe) -> InputLayer:
 
 def _grain(name: str, regions: Sequence[Region]) -> tuple[float, float] | None:
     scenes = {id(r.scene): r.scene for r in regions if name in r.scene.layers}
-    found = [grain(scene.sample(name)) for scene in scenes.values()]
+    found = [scene.grain(name) for scene in scenes.values()]
     known = [value for value in found if value is not None]
     return (round(min(known), 4), round(max(known), 4)) if known else None
 
