@@ -165,3 +165,15 @@ def test_what_is_no_scene(tmp_path: Path) -> None:
         open_scene(tmp_path)
     with pytest.raises(ResourceError, match="no such scene"):
         open_scene(tmp_path / "no")
+
+
+def test_several_layers_are_looked_at_at_once(raster: Write) -> None:
+    rough = np.random.default_rng(0).standard_normal((160, 192)).astype(np.float32)
+    files = {"red": raster("red.tif", terrain()), "green": raster("green.tif", rough)}
+    scene = scene_from_files(files)
+    scene.survey(["red", "green"])
+    smooth, noise = scene.grain("red"), scene.grain("green")
+    assert smooth is not None
+    assert smooth < 0.2
+    assert noise == pytest.approx(1.13, abs=0.03)
+    assert scene.statistics("red")["mean"] == pytest.approx(float(terrain().mean()), rel=1e-5)

@@ -182,3 +182,28 @@ def test_missing_and_damaged_files(tmp_path: Path, raster: Write) -> None:
     with pytest.raises(DataError, match="cannot be read"):
         source = Source.open(cut, layer("dsm"))
         source.read(source.grid, full_window(source.grid))
+
+
+def test_bands_of_one_file_share_it_and_a_new_file_is_read_anew(
+    raster: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from demiurge.scene import source as module
+
+    opened: list[str] = []
+    plain = module.open_raster
+
+    def counted(path: str | Path) -> Any:
+        opened.append(str(path))
+        return plain(path)
+
+    path = raster("two.tif", np.stack([terrain(), terrain() + 1]))
+    bands = [Source.open(path, layer("red"), band) for band in (1, 2)]
+    whole = full_window(bands[0].grid)
+    monkeypatch.setattr(module, "open_raster", counted)
+    first, second = (source.read(source.grid, whole) for source in bands)
+    np.testing.assert_allclose(second - first, 1, atol=1e-4)
+    assert opened == [str(path)]
+    path.unlink()
+    raster("two.tif", np.stack([terrain() + 5, terrain()]))
+    again = Source.open(path, layer("red"), 1)
+    np.testing.assert_allclose(again.read(again.grid, whole) - first, 5, atol=1e-4)
