@@ -64,6 +64,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 REFINE = "refine dsm.tif -o out.tif --bundle refine.bundle"
+GENERATE = "generate rgb.tif --prior dsm.tif -o out.tif --bundle gen.bundle"
 
 CASES: list[Case] = [
     # Usage: 2
@@ -91,6 +92,8 @@ CASES: list[Case] = [
     ("generate three.tif -o out.tif --bundle gen.bundle", 2, "not clear which layer"),
     ("generate rgb.tif -o out.tif --bundle gen.bundle --bands red", 2, "is no band"),
     ("generate rgb.tif -o out.tif --bundle gen.bundle --bands rad=1", 2, "did you mean 'red'"),
+    (f"{GENERATE} --prior-accuracy -1", 2, "--prior-accuracy is -1"),
+    (f"{GENERATE} --detail 2", 2, "--detail is 2"),
     ("prepare dms=dsm.tif -o s", 2, "no layer called 'dms'"),
     ("prepare three.tif -o s", 2, "not clear which layer"),
     ("prepare dsm= -o s", 2, "names no file"),
@@ -131,6 +134,7 @@ CASES: list[Case] = [
     ("simulate -o s --terrain dsm.tif --gsd 2", 3, "with its margin needs"),
     # Data: 3
     ("refine text.tif -o out.tif --bundle refine.bundle", 3, "not a raster"),
+    ("generate rgb.tif -o out.tif", 3, "its pixel size of 2 m is outside"),
     ("refine folder/../text.tif -o out.tif --bundle refine.bundle", 3, "not a raster"),
     ("refine cut.tif -o out.tif --bundle refine.bundle", 3, "cannot be read"),
     ("refine empty.tif -o out.tif --bundle refine.bundle", 3, "holds no data"),
@@ -160,7 +164,7 @@ CASES: list[Case] = [
     ("refine no.tif -o out.tif --bundle refine.bundle", 4, "no such file"),
     ("refine dsm.tif --left no.tif -o out.tif --bundle stereo.bundle", 4, "no such file"),
     ("refine dsm.tif -o out.tif --bundle no.bundle", 4, "no such bundle"),
-    ("generate rgb.tif -o out.tif", 4, "no bundle for 'generate' comes"),
+    ("generate rgb.tif -o out.tif --bundle genrate", 4, "genrate"),
     ("refine dsm.tif -o no/out.tif --bundle refine.bundle", 4, "there is no folder"),
     ("refine dsm.tif -o /proc/out.tif --bundle refine.bundle", 4, "cannot be written"),
     ("refine folder -o out.tif --bundle refine.bundle", 4, "is no scene"),

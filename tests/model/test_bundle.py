@@ -99,3 +99,5 @@ def test_bundles_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "refine" in shipped_bundles()
     assert default_bundle("refine").path == tmp_path / "refine.bundle"
     assert load_bundle("refine").card.name == "refine"
+    with pytest.raises(ResourceError, match="no bundle for 'imagine' comes"):
+        default_bundle("imagine")
