@@ -87,13 +87,7 @@ def apply_bundle(
         unknown=tally.unknown / max(tally.pixels, 1),
         uncertainty=_mean_uncertainty(bundle, tally),
         memory=peak_memory(),
-        notes=(
-            *scene.notes,
-            *job.warnings,
-            *_on_judgement(job),
-            *_on_levels(job),
-            *(fit.notes if fit else ()),
-        ),
+        notes=(*scene.notes, *_notes(job), *(fit.notes if fit else ())),
         fit=fit,
     )
 
@@ -101,8 +95,7 @@ def apply_bundle(
 def _judged(job: Job, options: Options, warming: Future[Runtime] | None) -> Job:
     """Return the job with as much of the bundle's detail as the scene itself speaks for."""
     assert job.tie is not None
-    runtime = _warm(job.scene, job.bundle, options) if warming is None else warming.result()
-    found = judge(job, job.tie, runtime)
+    found = judge(job, job.tie, _runtime(job, options, warming))
     return replace(job, judgement=found, tie=settled(job.tie, found))
 
 
@@ -126,7 +119,7 @@ def _levelled(job: Job, journal: Journal, options: Options, warming: Future[Runt
     path = journal.folder / "levels.npz"
     levels = kept_levels(path, job.key)
     if levels is None:
-        runtime = _warm(job.scene, job.bundle, options) if warming is None else warming.result()
+        runtime = _runtime(job, options, warming)
         levels = measure(job, runtime, options.in_flight, quiet=options.quiet)
         keep_levels(path, job.key, levels)
     return replace(job, levels=levels)
@@ -188,6 +181,11 @@ def _exported(scene: Scene, bundle: Bundle, task: Task, path: Path, options: Opt
 def _warm(scene: Scene, bundle: Bundle, options: Options) -> Runtime:
     choice = choose_runtime(bundle, options.runtime, options.precision)
     return make_runtime(bundle, plan_of(scene, bundle, options).size, choice)
+
+
+def _runtime(job: Job, options: Options, warming: Future[Runtime] | None) -> Runtime:
+    """Return the runtime that is being made, or on a cluster one of this process's own."""
+    return _warm(job.scene, job.bundle, options) if warming is None else warming.result()
 
 
 def _run(job: Job, journal: Journal, options: Options, warming: Future[Runtime]) -> None:

@@ -69,7 +69,9 @@ class Tie:
         for plane in range(count):
             heights = values[plane]
             doubt = values[count + plane] if len(values) > count else None
-            trust = 1.0 if doubt is None else 1 - self._doubted(cells.means(doubt))
+            trust: Array | float = 1.0
+            if doubt is not None and self.accuracy:
+                trust = 1 - self._doubted(cells.means(doubt))
             found[plane] = back_projected(
                 heights - prior, prior, cells, known=known, detail=self.detail, trust=trust
             )
