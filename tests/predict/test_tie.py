@@ -201,6 +201,8 @@ def test_a_scene_too_small_to_judge_on_says_so(raster: Write, tmp_path: Path) ->
     scene = prepare(files, tmp_path / "scene")
     surface = demiurge.generate(scene, tmp_path / "o.tif", bundle=bundle_of(tmp_path, 0.5))
     assert any("too small to judge" in note for note in surface.notes)
+    with rasterio.open(surface.path) as file:
+        assert file.tags()["detail_from"] == "not judged"
 
 
 def test_a_prior_as_fine_as_the_image_holds_nothing_and_that_is_told(

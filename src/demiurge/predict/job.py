@@ -301,10 +301,13 @@ def _tie_tags(job: Job) -> dict[str, str]:
     if job.tie is None:
         return {}
     told = job.tie.accuracy
+    source = "as given"
+    if job.judging:
+        source = "not judged" if job.judgement is None else "judged at reduced resolution"
     return {
         "prior_accuracy": "not told" if told is None else f"{told:g} m",
         "detail": f"{job.tie.detail:.4g}",
-        "detail_from": "judged at reduced resolution" if job.judgement else "as given",
+        "detail_from": source,
     }
 
 
