@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from conftest import terrain
+from conftest import PIXEL, terrain
 from demiurge.errors import DataError, UsageError
 from demiurge.evaluation.compare import compare
 
@@ -21,10 +21,24 @@ def test_all_are_judged_on_the_pixels_that_all_have(raster: Write) -> None:
     paths = [raster("a.tif", first), raster("b.tif", second)]
     found = compare(paths, raster("r.tif", terrain()))
     assert list(found) == [str(path) for path in paths]
-    one, two = found.values()
+    one, two = (each.errors for each in found.values())
     assert one.count == two.count == 120 * 192
     assert (one.mae, two.mae) == (pytest.approx(1, abs=1e-4), pytest.approx(2, abs=1e-4))
     assert (one.coverage, two.coverage) == (1, 0.75)
+
+
+def test_slopes_are_compared_too(raster: Write) -> None:
+    """A plane over a plane: slopes of 45 and 0 degrees against one of 0."""
+    ramp = np.tile(np.arange(192, dtype=np.float32), (160, 1))
+    level = np.zeros_like(ramp)
+    paths = [raster("ramp.tif", ramp), raster("level.tif", level)]
+    found = compare(paths, raster("r.tif", level), allow_offset=True)
+    steep, flat = (each.shape for each in found.values())
+    assert steep is not None
+    assert flat is not None
+    assert steep.slope_mae == pytest.approx(np.degrees(np.arctan(1 / PIXEL)), abs=1e-3)
+    assert flat.slope_mae == 0
+    assert found[str(paths[0])].as_dict()["slope_mae"] == steep.slope_mae
 
 
 def test_what_cannot_be_compared_is_told(raster: Write) -> None:
@@ -48,5 +62,5 @@ def test_files_may_be_called_like_columns(
         raster(name, terrain() + error)
     monkeypatch.chdir(tmp_path)
     found = compare(["slope", "step"], "r.tif")
-    assert found["slope"].mae == pytest.approx(1, abs=1e-4)
-    assert found["step"].mae == pytest.approx(2, abs=1e-4)
+    assert found["slope"].errors.mae == pytest.approx(1, abs=1e-4)
+    assert found["step"].errors.mae == pytest.approx(2, abs=1e-4)

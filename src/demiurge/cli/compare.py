@@ -9,14 +9,16 @@ import typer
 
 from demiurge.cli.common import Overwrite, Quiet, table
 
+#: Heading, figure and its form.
 _COLUMNS = (
-    ("coverage", "{:.1%}"),
-    ("median", "{:+.3f}"),
-    ("mae", "{:.3f}"),
-    ("rmse", "{:.3f}"),
-    ("nmad", "{:.3f}"),
-    ("le90", "{:.3f}"),
-    ("within_1", "{:.1%}"),
+    ("coverage", "coverage", "{:.1%}"),
+    ("median m", "median", "{:+.3f}"),
+    ("MAE m", "mae", "{:.3f}"),
+    ("RMSE m", "rmse", "{:.3f}"),
+    ("NMAD m", "nmad", "{:.3f}"),
+    ("LE90 m", "le90", "{:.3f}"),
+    ("within 1 m", "within_1", "{:.1%}"),
+    ("slope MAE °", "slope_mae", "{:.2f}"),
 )
 
 
@@ -36,6 +38,7 @@ def compare(
 ) -> None:
     """Compare several surfaces with a reference, in one table, on the pixels that all have."""
     import json
+    import math
 
     from demiurge.evaluation.compare import compare as run
     from demiurge.outputs import check_output, whole_file
@@ -51,18 +54,18 @@ def compare(
         return
     files = [Path(name).name for name in found]
     shown = files if len(set(files)) == len(files) else list(found)
-    first = next(iter(found.values())).as_dict()
+    first = found[surfaces[0]].errors
     table(
-        ("surface", *(key.replace("_", " ") + (" m" if "%" not in form and "within" not in key
-                                               else "") for key, form in _COLUMNS),
-         "MAE over the first"),
+        ("surface", *(heading for heading, _, _ in _COLUMNS), "MAE over the first"),
         [
             (
                 name,
-                *(form.format(figures.as_dict()[key]) for key, form in _COLUMNS),
-                f"{figures.mae / first['mae']:.3f}" if first["mae"] else "",
+                *(form.format(figures.get(key, math.nan)) for _, key, form in _COLUMNS),
+                f"{figures['mae'] / first.mae:.3f}" if first.mae else "",
             )
-            for name, figures in zip(shown, found.values(), strict=True)
+            for name, figures in (
+                (n, f.as_dict()) for n, f in zip(shown, found.values(), strict=True)
+            )
         ],
-        title=f"on the {found[surfaces[0]].count} pixels that all have",
-    )  # fmt: skip
+        title=f"on the {first.count} pixels that all have",
+    )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -13,10 +13,33 @@ from demiurge.evaluation.gather import Pair, gather
 from demiurge.evaluation.judged import Judged
 from demiurge.evaluation.metrics import ErrorStatistics, statistics_of
 from demiurge.evaluation.roles import common_grid, open_role, require_level
+from demiurge.evaluation.shape import ShapeErrors
 from demiurge.evaluation.strata import known
 from demiurge.progress import Advance, silent
 from demiurge.scene.open import PathLike
 from demiurge.scene.vertical import agree, vertical_of
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One surface among others.
+
+    Attributes
+    ----------
+    errors
+        Of its heights, in metres, where all surfaces and the reference have heights; but for the
+        coverage, which is its own.
+    shape
+        Errors of its slopes and aspects where all have slopes; None where nowhere all have.
+    """
+
+    errors: ErrorStatistics
+    shape: ShapeErrors | None
+
+    def as_dict(self) -> dict[str, float | int]:
+        """Return the figures by name; lengths in metres, angles in degrees."""
+        shape = {} if self.shape is None else self.shape.as_dict()
+        return shape | self.errors.as_dict()
 
 
 def compare(
@@ -25,8 +48,8 @@ def compare(
     *,
     allow_offset: bool = False,
     advance: Advance = silent,
-) -> dict[str, ErrorStatistics]:
-    """Return the statistics of each surface, on the grid of the first.
+) -> dict[str, Compared]:
+    """Return what is found of each surface, on the grid of the first.
 
     All but the coverage is taken where all of them and the reference have heights, so that none
     looks better for leaving out what is hard.
@@ -57,13 +80,13 @@ def compare(
     # Files may be called like what else is known of a pixel.
     keys = {name: f"surface {number}" for number, name in enumerate(names)}
     judged = {keys[name]: Judged(source) for name, source in sources.items()}
-    found: dict[str, ErrorStatistics] = {}
+    found: dict[str, Compared] = {}
     with Columns(int(grid.shape[0]) * int(grid.shape[1])) as columns:
-        count = gather(Pair(judged, truth, grid), columns, advance).count
+        gathered = gather(Pair(judged, truth, grid), columns, advance)
         shared = np.ones(columns.count, bool)
         for key in keys.values():
             shared &= known(columns, key)
-        if not count or not shared.any():
+        if not gathered.count or not shared.any():
             raise DataError(
                 "the surfaces and the reference share no pixel with a height",
                 "check their extents and no-data values",
@@ -73,5 +96,5 @@ def compare(
             own = statistics_of(difference, shared, columns.count)
             require_level(own, name, allow_offset=allow_offset)
             covered = float(np.isfinite(difference).sum()) / columns.count
-            found[name] = replace(own, coverage=covered)
+            found[name] = Compared(replace(own, coverage=covered), gathered.shapes.get(key))
     return found

@@ -91,11 +91,14 @@ class Encoded:
         has one.
     unit
         Metres of one unit of the network's answer.
+    base
+        float32 (height, width) in metres: the base with its voids filled; 0 without one.
     """
 
     planes: Array
     starts: Array
     unit: float
+    base: Array
 
 
 class Contract(Strict):
@@ -259,7 +262,7 @@ class Contract(Strict):
             planes[channel] -= tent_mean(planes[channel], width)
             planes[channel] /= np.float32(gsd)
         starts = np.stack([opened if target == "dtm" else base for target in self.targets])
-        return Encoded(planes, starts, unit)
+        return Encoded(planes, starts, unit, base)
 
     def decode(self, answer: Array, encoded: Encoded) -> Array:
         """Turn the network's answer into heights.

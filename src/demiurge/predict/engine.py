@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from demiurge.layers import PRIOR, Kind
 from demiurge.model.contract import Contract, Encoded
-from demiurge.model.voids import enclosed, fill_voids
+from demiurge.model.voids import enclosed
 from demiurge.predict.blend import Blender
 from demiurge.predict.levels import Levels
 from demiurge.predict.plan import Plan, taper
@@ -57,14 +57,24 @@ class Rows:
 class Question:
     """A window read and encoded; without ``encoded`` it holds nothing to work from.
 
-    ``base`` is float32 (size, size) in metres, NaN for no data.
+    Attributes
+    ----------
+    informed
+        bool (window's height, its width): where an answer may stand.
+    based
+        bool (size, size): where the base was measured, also beyond the raster's end; where any
+        layer was if the contract has no base.
     """
 
     window: Window
     encoded: Encoded | None
     informed: Mask
-    measured: Mask
-    base: Array | None = None
+    based: Mask
+
+    @property
+    def measured(self) -> Mask:
+        """Return where in the window the base was measured."""
+        return self.based[: self.window.height, : self.window.width]
 
 
 def predict_rows(
@@ -113,12 +123,11 @@ def predict_rows(
                 if levels is not None:
                     place = question.window.row, question.window.col
                     values = levels.apply(*place, values, len(contract.targets))
-                if tie is not None and question.base is not None:
-                    known = np.isfinite(question.base)
-                    filled = fill_voids(question.base, known)
+                if tie is not None and question.encoded is not None:
                     values = tie.apply(
-                        question.window, filled, known, values, len(contract.targets)
-                    )
+                        question.window, question.encoded.base, question.based, values,
+                        len(contract.targets),
+                    )  # fmt: skip
                 height, width = question.window.height, question.window.width
                 here = weights[:height, :width]
                 if not question.informed.all():
@@ -228,18 +237,16 @@ def _question(
     normals: dict[str, tuple[float, float]],
     keep_voids: bool,
 ) -> Question:
-    inside = square[:, : window.height, : window.width]
-    index = None if contract.base is None else contract.names.index(contract.base)
     telling = [i for i, entry in enumerate(contract.layers) if entry.kind is not Kind.MASK]
-    known = np.asarray(np.isfinite(inside[telling]).any(axis=0))
-    measured = known if index is None else np.asarray(np.isfinite(inside[index]))
+    any_layer = np.asarray(np.isfinite(square[telling]).any(axis=0))
+    based = any_layer
+    if contract.base is not None:
+        based = np.asarray(np.isfinite(square[contract.names.index(contract.base)]))
+    known, measured = (m[: window.height, : window.width] for m in (any_layer, based))
     informed = _informed(scene, contract, window, known, measured, square.shape[1] // 4, keep_voids)
-    if not informed.any() or not (known if index is None else measured).any():
-        return Question(window, None, informed, measured)
-    encoded = contract.encode(square, scene.pixel_size, normals)
-    return Question(
-        window, encoded, informed, measured, None if index is None else square[index].copy()
-    )
+    if not informed.any() or not measured.any():
+        return Question(window, None, informed, based)
+    return Question(window, contract.encode(square, scene.pixel_size, normals), informed, based)
 
 
 def _informed(

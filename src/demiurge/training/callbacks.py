@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
 
@@ -35,9 +36,24 @@ def callbacks(chips: Chips, log: Log, steps: int, quiet: bool) -> tuple[list[Cal
     if recipe.patience is not None:
         found.append(EarlyStopping("mae", patience=recipe.patience))
     if recipe.ema:
-        average: Any = get_ema_multi_avg_fn(recipe.ema)  # type: ignore[no-untyped-call]
-        found.append(WeightAveraging(multi_avg_fn=average))
+        found.append(WeightAveraging(multi_avg_fn=averaging(recipe.ema)))
     return found, history
+
+
+def averaging(decay: float) -> Callable[[Any, Any, Tensor], None]:
+    """Return what updates exponential averages of weights, as torch's ``AveragedModel`` wants it.
+
+    The decay rises to ``decay`` as (1 + n) / (10 + n) with the n-th step, as TensorFlow's
+    ``ExponentialMovingAverage`` has it: in a short training the weights of chance that it began
+    with would otherwise stay in the average.
+    """
+
+    def update(averages: Any, weights: Any, count: Tensor) -> None:
+        n = int(count)
+        now: Any = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        now(averages, weights, count)
+
+    return update
 
 
 class _Progress(Callback):
@@ -58,8 +74,11 @@ class _Progress(Callback):
         self._advance = self._stack.enter_context(bar)
         if trainer.is_global_zero:
             self._log.begin()
-        if trainer.global_step:
-            self._advance(trainer.global_step)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        # Lightning counts each optimiser's steps.
+        if done := trainer.global_step // max(1, len(trainer.optimizers)):
+            self._advance(done)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         loader: Any = trainer.train_dataloader
