@@ -183,3 +183,14 @@ def test_a_missing_writer_is_told_before_work(
     monkeypatch.setattr(module, "find_spec", lambda name: None)
     with pytest.raises(ResourceError, match=r"laspy"):
         demiurge.refine(surface, tmp_path / "better.laz", bundle=make_bundle(tmp_path / "a.bundle"))
+
+
+def test_progress_counts_every_pixel_once(tmp_path: Path) -> None:
+    """Also those of pieces that hold nothing; 700 is one whole piece and part of another."""
+    heights = terrain(700, 600)
+    heights[512:, :512] = np.nan
+    told: list[float] = []
+    with rasterio.open(write_raster(tmp_path / "s.tif", heights)) as dataset:
+        list(pieces.pieces(dataset, 1, None, None, mesh=False, advance=told.append))
+    assert len(told) == 4
+    assert sum(told) == pytest.approx(0.42)

@@ -95,11 +95,12 @@ def export(
             tolerance = abs(float(grid.affine.a)) / 4
         texture = None if image is None else Texture(image, grid)
         mesh = kind in MESHES
-        found = pieces(dataset, band, tolerance, None if mesh else texture, mesh=mesh)
         origin = _origin(grid)
         with whole_file(path, overwrite=overwrite) as partial:
             total = grid.shape[0] * grid.shape[1] / 1e6
             with progress("export", total, quiet=quiet, unit="Mpx") as advance:
+                colours = None if mesh else texture
+                found = pieces(dataset, band, tolerance, colours, mesh=mesh, advance=advance)
                 counts = [0, 0]
                 sink = _Sink(partial, path, kind, grid, texture, origin)
                 try:
@@ -107,7 +108,6 @@ def export(
                         sink(piece)
                         counts[0] += len(piece.heights)
                         counts[1] += len(piece.faces)
-                        advance(512 * 512 / 1e6)
                 finally:
                     sink.close()
                 if not counts[0]:

@@ -12,6 +12,7 @@ import numpy.typing as npt
 from demiurge.exports.rtin import triangles, vertex_errors
 from demiurge.exports.texture import Texture
 from demiurge.model.voids import fill_voids
+from demiurge.progress import Advance, silent
 
 Array = npt.NDArray[np.float32]
 
@@ -42,7 +43,13 @@ class Piece:
 
 
 def pieces(
-    dataset: Any, band: int, tolerance: float | None, image: Texture | None, *, mesh: bool
+    dataset: Any,
+    band: int,
+    tolerance: float | None,
+    image: Texture | None,
+    *,
+    mesh: bool,
+    advance: Advance = silent,
 ) -> Iterator[Piece]:
     """Yield a surface piece by piece, north to south.
 
@@ -58,11 +65,14 @@ def pieces(
     mesh
         Make triangles. Pieces of a mesh repeat the vertices of their common borders; there they
         may gape by the tolerance at most. Pieces of points do not.
+    advance
+        Is told the millions of pixels of each piece, also of those that hold nothing.
     """
     rows, columns = dataset.shape
     for top in range(0, max(rows - 1, 1), SIDE):
         for left in range(0, max(columns - 1, 1), SIDE):
             heights = _read(dataset, band, top, left)
+            advance(min(SIDE, rows - top) * min(SIDE, columns - left) / 1e6)
             known = np.isfinite(heights)
             if not known.any():
                 continue
