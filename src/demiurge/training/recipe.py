@@ -158,7 +158,9 @@ class Recipe(Strict):
     epochs: int = Field(30, gt=0, description="passes of `chips.per_epoch` chips")
     patience: int | None = Field(None, gt=0, description="epochs without gain before stopping")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.0, description="decay of the running mean of weights that is kept; 0 keeps none"
+        0.0,
+        description="decay of the running mean of weights that is kept, reached step by step; 0 keeps "
+        "none",
     )
     seed: int = Field(0, description="of chips, augmentation and first weights")
     precision: Literal["auto", "f32", "bf16"] = Field(
