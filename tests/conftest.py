@@ -161,6 +161,7 @@ def make_bundle(
     pixel: tuple[float, float] = (2.0, 2.0),
     graph: bytes | None = None,
     window: int = 64,
+    recipe: dict[str, Any] | None = None,
 ) -> Bundle:
     """Write a bundle; by default it adds half a unit (5 m), with a scale of one unit."""
     contract = Contract(
@@ -179,6 +180,7 @@ def make_bundle(
         contract=contract,
         pixel_sizes=PixelSizes(low=pixel[0], high=pixel[1]),
         window=WindowPlan(size=window, overlap=0.25),
+        recipe=recipe or {},
     )
     content = graph or constant_graph(contract.channels, answers)
     return save_bundle(path, card, content, no_weights(), overwrite=True)

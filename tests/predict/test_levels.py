@@ -10,7 +10,10 @@ from rasterio.transform import from_origin
 import demiurge
 from conftest import LEFT, TOP, make_bundle, write_raster
 from demiurge import Options
+from demiurge.predict import job
+from demiurge.predict.job import plan_of
 from demiurge.predict.levels import Anchored, mismatch, pair_up, solve
+from demiurge.scene.open import scene_from_files
 
 SIZE, STRIDE, STEP = 64, 48, 4
 
@@ -135,6 +138,41 @@ def test_a_large_scene_is_one_surface(relative, tmp_path: Path) -> None:  # type
     assert not any("level" in note for note in other.notes)
     assert np.abs(_errors(one.path, truth)).max() < 0.5
     assert np.abs(_errors(other.path, truth)).mean() > 10
+
+
+def test_relative_heights_come_from_windows_of_the_chips_learned_from(tmp_path: Path) -> None:
+    """Beyond a chip a network has never told one height from another."""
+    image = write_raster(tmp_path / "image.tif", hills(200, 700), names=["red"])
+    scene = scene_from_files({"red": image})
+    small = {"chips": {"size": 96}}
+
+    def side(base: str | None = None, recipe: dict[str, object] = small, **options: object) -> int:
+        bundle = make_bundle(
+            tmp_path / "b.bundle", task="generate", layers=("red", "dem_prior"),
+            optional=("dem_prior",), base=base, relative=base is None, window=256, recipe=recipe,
+        )  # fmt: skip
+        return plan_of(scene, bundle, Options(**options)).size
+
+    assert side() == 96
+    assert side(base="dem_prior") == 96, "the base is missing"
+    assert side(reconcile=False) == 256, "nothing would bring them to one level"
+    assert side(window=128) == 128
+    assert side(recipe={}) == 256
+    assert side(recipe={"chips": {"size": 512}}) == 256
+    assert side(recipe={"chips": {"size": 32}}) == 64, "no window is smaller"
+
+
+def test_windows_of_relative_heights_do_not_become_too_many(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(job, "_MOST", 20)
+    image = write_raster(tmp_path / "image.tif", hills(200, 700), names=["red"])
+    bundle = make_bundle(
+        tmp_path / "b.bundle", task="generate", layers=("red",), base=None, relative=True,
+        window=512, recipe={"chips": {"size": 64}},
+    )  # fmt: skip
+    plan = plan_of(scene_from_files({"red": image}), bundle, Options())
+    assert (plan.size, plan.count) == (128, 14), "of 64 px there would be 60"
 
 
 def test_a_prior_that_the_network_does_not_see_makes_metres(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

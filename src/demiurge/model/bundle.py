@@ -61,6 +61,10 @@ class WindowPlan(Strict):
         sixteenths = int(np.clip(np.ceil(32 * reach / self.size), 2, 8))
         return self.model_copy(update={"overlap": sixteenths / 16})
 
+    def within(self, side: int) -> WindowPlan:
+        """Return the plan with windows no larger than a side, which overlap by a quarter."""
+        return self if self.size <= side else WindowPlan(size=side)
+
 
 class Precision(Strict):
     """How far a reduced precision is from float32 on held-out windows, in metres."""

@@ -36,6 +36,9 @@ from demiurge.scene.source import is_remote
 
 Array = npt.NDArray[np.float32]
 
+#: Windows of relative heights, each of which is an unknown of their levels, at most.
+_MOST = 30_000
+
 _LOOSE = (
     "the prior is as fine as the image, or was resampled to it: nothing holds the bundle to it, "
     "and its changes are not judged"
@@ -119,9 +122,21 @@ class Job:
 
 
 def plan_of(scene: Scene, bundle: Bundle, options: Options) -> Plan:
-    """Return the windows: the bundle's, unless the options say otherwise."""
-    size = options.window or bundle.card.window.size
-    overlap = bundle.card.window.overlap if options.overlap is None else options.overlap
+    """Return the windows: the bundle's, unless the options say otherwise.
+
+    Of relative heights a network has learned to tell how they differ within a chip. What is wider
+    is better had from where windows of that size overlap than from itself.
+    """
+    window = bundle.card.window
+    chip = bundle.card.recipe.get("chips", {}).get("size")
+    relative = bundle.contract.suited(scene.layers).relative
+    if relative and options.reconcile and chip is not None:
+        side = max(64, chip)
+        while side < window.size and math.prod(scene.shape) > _MOST * (0.75 * side) ** 2:
+            side *= 2
+        window = window.within(side)
+    size = options.window or window.size
+    overlap = window.overlap if options.overlap is None else options.overlap
     return plan_windows(scene.shape, size, overlap)
 
 

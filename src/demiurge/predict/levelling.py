@@ -23,7 +23,7 @@ Indices = npt.NDArray[np.int64]
 Samples = tuple[Indices, Indices, Array]
 
 #: Samples across the pixels that neighbours share.
-_ACROSS = 6
+_ACROSS = 4
 
 
 def needs_levels(job: Job) -> bool:

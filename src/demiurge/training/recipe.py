@@ -159,8 +159,8 @@ class Recipe(Strict):
     patience: int | None = Field(None, gt=0, description="epochs without gain before stopping")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
-        description="decay of the running mean of weights that is kept, reached step by step; 0 keeps "
-        "none",
+        description="decay of the running mean of weights that is kept, reached step by step; "
+        "0 keeps none",
     )
     seed: int = Field(0, description="of chips, augmentation and first weights")
     precision: Literal["auto", "f32", "bf16"] = Field(
