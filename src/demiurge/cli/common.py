@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -11,6 +13,9 @@ import typer
 if TYPE_CHECKING:
     from demiurge.predict.options import Options
     from demiurge.predict.surface import Surface
+
+#: The number of this parameter of ``mallopt``, from glibc's malloc.h.
+_ARENA_MAX = -8
 
 Output = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
@@ -70,6 +75,18 @@ Detail = Annotated[
 AnyPixelSize = Annotated[
     bool, typer.Option("--any-pixel-size", help="Go on outside the bundle's pixel sizes.")
 ]
+
+
+def share_memory() -> None:
+    """Let all threads of this process allocate from one pool, where the C library is glibc.
+
+    It would give each its own, and every one would keep what its largest windows have taken.
+    """
+    if sys.platform == "linux":
+        import ctypes
+
+        with suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
 
 
 def options(

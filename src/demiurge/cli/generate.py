@@ -46,6 +46,7 @@ def generate(
     """Make an elevation surface from one image."""
     from demiurge.predict.verbs import generate as run
 
+    common.share_memory()
     options = common.options(
         target=target,
         window=window,

@@ -27,6 +27,7 @@ def imagine(
     """Paint the image that land of given heights could show."""
     from demiurge.predict.verbs import imagine as run
 
+    common.share_memory()
     options = common.options(
         window=window,
         overlap=overlap,

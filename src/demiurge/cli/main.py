@@ -84,7 +84,7 @@ def run(arguments: list[str] | None = None) -> None:
     tracebacks.
     """
     # GDAL would keep a twentieth of the machine's memory; rasters are read once, in order.
-    os.environ.setdefault("GDAL_CACHEMAX", "256")
+    os.environ.setdefault("GDAL_CACHEMAX", "128")
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)  # so that what is begun is put in order
     try:

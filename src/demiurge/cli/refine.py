@@ -41,6 +41,7 @@ def refine(
     """Make a better DSM, or the DTM, from a stereo DSM."""
     from demiurge.predict.verbs import refine as run
 
+    common.share_memory()
     options = common.options(
         target=target,
         window=window,

@@ -32,7 +32,7 @@ from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
 
 #: Columns that are worked on at a time: rows of windows are kept in memory over their width.
-WIDEST = 8192
+WIDEST = 4096
 
 
 def apply_bundle(

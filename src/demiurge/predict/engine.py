@@ -28,7 +28,7 @@ Mask = npt.NDArray[np.bool_]
 
 _READERS = 2
 #: Pixels of windows that are read ahead, and the fewest windows.
-_AHEAD, _FEWEST = 8 * 512**2, 3
+_AHEAD, _FEWEST = 4 * 512**2, 3
 #: Windows after which memory that mapped files take is let go.
 _RELEASE = 8
 
