@@ -280,7 +280,7 @@ def test_wide_rasters_are_worked_on_in_strips(
     dsm = raster("dsm.tif", terrain(200, 310))
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
     one = refine(dsm, tmp_path / "one.tif", bundle=bundle)
-    monkeypatch.setattr("demiurge.predict.apply.WIDEST", 100)
+    monkeypatch.setattr("demiurge.predict.apply.ROW_BYTES", 4 * 64 * 3 * 100)
     strips = refine(dsm, tmp_path / "strips.tif", bundle=bundle)
     with rasterio.open(one.path) as a, rasterio.open(strips.path) as b:
         np.testing.assert_array_equal(a.read(), b.read())

@@ -31,8 +31,8 @@ from demiurge.scene.open import PathLike
 from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
 
-#: Columns that are worked on at a time: rows of windows are kept in memory over their width.
-WIDEST = 4096
+#: Bytes of sums and weights that are kept of a row of windows; wider rasters are cut into strips.
+ROW_BYTES = 50 * 2**20
 
 
 def apply_bundle(
@@ -193,7 +193,7 @@ def _run(job: Job, journal: Journal, options: Options, warming: Future[Runtime])
     height, _ = job.scene.shape
     todo = [
         (part, Window(done, strip.col, height - done, strip.width))
-        for part, strip in enumerate(swaths(job.scene.shape, WIDEST))
+        for part, strip in enumerate(swaths(job.scene.shape, _widest(job)))
         if (done := journal.done(part)) < height
     ]
     windows = [job.plan.touching(area) for _, area in todo]
@@ -209,6 +209,12 @@ def _run(job: Job, journal: Journal, options: Options, warming: Future[Runtime])
             )
             for top, values in finished:
                 journal.write(part, top, area.col, values)
+
+
+def _widest(job: Job) -> int:
+    """Return the columns that are worked on at a time."""
+    column = 4 * job.plan.size * (job.bundle.contract.outputs + 1)
+    return max(job.plan.size, ROW_BYTES // column)
 
 
 def _mean_uncertainty(bundle: Bundle, tally: Tally) -> float:
