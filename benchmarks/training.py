@@ -20,9 +20,9 @@ from demiurge.training.task import HeightTask
 def measure(quick: bool) -> list[Claim]:
     """Steps of a ResNet-18 U-Net at 256 px, batch of 8, chips read and encoded each time."""
     batch, repeats = (2, 1) if quick else (8, 5)
-    recipe = load_recipe("deepdem", [f"chips.batch={batch}"])
+    recipe = load_recipe("deepdem", [f"chips.batch={batch}", "split.buffer=0"])
     with tempfile.TemporaryDirectory() as name:
-        scene = prepare(write_layers(Path(name) / "layers", 1024, LAYERS), Path(name) / "scene")
+        scene = prepare(write_layers(Path(name) / "layers", 1536, LAYERS), Path(name) / "scene")
         regions = split_places([scene], recipe).training
         contract = make_contract(regions, recipe)
         chips = Chips(regions, recipe, contract, training=True)
