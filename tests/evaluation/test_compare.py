@@ -28,7 +28,7 @@ def test_all_are_judged_on_the_pixels_that_all_have(raster: Write) -> None:
 
 
 def test_slopes_are_compared_too(raster: Write) -> None:
-    """A plane over a plane: slopes of 45 and 0 degrees against one of 0."""
+    """A ramp of 1 m a pixel and a level plane, against a level one."""
     ramp = np.tile(np.arange(192, dtype=np.float32), (160, 1))
     level = np.zeros_like(ramp)
     paths = [raster("ramp.tif", ramp), raster("level.tif", level)]
