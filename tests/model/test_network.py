@@ -58,3 +58,24 @@ def test_widths_must_fit_the_depth() -> None:
     settings = NetworkSettings.model_validate({"depth": 4, "decoder_channels": [8, 8]})
     with pytest.raises(ConfigError, match="names 2 widths for a depth of 4"):
         build_network(settings, 3, 1)
+
+
+def test_pretrained_weights_are_asked_for_as_each_library_wants(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    import segmentation_models_pytorch as smp
+
+    real, asked = smp.create_model, []
+
+    def create(architecture: str, **options: object) -> torch.nn.Module:
+        asked.append(options["encoder_weights"])
+        return real(architecture, **{**options, "encoder_weights": None})
+
+    monkeypatch.setattr(smp, "create_model", create)
+    for encoder in ("resnet18", "tu-resnet10t"):
+        for pretrained in (True, False):
+            settings = NetworkSettings.model_validate(
+                {**SMALL, "encoder": encoder, "pretrained": pretrained}
+            )
+            build_network(settings, 5, 2)
+    assert asked == ["imagenet", None, True, None]

@@ -47,7 +47,7 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
 
     options: dict[str, Any] = {
         "encoder_name": settings.encoder,
-        "encoder_weights": "imagenet" if settings.pretrained else None,
+        "encoder_weights": _weights(settings),
         "encoder_depth": settings.depth,
         "in_channels": channels,
         "classes": outputs,
@@ -83,6 +83,13 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
         _begin_at_zero(head[0])
     _prune(body, channels)
     return body
+
+
+def _weights(settings: NetworkSettings) -> str | bool | None:
+    if not settings.pretrained:
+        return None
+    # An encoder of timm has the name of its weights in its own.
+    return True if settings.encoder.startswith("tu-") else "imagenet"
 
 
 class Detailed(nn.Module):
