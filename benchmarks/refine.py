@@ -1,6 +1,9 @@
 """The shipped refine bundles on simulated places that no model saw, beside classical ways.
 
 $BULLDOZER may name the command of CNES bulldozer, installed elsewhere; then it is a rival too.
+$BASELINES may name bundles of the research codes' recipes, trained on the shipped bundles' scenes
+with as many chips: demiurge train build/scenes/stereo/*/site_* --recipe deepdem --set epochs=40
+--set chips.size=128 --set chips.per_epoch=1920 --set chips.batch=16 --set patience=null
 """
 
 from __future__ import annotations
@@ -21,6 +24,8 @@ from tally import Doubt, Tally, classes
 #: Far from the seeds of the training scenes.
 SEED = 9000
 INITIAL = "initial DSM, voids filled"
+#: Bundles that the shipped ones are held against, by name.
+BASELINES = {Path(p).stem: p for p in os.environ.get("BASELINES", "").split()}
 #: A class counts from so many pixels on.
 FEWEST = 20_000
 
@@ -30,8 +35,8 @@ def measure(quick: bool) -> list[Claim]:
     sites, size = (5, 256) if quick else (20, 512)
     bundles = os.environ.get("BUNDLES", "refine refine-fast").split()
     dsm, dtm, doubt, by_style = Tally(), Tally(), Doubt(), {}
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
         config = {"size": size}
         for index, path in enumerate(
             simulate(folder / "s", style="mixed", config=config, sites=sites, seed=SEED)
@@ -40,10 +45,12 @@ def measure(quick: bool) -> list[Claim]:
             truth, earth = scene.read(layers=["truth_dsm", "truth_dtm"])
             tops, floors = surfaces(scene), grounds(scene)
             for bundle in bundles:
-                result, spread, ground, _ = _refined(scene, folder / "out.tif", bundle)
-                tops[bundle], floors[bundle] = result, ground
+                found = _refined(scene, folder / "out.tif", bundle)
+                tops[bundle], floors[bundle] = found["dsm"], found["dtm"]
                 if bundle == bundles[0]:
-                    doubt.add(result - truth, spread)
+                    doubt.add(found["dsm"] - truth, found["dsm_uncertainty"])
+            for name, baseline in BASELINES.items():
+                tops[name] = _refined(scene, folder / "out.tif", baseline)["dsm"]
             where = classes(scene, truth)
             dsm.add(tops, truth, where)
             dtm.add(floors, earth, where)
@@ -55,16 +62,16 @@ def measure(quick: bool) -> list[Claim]:
     return claims + _doubts(doubt)
 
 
-def _refined(scene: Scene, out: Path, bundle: str) -> np.ndarray:
+def _refined(scene: Scene, out: Path, bundle: str) -> dict[str, np.ndarray]:
     refine(scene, out, bundle=bundle, options=Options(overwrite=True))
     with rasterio.open(out) as file:
-        return file.read()
+        return dict(zip(file.descriptions, file.read(), strict=True))
 
 
 def _surface(
     tally: Tally, bundle: str, bundles: list[str], by_style: dict[str, list[int]]
 ) -> list[Claim]:
-    names = [n for n in tally.samples if n not in bundles]
+    names = [n for n in tally.samples if n not in bundles and n not in BASELINES]
     count = f"{len(tally.places)} places"
     claims = []
     if bundle == bundles[0]:
@@ -81,6 +88,13 @@ def _surface(
         Claim("  95 % interval over places, high", high, ""),
         at_most(f"  over the best filter ({best})", tally.mae(bundle) / tally.mae(best), "", 0.8),
     ]
+    for name in BASELINES:
+        low, high = tally.interval(bundle, name, "all")
+        claims += [
+            Claim(f"  MAE, {name}", tally.mae(name), "m"),
+            at_most(f"  over {name} (95 %: {low:.2f} to {high:.2f})",
+                    tally.mae(bundle) / tally.mae(name), "", 0.85),
+        ]  # fmt: skip
     for kind in _kinds(tally):
         ratio = tally.mae(bundle, kind) / tally.mae(INITIAL, kind)
         _, high = tally.interval(bundle, INITIAL, kind)

@@ -90,3 +90,64 @@ def test_the_surface_says_what_ran(tmp_path: Path) -> None:
         with rasterio.open(tmp_path / "out.tif") as file:
             assert file.tags()["runtime"] == said
             np.testing.assert_allclose(file.read(1), terrain() + 5, atol=1e-3)
+
+
+def test_batches_answer_as_single_windows_do() -> None:
+    pytest.importorskip("segmentation_models_pytorch")
+    bundle = load_bundle("refine")
+    questions = [np.random.default_rng(i).standard_normal((bundle.contract.channels, 64, 64))
+                 .astype("f4") for i in range(7)]  # fmt: skip
+    found = {}
+    for batch in (1, 3):
+        runtime = make_runtime(bundle, 64, Choice("torch", "CPU", "f32"))
+        runtime.batch = batch
+        # Twice, so that what the first left behind would show.
+        list(runtime.answers(questions[::-1], 3))
+        found[batch] = np.stack(list(runtime.answers(questions, 3)))
+    assert len(found[3]) == len(questions)
+    np.testing.assert_allclose(found[1], found[3], atol=1e-4 * np.abs(found[1]).max())
+
+
+@pytest.mark.parametrize(
+    ("kind", "said"),
+    [("memory", "the GPU has too little memory"), ("kernel", "no kernel image")],
+)
+def test_what_a_gpu_cannot_do_is_said_in_a_sentence(
+    monkeypatch: pytest.MonkeyPatch, kind: str, said: str
+) -> None:
+    pytest.importorskip("segmentation_models_pytorch")
+    import torch
+
+    bundle = load_bundle("refine")
+    runtime = make_runtime(bundle, 64, Choice("torch", "CPU", "f32"))
+
+    error = torch.cuda.OutOfMemoryError if kind == "memory" else RuntimeError
+
+    def fail(_: object) -> None:
+        raise error("no kernel image is available\nand more")
+
+    monkeypatch.setattr(runtime, "_network", fail)
+    question = np.zeros((bundle.contract.channels, 64, 64), np.float32)
+    with pytest.raises(ResourceError, match=f"{said}.*use --runtime openvino"):
+        list(runtime.answers([question], 1))
+
+
+def test_reading_further_ahead_changes_no_pixel(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As for a GPU, which takes many windows at once."""
+    import rasterio
+
+    from demiurge.predict.runtime import OpenVinoRuntime
+
+    heights = terrain(300, 200)
+    heights[40:90, 30:80] = np.nan
+    dsm = write_raster(tmp_path / "dsm.tif", heights)
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
+    found = []
+    for batch in (1, 5):
+        monkeypatch.setattr(OpenVinoRuntime, "batch", batch)
+        refine(dsm, tmp_path / "out.tif", bundle=bundle, options=Options(window=64, overwrite=True))
+        with rasterio.open(tmp_path / "out.tif") as file:
+            found.append(file.read())
+    np.testing.assert_array_equal(*found)

@@ -79,6 +79,26 @@ def test_an_interrupted_training_goes_on_to_the_same_end(
     assert resumed.card.metrics["history"] == straight.card.metrics["history"]
 
 
+def test_processes_that_load_chips_change_nothing(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As on machines with a GPU; nor when the training was interrupted."""
+    from demiurge.training import fit
+    from demiurge.training.callbacks import _Progress
+
+    scene, recipe = make_scene(), tiny_recipe(epochs=2)
+    alone = demiurge.train([scene], tmp_path / "alone.bundle", recipe=recipe)
+    monkeypatch.setattr(fit, "_workers", lambda gpu: 1)
+    path = tmp_path / "helped.bundle"
+    with monkeypatch.context() as patch:
+        patch.setattr(_Progress, "on_train_epoch_start", _stop_at(1))
+        with pytest.raises(KeyboardInterrupt):
+            demiurge.train([scene], path, recipe=recipe)
+    helped = demiurge.train([scene], path, recipe=recipe, resume=True)
+    assert helped.weights() == alone.weights()
+    assert helped.card.metrics["history"] == alone.card.metrics["history"]
+
+
 def _stop_at(epoch: int):  # type: ignore[no-untyped-def]
     def start(self, trainer, pl_module) -> None:  # type: ignore[no-untyped-def]
         trainer.train_dataloader.dataset.epoch = trainer.current_epoch

@@ -82,7 +82,7 @@ def make_runtime(bundle: Bundle, size: int, choice: Choice, *, threads: int = 0)
     if choice.runtime == "torch":
         from demiurge.predict.torch_runtime import TorchRuntime
 
-        return TorchRuntime(bundle, choice.device, choice.precision)
+        return TorchRuntime(bundle, size, choice.device, choice.precision)
     return OpenVinoRuntime(bundle, size, choice.precision, threads)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -160,7 +161,7 @@ def ask(
     The window, and float32 (planes, size, size) heights and uncertainties, or None where there is
     nothing to work from.
     """
-    questions = _read_ahead(scene, contract, plan, keep_voids)
+    questions = _read_ahead(scene, contract, plan, keep_voids, runtime.batch)
     yield from _answered(questions, contract, runtime, in_flight, turns)
 
 
@@ -194,14 +195,16 @@ def _answered(
 
 
 def _read_ahead(
-    scene: Scene, contract: Contract, plan: Plan, keep_voids: bool
+    scene: Scene, contract: Contract, plan: Plan, keep_voids: bool, batch: int
 ) -> Iterator[Question]:
     """Read and encode windows in threads, a few ahead of their use, and yield them in order."""
     names = [n for n in contract.names if n in scene.layers]
     places = [contract.names.index(name) for name in names]
     normals = contract.normals(scene)
     whole = (len(contract.names), plan.size, plan.size)
-    ahead = min(8, max(_FEWEST, _AHEAD // plan.size**2))
+    ahead, readers = min(8, max(_FEWEST, _AHEAD // plan.size**2)), _READERS
+    if batch > 1:
+        ahead, readers = max(ahead, 2 * batch), max(readers, min(16, os.cpu_count() or 1))
 
     def read(window: Window) -> Question:
         found = scene.read(window, names)
@@ -214,7 +217,7 @@ def _read_ahead(
             square[places] = np.pad(found, beyond, mode="symmetric")
         return _question(scene, contract, window, square, normals, keep_voids)
 
-    with ThreadPoolExecutor(_READERS) as pool:
+    with ThreadPoolExecutor(readers) as pool:
         waiting: deque[Future[Question]] = deque()
         try:
             for row in plan.rows:

@@ -17,7 +17,16 @@ PrecisionName = Literal["f32", "bf16"]
 
 
 class Runtime(Protocol):
-    """Runs a graph on windows of one fixed size."""
+    """Runs a graph on windows of one fixed size.
+
+    Attributes
+    ----------
+    batch
+        Windows that are answered at once. Above 1 the work is not done by this machine's cores,
+        which are free to read.
+    """
+
+    batch: int
 
     def answers(self, questions: Iterable[Array], in_flight: int) -> Iterator[Array]:
         """Yield the answer to each question, in order.
@@ -40,6 +49,8 @@ class OpenVinoRuntime:
 
     Each request holds one window, so that an answer does not depend on its neighbours in a batch.
     """
+
+    batch = 1
 
     def __init__(
         self, bundle: Bundle, size: int, precision: PrecisionName, threads: int = 0
@@ -96,6 +107,8 @@ def _result(request: Any) -> Array:
 
 class OnnxRuntime:
     """ONNX Runtime on the CPU, in f32, one window after another on all cores."""
+
+    batch = 1
 
     def __init__(self, bundle: Bundle, threads: int = 0) -> None:
         import onnxruntime as ort

@@ -4,37 +4,41 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
 import torch
 
-from demiurge.errors import BundleError
+from demiurge.errors import BundleError, ResourceError
 from demiurge.model.bundle import Bundle
 from demiurge.predict.runtime import PrecisionName
 
 Array = npt.NDArray[np.float32]
 
-#: Windows a GPU answers at once: always so many, or the answer would depend on their number.
-_BATCH = 16
+#: Pixels that a GPU answers at once: always so many, or the answer would depend on their number.
+_AT_ONCE = 16 * 512**2
 
 
 class TorchRuntime:
     """The network itself, under autocast and channels-last, in batches of one size.
 
     Batches are filled up with zeros, so that a window's answer does not depend on how many ask.
+    Algorithms are not chosen by timing them and none adds up in an order of chance, so that
+    answers are the same on every run; f32 is f32, not TF32. Nothing is compiled: any GPU outruns
+    what reads and blends, and a compiler takes longer than most rasters.
     """
 
     def __init__(
-        self, bundle: Bundle, device: Literal["CPU", "CUDA"], precision: PrecisionName
+        self, bundle: Bundle, size: int, device: Literal["CPU", "CUDA"], precision: PrecisionName
     ) -> None:
         from demiurge.model.export import load_safetensors
         from demiurge.model.network import build_network
         from demiurge.model.settings import NetworkSettings
 
         self._device = torch.device("cuda" if device == "CUDA" else "cpu")
-        self._batch = _BATCH if device == "CUDA" else 1
+        self.batch = max(1, _AT_ONCE // size**2) if device == "CUDA" else 1
         self._precision = precision
         try:
             settings = NetworkSettings(**{**bundle.card.recipe["network"], "pretrained": False})
@@ -46,45 +50,69 @@ class TorchRuntime:
                 f"{bundle.path}: its weights do not make its network ({error})",
                 "use --runtime openvino, or fetch it anew",
             ) from None
-        network = network.to(self._device, memory_format=torch.channels_last).eval()
-        if device == "CUDA":
-            torch.backends.cudnn.benchmark = True
-            network = torch.compile(network)
-        self._network = network
+        self._planes = (contract.channels, size, size)
+        with _told():
+            self._network = network.eval().to(self._device, memory_format=torch.channels_last)
 
     def answers(self, questions: Iterable[Array], in_flight: int) -> Iterator[Array]:
         """Yield the answers in order; see :class:`demiurge.predict.runtime.Runtime`."""
-        waiting: list[Array] = []
         sent: deque[tuple[torch.Tensor, int]] = deque()
+        pinned = self._device.type == "cuda"
+        # One is filled while the other is on its way to the GPU.
+        buffers = [torch.zeros((self.batch, *self._planes), pin_memory=pinned) for _ in range(2)]
+        filled = 0
         for question in questions:
-            waiting.append(question)
-            if len(waiting) == self._batch:
-                sent.append(self._send(waiting))
-                waiting = []
-                # One batch is read back while the next is computed.
+            buffers[0][filled] = torch.from_numpy(question)
+            filled += 1
+            if filled == self.batch:
+                sent.append((self._send(buffers[0]), filled))
+                buffers.reverse()
+                filled = 0
+                # The batch before is read back while this one is computed, and frees its buffer.
                 if len(sent) > 1:
                     yield from _received(*sent.popleft())
-        if waiting:
-            sent.append(self._send(waiting))
+        if filled:
+            buffers[0][filled:] = 0
+            sent.append((self._send(buffers[0]), filled))
         while sent:
             yield from _received(*sent.popleft())
 
-    def _send(self, planes: list[Array]) -> tuple[torch.Tensor, int]:
-        batch = np.zeros((self._batch, *planes[0].shape), np.float32)
-        for place, plane in enumerate(planes):
-            batch[place] = plane
-        tensor = torch.from_numpy(batch)
-        if self._device.type == "cuda":
-            tensor = tensor.pin_memory()
-        tensor = tensor.to(self._device, memory_format=torch.channels_last, non_blocking=True)
+    def _send(self, batch: torch.Tensor) -> torch.Tensor:
         reduced = self._precision == "bf16"
         with (
+            _told(),
             torch.inference_mode(),
             torch.autocast(self._device.type, dtype=torch.bfloat16, enabled=reduced),
+            torch.backends.cudnn.flags(
+                enabled=True, benchmark=False, deterministic=True, allow_tf32=False
+            ),
         ):
-            return self._network(tensor).float(), len(planes)
+            planes = batch.to(self._device, non_blocking=True)
+            answer: torch.Tensor = self._network(
+                planes.contiguous(memory_format=torch.channels_last)
+            )
+            return answer.float()
+
+
+@contextmanager
+def _told() -> Iterator[None]:
+    """Say in a sentence what a GPU cannot do."""
+    try:
+        yield
+    except torch.cuda.OutOfMemoryError:
+        raise ResourceError(
+            "the GPU has too little memory for the network's batches",
+            "free it from other work, or use --runtime openvino",
+        ) from None
+    except RuntimeError as error:
+        reason = (str(error).strip().splitlines() or ["no reason given"])[0]
+        raise ResourceError(
+            f"PyTorch cannot run the network here ({reason})", "use --runtime openvino"
+        ) from None
 
 
 def _received(answers: torch.Tensor, count: int) -> Iterator[Array]:
-    for answer in answers[:count].cpu().numpy():
+    with _told():
+        found = answers[:count].cpu().numpy()
+    for answer in found:
         yield np.asarray(answer, np.float32)

@@ -95,7 +95,8 @@ class _Progress(Callback):
         if "mae" not in found:
             return
         epoch, epochs = trainer.current_epoch + 1, self.chips.recipe.epochs
-        loss = mean_over_processes(torch.as_tensor(self._loss)) / max(self._count, 1)
+        total = torch.as_tensor(self._loss, device=pl_module.device)
+        loss = mean_over_processes(total) / max(self._count, 1)
         self._loss, self._count = 0.0, 0
         rate = trainer.optimizers[0].param_groups[0]["lr"]
         self.history.append({"epoch": epoch, **found, "loss": float(loss), "rate": float(rate)})

@@ -288,6 +288,9 @@ def _fit(
         task.network = shared_statistics(network, trainer.world_size)
         last = work / "last.ckpt"
         checkpoint = last if last.exists() else None
+        if checkpoint is not None:
+            # The loader's processes begin before any callback could tell them.
+            training.epoch = _epochs_done(checkpoint)
         with _own_interrupts():
             trainer.fit(
                 task,
@@ -299,7 +302,7 @@ def _fit(
             return task.network, history
         state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
         task.load_state_dict(state["state_dict"])
-    return task.network, history
+    return task.network.cpu(), history
 
 
 def _loaders(training: Chips, validating: Chips, processes: int) -> tuple[Any, Any]:
@@ -308,8 +311,6 @@ def _loaders(training: Chips, validating: Chips, processes: int) -> tuple[Any, A
     from torch.utils.data import DataLoader
 
     gpu = torch.cuda.is_available()
-    # On CPUs the network takes all cores; more processes would only get in its way.
-    workers = min(8, (os.cpu_count() or 1) - 1) if gpu else 0
     batch = training.recipe.chips.batch
     if batch % processes:
         raise ConfigError(
@@ -318,9 +319,21 @@ def _loaders(training: Chips, validating: Chips, processes: int) -> tuple[Any, A
         )
     sets: tuple[Any, Any] = (training, validating)
     first, second = (
-        DataLoader(chips, batch // processes, num_workers=workers, pin_memory=gpu) for chips in sets
+        DataLoader(chips, batch // processes, num_workers=_workers(gpu), pin_memory=gpu)
+        for chips in sets
     )
     return first, second
+
+
+def _workers(gpu: bool) -> int:
+    # On CPUs the network takes all cores; more processes would only get in its way.
+    return min(8, (os.cpu_count() or 1) - 1) if gpu else 0
+
+
+def _epochs_done(checkpoint: Path) -> int:
+    import torch
+
+    return int(torch.load(checkpoint, map_location="cpu", weights_only=False)["epoch"]) + 1
 
 
 @contextmanager
