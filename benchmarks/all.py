@@ -19,6 +19,7 @@ SCRIPTS = (
     "evaluation",
     "simulation",
     "training",
+    "gpu",
     "refine",
     "inputs",
     "generate",

@@ -1,0 +1,143 @@
+"""Applying and training on a GPU, and what limits them; without one, PyTorch on the CPU."""
+
+from __future__ import annotations
+
+import itertools
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import rasterio
+import torch
+
+from common import Claim, at_least, at_most, interleaved, main, median
+from data import LAYERS, big_scene, write_layers
+from demiurge import Options, refine
+from demiurge.model.bundle import Bundle, load_bundle
+from demiurge.model.network import build_network
+from demiurge.predict.choice import Choice, make_runtime
+from demiurge.predict.engine import predict_rows
+from demiurge.predict.plan import Plan, plan_windows
+from demiurge.predict.runtime import Runtime
+from demiurge.scene.open import open_scene
+from demiurge.scene.prepare import prepare
+from demiurge.training.chips import Chips, make_contract
+from demiurge.training.fit import _loaders
+from demiurge.training.recipe import load_recipe, reduced
+from demiurge.training.split import split_places
+from demiurge.training.task import HeightTask
+
+GPU = torch.cuda.is_available()
+SEEN = ("dsm", "ortho_left", "ortho_right", "ndvi", "triangulation_error", "valid")
+
+
+@dataclass
+class Silent:
+    """Answers nothing at once: what is left is all that is not the network."""
+
+    outputs: int
+    batch: int = 16
+
+    def answers(self, questions: Iterable[np.ndarray], in_flight: int) -> Iterator[np.ndarray]:
+        for question in questions:
+            yield np.zeros((self.outputs, *question.shape[1:]), np.float32)
+
+
+def measure(quick: bool) -> list[Claim]:
+    """The bundle `refine`, and steps of its recipe, bf16."""
+    side, repeats = (512, 1) if quick else (4096 if GPU else 1024, 5)
+    name = torch.cuda.get_device_name() if GPU else "the CPU"
+    print(f"PyTorch {torch.__version__} on {name}")
+    with tempfile.TemporaryDirectory() as temporary:
+        folder = Path(temporary)
+        return _applying(folder, side, repeats) + _training(folder, 1 if quick else 20)
+
+
+def _applying(folder: Path, side: int, repeats: int) -> list[Claim]:
+    bundle = load_bundle("refine")
+    path = big_scene(folder / "scene", side, SEEN)
+    area = side**2 / 1e6
+
+    def run(runtime: str, precision: str = "bf16") -> np.ndarray:
+        options = Options(runtime=runtime, precision=precision, overwrite=True)
+        refine(path, folder / "out.tif", bundle=bundle, options=options)
+        with rasterio.open(folder / "out.tif") as file:
+            return file.read(1)
+
+    plan = plan_windows((side, side), bundle.card.window.size, bundle.card.window.overlap)
+    runtime = make_runtime(bundle, plan.size, Choice("torch", "CUDA" if GPU else "CPU", "bf16"))
+    works = {
+        "torch": lambda: run("torch"),
+        "openvino": lambda: run("openvino"),
+        "host": lambda: _host(path, bundle, plan),
+        "network": lambda: _network(bundle, runtime, plan),
+    }
+    seconds = {k: median(v) for k, v in interleaved(works, repeats).items()}
+    one, two, exact = run("torch"), run("torch"), run("openvino", "f32")
+    off = np.abs(one - exact)
+    close = np.abs(run("torch", "f32") - exact)
+    same = bool(np.array_equal(one, two, equal_nan=True))
+    return [
+        Claim(f"refine bf16, {side}² px", area / seconds["torch"], "Mpx/s"),
+        Claim("  over OpenVINO on the CPU", seconds["openvino"] / seconds["torch"], ""),
+        Claim("  the network alone", area / seconds["network"], "Mpx/s"),
+        Claim("  reading, encoding and blending alone", area / seconds["host"], "Mpx/s"),
+        Claim("  share of the network alone", seconds["network"] / seconds["torch"], ""),
+        Claim("  the same pixels twice", float(same), "", "= 1", same),
+        Claim("  mean difference to OpenVINO f32, bf16", float(np.nanmean(off)), "m"),
+        at_most("  largest difference to OpenVINO f32, f32", float(np.nanmax(close)), "m", 0.01),
+    ]
+
+
+def _host(path: Path, bundle: Bundle, plan: Plan) -> None:
+    for _ in predict_rows(open_scene(path), bundle.contract, Silent(bundle.contract.outputs), plan):
+        pass
+
+
+def _network(bundle: Bundle, runtime: Runtime, plan: Plan) -> None:
+    shape = (bundle.contract.channels, plan.size, plan.size)
+    question = np.random.default_rng(0).standard_normal(shape).astype("f4")
+    for _ in runtime.answers(itertools.repeat(question, plan.count), 4):
+        pass
+
+
+def _training(folder: Path, steps: int) -> list[Claim]:
+    """Chips per second of a step that has its batch already, and of the loader alone."""
+    recipe = load_recipe("demiurge", ["split.buffer=0", "targets=[dsm]", "ground=[]"])
+    scene = prepare(write_layers(folder / "layers", 1536, LAYERS), folder / "prepared")
+    regions = split_places([scene], recipe).training
+    contract = make_contract(regions, recipe)
+    chips = Chips(regions, recipe, contract, training=True)
+    device = torch.device("cuda" if GPU else "cpu")
+    network = build_network(recipe.network, contract.channels, contract.outputs)
+    task = HeightTask(network, recipe, len(contract.targets), steps=1000).to(device)
+    optimiser = torch.optim.AdamW(task.parameters(), 1e-6)
+    loader, _ = _loaders(chips, chips, 1)
+    start = time.perf_counter()
+    for batch in itertools.islice(loader, steps + 4):
+        given = batch
+    loading = (time.perf_counter() - start) / (steps + 4)
+    given = {k: v.to(device) for k, v in given.items()}
+
+    def step() -> None:
+        with torch.autocast(device.type, torch.bfloat16, enabled=reduced(recipe)):
+            loss = task.training_step(given, 0)
+        loss.backward()
+        optimiser.step()
+        optimiser.zero_grad()
+        if GPU:
+            torch.cuda.synchronize()
+
+    seconds = median(interleaved({"step": step}, steps)["step"])
+    size = recipe.chips.batch
+    return [
+        Claim("training, steps alone", size / seconds, "chips/s"),
+        at_least("  the loader over it: it never starves the network", seconds / loading, "", 1.0),
+    ]
+
+
+if __name__ == "__main__":
+    main(measure)
