@@ -78,6 +78,21 @@ def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         choose_runtime(bundle, "torch", "auto")
 
 
+def test_torch_is_asked_for_a_gpu_only_where_there_may_be_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    torch = pytest.importorskip("torch")
+    asked = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(1) or True)
+    monkeypatch.setattr(chosen, "_GPUS", (str(tmp_path / "none"),))
+    assert not chosen._has_cuda()
+    assert not asked
+    monkeypatch.setattr(chosen, "_GPUS", (str(tmp_path / "none"), str(tmp_path)))
+    assert chosen._has_cuda()
+    monkeypatch.setattr(chosen, "find_spec", lambda _: None)
+    assert not chosen._has_cuda()
+
+
 def test_the_surface_says_what_ran(tmp_path: Path) -> None:
     import rasterio
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -13,6 +14,9 @@ from demiurge.predict.runtime import OnnxRuntime, OpenVinoRuntime, PrecisionName
 
 RuntimeChoice = Literal["auto", "openvino", "onnxruntime", "torch"]
 PrecisionChoice = Literal["auto", "f32", "bf16"]
+
+#: What stands for a GPU on Linux, on WSL, and for AMD's.
+_GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
 @dataclass(frozen=True)
@@ -95,7 +99,9 @@ def has_bf16() -> bool:
 
 def _has_cuda() -> bool:
     """Tell whether there is a CUDA device for PyTorch; torch is loaded only if there may be."""
-    if not Path("/dev/nvidiactl").exists() or find_spec("torch") is None:
+    if sys.platform != "win32" and not any(Path(d).exists() for d in _GPUS):
+        return False
+    if find_spec("torch") is None:
         return False
     import torch
 
