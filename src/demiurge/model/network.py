@@ -40,11 +40,24 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
         generator = Pix2PixGenerator(channels, outputs, settings.depth, first)
         _begin_at_zero(generator.head)
         return generator
+    body = _encoder_decoder(settings, channels, outputs)
+    head = body.segmentation_head
+    assert isinstance(head, nn.Sequential) and isinstance(head[0], nn.Conv2d)
+    if settings.detail:
+        body = Detailed(body, head[0].in_channels, channels, settings.detail, outputs)
+        _begin_at_zero(body.answer)
+    else:
+        _begin_at_zero(head[0])
+    _prune(body, channels)
+    return body
+
+
+def _encoder_decoder(settings: NetworkSettings, channels: int, outputs: int) -> nn.Module:
+    """Build what segmentation-models-pytorch has."""
     import segmentation_models_pytorch as smp
 
     if settings.depth > 5:
         raise ConfigError("network.depth is above 5", "only resdepth and pix2pix go deeper")
-
     options: dict[str, Any] = {
         "encoder_name": settings.encoder,
         "encoder_weights": _weights(settings),
@@ -63,7 +76,7 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
         options["decoder_channels"] = tuple(widths)
         options["decoder_interpolation"] = settings.upsampling
     try:
-        body: nn.Module = smp.create_model(settings.architecture, **options)
+        found: nn.Module = smp.create_model(settings.architecture, **options)
     except (KeyError, ValueError, RuntimeError) as error:
         raise ConfigError(
             f"network.encoder: '{settings.encoder}' cannot be built ({_short(error)})",
@@ -74,15 +87,7 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
             f"the pretrained weights of '{settings.encoder}' cannot be fetched ({_short(error)})",
             "connect to the internet once or set network.pretrained=false",
         ) from None
-    head = body.segmentation_head
-    assert isinstance(head, nn.Sequential) and isinstance(head[0], nn.Conv2d)
-    if settings.detail:
-        body = Detailed(body, head[0].in_channels, channels, settings.detail, outputs)
-        _begin_at_zero(body.answer)
-    else:
-        _begin_at_zero(head[0])
-    _prune(body, channels)
-    return body
+    return found
 
 
 def _weights(settings: NetworkSettings) -> str | bool | None:

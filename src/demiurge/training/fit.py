@@ -122,18 +122,23 @@ def train(
     if follows():
         raise SystemExit(0)  # the first process writes the bundle
     card = card_of(opened, recipe, contract, history, time.monotonic() - start)
-    card.provenance["credits"] = list(credits)
-    if begin is not None:
-        kept = {k: begin.card.provenance[k] for k in ("created", "credits") if k in
-                begin.card.provenance}  # fmt: skip
-        card.provenance["begun_from"] = {"name": begin.card.name, **begin.card.sha256, **kept}
-    # Where scenes lay on this machine is nobody's business.
-    hidden: Any = {"recipe": True, "scenes": {"__all__": {"path"}}}
-    card.provenance["plan"] = plan.model_dump(mode="json", exclude=hidden, exclude_none=True)
+    card.provenance.update(_origin(plan, begin, credits))
     chips = Chips(split.validating, recipe, contract, training=False)
     bundle = finish(path, card, network, chips, work)
     shutil.rmtree(work, ignore_errors=True)
     return bundle
+
+
+def _origin(plan: Plan, begin: Bundle | None, credits: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {"credits": list(credits)}
+    if begin is not None:
+        kept = {k: begin.card.provenance[k] for k in ("created", "credits") if k in
+                begin.card.provenance}  # fmt: skip
+        found["begun_from"] = {"name": begin.card.name, **begin.card.sha256, **kept}
+    # Where scenes lay on this machine is nobody's business.
+    hidden: Any = {"recipe": True, "scenes": {"__all__": {"path"}}}
+    found["plan"] = plan.model_dump(mode="json", exclude=hidden, exclude_none=True)
+    return found
 
 
 def plan(
