@@ -1,5 +1,7 @@
 """All runtimes give one answer."""
 
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +28,30 @@ def test_onnx_runtime_and_openvino_agree(tmp_path: Path) -> None:
     ours = answers(bundle, Choice("openvino", "CPU", "f32"))
     theirs = answers(bundle, Choice("onnxruntime", "CPU", "f32"))
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
+
+
+SIGNAL = """
+import os, signal, sys
+from demiurge.model.bundle import load_bundle
+from demiurge.predict.choice import Choice, has_bf16, make_runtime
+bundle = load_bundle(sys.argv[1])
+first = make_runtime(bundle, 64, Choice("openvino", "CPU", "f32"))
+second = make_runtime(bundle, 64, Choice("openvino", "CPU", "f32"))
+has_bf16()
+del first
+del second
+signal.signal(signal.SIGINT, lambda *_: print("interrupted"))
+os.kill(os.getpid(), signal.SIGINT)
+"""
+
+
+def test_a_signal_is_survived_after_runtimes_came_and_went(tmp_path: Path) -> None:
+    """OpenVINO left the process a stack for signals that was gone."""
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
+    done = subprocess.run(
+        [sys.executable, "-c", SIGNAL, str(bundle.path)], capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
 
 
 def test_the_number_of_threads_does_not_change_a_pixel(tmp_path: Path) -> None:

@@ -10,7 +10,13 @@ from typing import Literal
 
 from demiurge.errors import ResourceError, missing_extra
 from demiurge.model.bundle import Bundle
-from demiurge.predict.runtime import OnnxRuntime, OpenVinoRuntime, PrecisionName, Runtime
+from demiurge.predict.runtime import (
+    OnnxRuntime,
+    OpenVinoRuntime,
+    PrecisionName,
+    Runtime,
+    openvino_core,
+)
 
 RuntimeChoice = Literal["auto", "openvino", "onnxruntime", "torch"]
 PrecisionChoice = Literal["auto", "f32", "bf16"]
@@ -92,9 +98,7 @@ def make_runtime(bundle: Bundle, size: int, choice: Choice, *, threads: int = 0)
 
 def has_bf16() -> bool:
     """Tell whether this CPU computes in bf16."""
-    import openvino as ov
-
-    return "BF16" in ov.Core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
+    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
 
 
 def _has_cuda() -> bool:

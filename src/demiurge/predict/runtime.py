@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable, Iterator
+from functools import cache
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -55,9 +56,7 @@ class OpenVinoRuntime:
     def __init__(
         self, bundle: Bundle, size: int, precision: PrecisionName, threads: int = 0
     ) -> None:
-        import openvino as ov
-
-        core = ov.Core()
+        core = openvino_core()
         channels = bundle.contract.channels
         try:
             model = core.read_model(bundle.graph())
@@ -103,6 +102,19 @@ class OpenVinoRuntime:
 def _result(request: Any) -> Array:
     request.wait()
     return np.array(request.get_output_tensor(0).data[0], np.float32)
+
+
+@cache
+def openvino_core() -> Any:
+    """Return OpenVINO's core, one for the life of the process.
+
+    Where the CPU has AMX, each core gives its thread a stack for signals and takes it away with
+    itself. Of two whose lives overlap, the later leaves behind the earlier's, which is gone, and
+    the next signal, Ctrl-C say, kills the process.
+    """
+    import openvino as ov
+
+    return ov.Core()
 
 
 class OnnxRuntime:
