@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from functools import cache
+from threading import Lock
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -15,6 +16,8 @@ from demiurge.model.bundle import Bundle
 
 Array = npt.NDArray[np.float32]
 PrecisionName = Literal["f32", "bf16"]
+
+_ONE_AT_A_TIME = Lock()
 
 
 class Runtime(Protocol):
@@ -104,7 +107,6 @@ def _result(request: Any) -> Array:
     return np.array(request.get_output_tensor(0).data[0], np.float32)
 
 
-@cache
 def openvino_core() -> Any:
     """Return OpenVINO's core, one for the life of the process.
 
@@ -112,6 +114,12 @@ def openvino_core() -> Any:
     itself. Of two whose lives overlap, the later leaves behind the earlier's, which is gone, and
     the next signal, Ctrl-C say, kills the process.
     """
+    with _ONE_AT_A_TIME:
+        return _core()
+
+
+@cache
+def _core() -> Any:
     import openvino as ov
 
     return ov.Core()
