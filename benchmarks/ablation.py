@@ -48,6 +48,14 @@ ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
                                                       "network.pretrained=true")),
     "depth 3": ("demiurge", ("network.depth=3", "network.decoder_channels=[96, 64, 32]")),
     "without averaged weights": ("demiurge", ("ema=0",)),
+    "another seed": ("demiurge", ("seed=1",)),
+    "deepdem, another seed": ("deepdem", ("window=256", "seed=1")),
+    "no more asked than of deepdem": ("demiurge", ("targets=[dsm]", "augment.drop_layers=0",
+                                                   "losses.uncertainty=0", "augment.voids=0")),
+    "deepdem's depth and widths": ("demiurge", ("network.depth=5",
+                                   "network.decoder_channels=[256, 128, 64, 32, 16]")),
+    "deepdem's optimiser": ("demiurge", ("optimiser.name=adam", "optimiser.rate=5e-4",
+                                         "optimiser.decay=0", "optimiser.schedule=plateau")),
 }  # fmt: skip
 
 

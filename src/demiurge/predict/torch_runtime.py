@@ -26,8 +26,8 @@ class TorchRuntime:
 
     Batches are filled up with zeros, so that a window's answer does not depend on how many ask.
     Algorithms are not chosen by timing them and none adds up in an order of chance, so that
-    answers are the same on every run; f32 is f32, not TF32. Nothing is compiled: any GPU outruns
-    what reads and blends, and a compiler takes longer than most rasters.
+    answers are the same on every run; f32 is f32, not TF32. Nothing is compiled: reading and
+    blending are expected to be the limit, and a compiler takes longer than most rasters.
     """
 
     def __init__(
