@@ -16,7 +16,7 @@ import rasterio
 from common import Claim, at_most, main
 from demiurge import Options, open_scene, refine, simulate, train
 from demiurge.errors import ResourceError
-from demiurge.model.voids import fill_voids
+from demiurge.raster.voids import fill_voids
 from demiurge.scene.scene import Scene
 
 SEED = 7000

@@ -14,7 +14,7 @@ import rasterio
 
 from common import Claim, at_most, main
 from demiurge import Options, open_scene, refine, simulate, train
-from demiurge.model.voids import fill_voids
+from demiurge.raster.voids import fill_voids
 
 SEED, SIDE = 8000, 448
 CONFIG = {

@@ -10,7 +10,7 @@ import rasterio
 
 from common import Claim, at_least, at_most, main
 from demiurge import Options, open_scene, refine, simulate
-from demiurge.model.voids import fill_voids
+from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import wkt
 from demiurge.scene.scene import Scene
 from demiurge.scene.write import write_planes

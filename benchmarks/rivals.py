@@ -14,8 +14,8 @@ import rasterio
 from rasterio.fill import fillnodata
 from scipy import ndimage
 
-from demiurge.model.ground import opening
-from demiurge.model.voids import fill_voids
+from demiurge.raster.morphology import opening
+from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import wkt
 from demiurge.scene.scene import Scene
 from demiurge.scene.write import write_planes

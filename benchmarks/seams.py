@@ -10,8 +10,8 @@ import rasterio
 
 from common import Claim, at_most, main
 from demiurge import Options, load_bundle, open_scene, refine, simulate
-from demiurge.model.voids import fill_voids
 from demiurge.predict.plan import plan_windows
+from demiurge.raster.voids import fill_voids
 
 
 def measure(quick: bool) -> list[Claim]:

@@ -17,8 +17,8 @@ from scipy import ndimage
 
 from common import Claim, at_most, main
 from demiurge import Options, open_scene, refine, simulate
-from demiurge.model.ground import opening
-from demiurge.model.voids import fill_voids
+from demiurge.raster.morphology import opening
+from demiurge.raster.voids import fill_voids
 
 #: Where each place lies in its file, as shares of the rows; the rest may have been trained on.
 PLACES = {"autzen_west": (2 / 3, 1.0, 384, 6), "zurich_shore": (0.0, 1.0, 112, 5)}

@@ -22,9 +22,9 @@ from demiurge.evaluation.metrics import error_statistics
 from demiurge.figure import Panel, draw
 from demiurge.layers import layer
 from demiurge.model.bundle import Bundle, default_bundle
-from demiurge.model.voids import fill_voids
 from demiurge.predict.options import Options
 from demiurge.predict.verbs import refine
+from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import bounds_in, full_window, snapped_grid
 from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene

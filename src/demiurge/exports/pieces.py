@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from demiurge.exports.rtin import triangles, vertex_errors
 from demiurge.exports.texture import Texture
-from demiurge.model.voids import fill_voids
 from demiurge.progress import Advance, silent
+from demiurge.raster.voids import fill_voids
 
 Array = npt.NDArray[np.float32]
 

@@ -18,8 +18,8 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from demiurge import layers as vocabulary
 from demiurge.layers import Kind
-from demiurge.model.ground import smooth_opening, tent_mean
-from demiurge.model.voids import fill_voids
+from demiurge.raster.morphology import smooth_opening, tent_mean
+from demiurge.raster.voids import fill_voids
 from demiurge.scene.scene import Scene
 from demiurge.scene.spec import Strict
 

@@ -13,7 +13,6 @@ import numpy.typing as npt
 
 from demiurge.layers import PRIOR, Kind
 from demiurge.model.contract import Contract, Encoded
-from demiurge.model.voids import enclosed
 from demiurge.predict.blend import Blender
 from demiurge.predict.levels import Levels
 from demiurge.predict.plan import Plan, taper
@@ -21,6 +20,7 @@ from demiurge.predict.runtime import Runtime
 from demiurge.predict.tie import Tie
 from demiurge.predict.turns import Turn, gather
 from demiurge.progress import Advance, silent
+from demiurge.raster.voids import enclosed
 from demiurge.scene.grid import Window, full_window, grown
 from demiurge.scene.scene import Scene
 

@@ -17,11 +17,11 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.layers import PRIOR, Kind
-from demiurge.model.voids import fill_voids
 from demiurge.predict.cells import back_projected, cells_under
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.tie import Tie
 from demiurge.predict.turns import gather, turns_of
+from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import Window
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import Layer, layer
-from demiurge.model.voids import fill_voids
+from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import (
     Bounds,
     bounds_in,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-from demiurge.model.voids import fill_voids
+from demiurge.raster.voids import fill_voids
 from demiurge.simulation.cover import World, build_world
 from demiurge.simulation.fields import along_rows, blur
 from demiurge.simulation.landforms import make_land

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from conftest import terrain
-from demiurge.model.voids import enclosed, fill_voids
+from demiurge.raster.voids import enclosed, fill_voids
 
 
 def test_measured_pixels_are_not_touched() -> None:

@@ -3,7 +3,7 @@ import pytest
 from scipy import ndimage
 
 from conftest import terrain
-from demiurge.model.ground import opening, smooth_opening
+from demiurge.raster.morphology import opening, smooth_opening
 
 
 @pytest.mark.parametrize("side", [1, 2, 3, 8, 13, 40])

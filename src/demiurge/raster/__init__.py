@@ -1,0 +1,1 @@
+"""Pure array functions on rasters that every package may use."""
