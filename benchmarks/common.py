@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import statistics
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+
+import numpy as np
+import rasterio
+
+from demiurge.model.bundle import Bundle, load_bundle
 
 
 @dataclass(frozen=True)
@@ -70,3 +76,71 @@ def interleaved(works: dict[str, Callable[[], object]], repeats: int) -> dict[st
 
 def median(values: Sequence[float]) -> float:
     return statistics.median(values)
+
+
+def data_folder() -> Path | None:
+    """Return the folder of real rasters: $DEMIURGE_DATA, else shared/data beside the repository.
+
+    Says so and returns None where there is none.
+    """
+    given = os.environ.get("DEMIURGE_DATA")
+    beside = [parent / "shared" / "data" for parent in Path(__file__).resolve().parents[2:]]
+    found = next((f for f in ([Path(given)] if given else beside) if f.is_dir()), None)
+    if found is None:
+        print("no folder of real rasters ($DEMIURGE_DATA, ../shared/data): nothing is measured")
+    return found
+
+
+def read_heights(path: Path) -> np.ndarray:
+    """Return the first band as float32 (rows, columns), NaN for no data."""
+    with rasterio.open(path) as file:
+        return file.read(1, masked=True).astype(np.float32).filled(np.nan)
+
+
+def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the options that choose a bundle and change how it is applied."""
+    parser.add_argument("--bundle", default="refine", help="file, or name of a shipped one")
+    parser.add_argument("--window", type=int, help="side in pixels; the bundle's if left out")
+    parser.add_argument("--overlap", type=float, help="share of a window; the bundle's")
+    parser.add_argument(
+        "--shrink", type=float, help="soft threshold in uncertainties; the bundle's"
+    )
+    parser.add_argument("--tta", type=int, default=1, help="1, 4 or 8 turned copies")
+    parser.add_argument("--only", help="names of takes or places, separated by commas")
+    parser.add_argument("--json", type=Path, help="write all figures here")
+
+
+def chosen_bundle(arguments: argparse.Namespace) -> Bundle:
+    """Return the bundle of the arguments with its window, overlap and shrinkage changed."""
+    bundle = load_bundle(arguments.bundle)
+    card = bundle.card
+    window = {k: getattr(arguments, n) for k, n in (("size", "window"), ("overlap", "overlap"))}
+    window = {key: value for key, value in window.items() if value is not None}
+    changes: dict[str, object] = {"window": card.window.model_copy(update=window)}
+    if arguments.shrink is not None:
+        changes["contract"] = card.contract.model_copy(update={"shrink": arguments.shrink})
+    return replace(bundle, card=card.model_copy(update=changes))
+
+
+def settings_of(bundle: Bundle) -> dict[str, object]:
+    """Return what the figures of a bundle depend on, for the JSON."""
+    window = bundle.card.window
+    return {
+        "bundle": str(bundle.path),
+        "sha256": bundle.card.sha256.get("graph.onnx", ""),
+        "window": window.size,
+        "overlap": window.overlap,
+        "shrink": bundle.contract.shrink,
+    }
+
+
+def print_rows(rows: dict[str, dict[str, float]], columns: dict[str, str], title: str) -> None:
+    """Print figures by name; ``columns`` is key to printf format."""
+    width = max(len(name) for name in (*rows, title))
+    print(title.ljust(width), *(key.rjust(9) for key in columns))
+    for name, row in rows.items():
+        cells = (
+            "".rjust(9) if key not in row else (form % row[key]).rjust(9)
+            for key, form in columns.items()
+        )
+        print(name.ljust(width), *cells, flush=True)

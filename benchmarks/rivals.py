@@ -22,6 +22,8 @@ from demiurge.scene.write import write_planes
 
 Array = np.ndarray
 
+_DSM2DTM = "import sys, dsm2dtm; dsm2dtm.generate_dtm_file(sys.argv[1], sys.argv[2], workers=1)"
+
 
 def filled_by_gdal(heights: Array) -> Array:
     """GDAL's fillnodata: inverse distance weighting from the edges of a void."""
@@ -101,24 +103,50 @@ def progressive(surface: Array, size: float) -> Array:
     return fill_voids(ground)
 
 
-def bulldozer(scene: Scene) -> Array | None:
-    """CNES bulldozer with its default settings, if $BULLDOZER names its command."""
+def bulldozer_of(dsm: Path) -> Array | None:
+    """Return the bare earth of CNES bulldozer with its default settings; NaN where it has none.
+
+    None unless $BULLDOZER names its command, or where it fails.
+    """
     command = os.environ.get("BULLDOZER")
     if not command:
         return None
     with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        (initial,) = scene.read(layers=["dsm"])
-        dsm = folder / "dsm.tif"
-        write_planes(dsm, [initial], wkt(scene.grid), scene.grid.affine, nodata=-32768.0)
-        subprocess.run(
-            [command, "--dsm_path", str(dsm), "--output_dir", str(folder / "out")],
-            check=True,
-            capture_output=True,
+        done = subprocess.run(
+            [command, "--dsm_path", str(dsm), "--output_dir", name], capture_output=True
         )
-        with rasterio.open(folder / "out" / "dtm.tif") as file:
-            found = file.read(1, masked=True).filled(np.nan).astype(np.float32)
-    return fill_voids(found)
+        if done.returncode:
+            return None
+        with rasterio.open(Path(name) / "dtm.tif") as file:
+            return file.read(1, masked=True).filled(np.nan).astype(np.float32)
+
+
+def dsm2dtm_of(dsm: Path) -> Array | None:
+    """Return the bare earth of dsm2dtm with its default settings; NaN where it has none.
+
+    None unless $DSM2DTM names a Python that has it, or where it fails.
+    """
+    command = os.environ.get("DSM2DTM")
+    if not command:
+        return None
+    with tempfile.TemporaryDirectory() as name:
+        done = subprocess.run(
+            [command, "-c", _DSM2DTM, str(dsm), f"{name}/dtm.tif"], capture_output=True
+        )
+        if done.returncode:
+            return None
+        with rasterio.open(Path(name) / "dtm.tif") as file:
+            return file.read(1, masked=True).filled(np.nan).astype(np.float32)
+
+
+def bulldozer(scene: Scene) -> Array | None:
+    """CNES bulldozer on a scene's initial DSM, voids filled; None as :func:`bulldozer_of`."""
+    with tempfile.TemporaryDirectory() as name:
+        (initial,) = scene.read(layers=["dsm"])
+        dsm = Path(name) / "dsm.tif"
+        write_planes(dsm, [initial], wkt(scene.grid), scene.grid.affine, nodata=-32768.0)
+        found = bulldozer_of(dsm)
+    return None if found is None else fill_voids(found)
 
 
 def grounds(scene: Scene) -> dict[str, Array]:

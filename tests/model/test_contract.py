@@ -218,3 +218,38 @@ def test_each_target_has_a_calibration_of_its_own() -> None:
     assert (old.decode(np.zeros((4, 4, 4), np.float32), encoded)[2:] == 2 * found[2]).all()
     with pytest.raises(ValueError, match="one calibration for each"):
         Contract(layers=layers, base="dsm", targets=["dsm"], calibration=[1.0, 3.0])
+
+
+def test_shrink_soft_thresholds_the_change_of_measured_heights_alone() -> None:
+    chosen = contract(targets=["dsm", "dtm"], shrink=0.5, calibration=[1.0, 1.0])
+    encoded = chosen.encode(window(), 0.5, NORMALS)
+    answer = np.zeros((4, 64, 64), np.float32)
+    answer[0, :, :32], answer[0, :, 32:] = 0.25, -2.0
+    answer[2] = np.log(0.25 / np.sqrt(2))  # standard deviation: 0.25 units, 1 m
+    answer[1] = 1.0
+    found = chosen.decode(answer, encoded)
+    base, known = encoded.base, np.isfinite(window()[0])
+    left, right = (np.zeros((64, 64), bool) for _ in range(2))
+    left[:, :32], right[:, 32:] = True, True
+    np.testing.assert_allclose(found[2], 1.0, rtol=1e-5)
+    np.testing.assert_allclose((found[0] - base)[known & left], 0.5, atol=1e-3)
+    np.testing.assert_allclose((found[0] - base)[known & right], -7.5, atol=1e-3)
+    np.testing.assert_allclose((found[0] - base)[~known], 1.0, atol=1e-3, err_msg="voids")
+    assert (found[1] <= found[0]).all(), "the ground stays below the shrunk surface"
+
+
+def test_a_doubtful_change_leaves_measured_heights_as_they_are() -> None:
+    chosen = contract(shrink=0.5)
+    encoded = chosen.encode(window(), 0.5, NORMALS)
+    answer = np.stack([np.full((64, 64), 0.3), np.zeros((64, 64))]).astype(np.float32)
+    heights = chosen.decode(answer, encoded)[0]
+    known = np.isfinite(window()[0])
+    np.testing.assert_array_equal(heights[known], window()[0][known])
+
+
+def test_shrink_needs_an_uncertainty_and_a_base_that_is_a_target() -> None:
+    with pytest.raises(ValidationError, match="shrink"):
+        contract(shrink=0.25, uncertainty=False)
+    with pytest.raises(ValidationError, match="shrink"):
+        contract(shrink=0.25, targets=["dtm"])
+    assert contract().shrink == 0, "bundles without the field"

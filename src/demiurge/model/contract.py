@@ -24,6 +24,7 @@ from demiurge.scene.scene import Scene
 from demiurge.scene.spec import Strict
 
 Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 
 def _power_of_two(width: int) -> int:
@@ -93,12 +94,15 @@ class Encoded:
         Metres of one unit of the network's answer.
     base
         float32 (height, width) in metres: the base with its voids filled; 0 without one.
+    measured
+        bool (height, width): where the base was measured; nowhere without one.
     """
 
     planes: Array
     starts: Array
     unit: float
     base: Array
+    measured: Mask
 
 
 class Contract(Strict):
@@ -135,6 +139,11 @@ class Contract(Strict):
         description="RMS error in metres of the priors at their own pixels, on real validation "
         "places; left out where all were simulated",
     )
+    shrink: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="soft threshold of the change of the measured base, in predicted standard "
+        "deviations; 0 applies none",
+    )
     equalise: bool = Field(True, description="panchromatic images are contrast equalised")
 
     @field_validator("calibration", "calibration_relative", mode="before")
@@ -161,6 +170,8 @@ class Contract(Strict):
         if any(len(c) not in (1, len(self.targets)) for c in
                (self.calibration, self.calibration_relative)):  # fmt: skip
             raise ValueError("there is to be one calibration for each target")
+        if self.shrink and not (self.uncertainty and self.base in self.targets):
+            raise ValueError("shrink needs uncertainty and a base that is a target")
         return self
 
     @property
@@ -177,7 +188,12 @@ class Contract(Strict):
         """Return the contract for a scene with some layers: without its base, relative heights."""
         if self.base is None or self.base in have:
             return self
-        changes = {"base": None, "relative": True, "calibration": self.calibration_relative}
+        changes = {
+            "base": None,
+            "relative": True,
+            "calibration": self.calibration_relative,
+            "shrink": 0.0,
+        }
         return self.model_copy(update=changes)
 
     @property
@@ -227,8 +243,10 @@ class Contract(Strict):
         measured = np.isfinite(window)
         base = np.zeros(window.shape[1:], np.float32)
         reference = np.float32(0)
+        based = np.zeros(window.shape[1:], bool)
         if self.base is not None:
             index = self.names.index(self.base)
+            based = measured[index]
             base = fill_voids(window[index], measured[index])
             reference = _mean(window[index], measured[index], base)
         for i, entry in enumerate(self.layers):
@@ -262,7 +280,7 @@ class Contract(Strict):
             planes[channel] -= tent_mean(planes[channel], width)
             planes[channel] /= np.float32(gsd)
         starts = np.stack([opened if target == "dtm" else base for target in self.targets])
-        return Encoded(planes, starts, unit, base)
+        return Encoded(planes, starts, unit, base, based)
 
     def decode(self, answer: Array, encoded: Encoded) -> Array:
         """Turn the network's answer into heights.
@@ -286,17 +304,27 @@ class Contract(Strict):
         found[:count] += encoded.starts
         if self.base is None and self.heights.offset:
             found[:count] += np.float32(self.heights.offset)
-        if set(self.targets) == {"dsm", "dtm"}:
-            # Nothing stands below the ground.
-            surface, earth = self.targets.index("dsm"), self.targets.index("dtm")
-            np.minimum(found[earth], found[surface], out=found[earth])
         if self.uncertainty:
             spread = found[count:]
             np.clip(answer[count:], -12, 12, out=spread)
             np.exp(spread, out=spread)
             factors = np.array(self.calibration, np.float32)[:, None, None]
             spread *= np.float32(_SQRT2 * encoded.unit) * factors
+        if self.shrink:
+            self._shrink(found, encoded)
+        if set(self.targets) == {"dsm", "dtm"}:
+            # Nothing stands below the ground.
+            surface, earth = self.targets.index("dsm"), self.targets.index("dtm")
+            np.minimum(found[earth], found[surface], out=found[earth])
         return found
+
+    def _shrink(self, found: Array, encoded: Encoded) -> None:
+        """Soft-threshold the change of the measured base by its uncertainty, in place."""
+        index = [str(target) for target in self.targets].index(str(self.base))
+        change = found[index] - encoded.base
+        least = np.float32(self.shrink) * found[len(self.targets) + index]
+        kept = np.sign(change) * np.maximum(np.abs(change) - least, 0)
+        np.copyto(found[index], encoded.base + kept, where=encoded.measured)
 
 
 def _mean(heights: Array, measured: npt.NDArray[np.bool_], filled: Array) -> np.float32:

@@ -107,6 +107,7 @@ class Job:
                 "equalised": sorted(scene.equalised),
                 "bundle": self.bundle.card.sha256,
                 "calibration": contract.calibration,
+                "shrink": contract.shrink,
                 "order": self.order,
                 "window": (self.plan.size, self.plan.overlap),
                 "runtime": self.choice.about,

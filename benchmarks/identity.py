@@ -1,0 +1,172 @@
+"""How far a refine bundle changes heights that are right: exact lidar surfaces as the input.
+
+Every real surface in the folder of real rasters ($DEMIURGE_DATA, or ../shared/data) is given as
+the DSM, alone. Changes are in metres, on pixels that were measured; the bare earth is judged
+against the surface's own DTM. ``--rules`` adds the bare earth of CNES bulldozer and dsm2dtm where
+these are installed ($BULLDOZER names the first's command, $DSM2DTM a Python with the second).
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import rasterio
+from scipy import ndimage
+
+from common import (
+    add_bundle_arguments,
+    chosen_bundle,
+    data_folder,
+    print_rows,
+    read_heights,
+    settings_of,
+)
+from demiurge import Options, refine
+from demiurge.evaluation.shape import beside_steps
+from demiurge.model.bundle import Bundle
+from real_stereo import TALL, named_bands
+from rivals import bulldozer_of, dsm2dtm_of
+
+Array = np.ndarray
+
+OTHERS = (
+    "autzen_west", "ign_0382_6565", "ign_0299_6802", "ign_stbarth", "ign_houses", "zurich_shore",
+    "alexandria",
+)  # fmt: skip
+COLUMNS = {
+    "open": "%.3f", "objects": "%.3f", "insides": "%.3f", "steps": "%.3f", "all": "%.3f",
+    "mean": "%+.3f", "covered": "%.3f", "ground_rmse": "%.2f", "bulldozer": "%.2f",
+    "dsm2dtm": "%.2f",
+}  # fmt: skip
+
+
+def places(data: Path, bundle: Bundle) -> dict[str, Path]:
+    """Return the folders of the surfaces whose pixel size the bundle knows, by name."""
+    folders = [*sorted((data / "surfaces").iterdir()), *(data / name for name in OTHERS)]
+    found = {}
+    for folder in folders:
+        if not (folder / "dsm.tif").is_file():
+            continue
+        with rasterio.open(folder / "dsm.tif") as file:
+            if bundle.card.pixel_sizes.fits(file.res[0]):
+                found[folder.name] = folder
+    return found
+
+
+def judge(bands: dict[str, Array], given: Array, earth: Array, gsd: float) -> dict[str, float]:
+    """Return the figures of one surface."""
+    known = np.isfinite(given)
+    change = np.where(np.isfinite(bands["dsm"]), bands["dsm"] - given, 0.0)
+    steps = beside_steps(given, gsd)
+    tall = given - earth > TALL
+    masks = {
+        "all": known,
+        "open": known & np.isfinite(earth) & ~tall & ~steps,
+        "objects": known & tall,
+        "insides": known & tall & ~ndimage.binary_dilation(steps, np.ones((3, 3))),
+        "steps": known & steps,
+    }
+    found = {n: float(np.abs(change[m]).mean()) for n, m in masks.items() if m.sum() > 50}
+    found["mean"] = float(change[known].mean())
+    found["pixels"] = int(known.sum())
+    if masks["objects"].any():
+        found["mean_objects"] = float(change[masks["objects"]].mean())
+    if "dtm" in bands:
+        found["ground_rmse"] = rmse(bands["dtm"], given, earth)
+    if "dsm_uncertainty" in bands:
+        reach = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
+        found["covered"] = float((np.abs(change) <= reach)[known].mean())
+    return found
+
+
+def rmse(ground: Array, given: Array, earth: Array) -> float:
+    """Return the RMSE of the bare earth where both surfaces were measured."""
+    known = np.isfinite(given) & np.isfinite(earth) & np.isfinite(ground)
+    return float(np.sqrt(np.square(ground - earth, dtype=np.float64)[known].mean()))
+
+
+def measure(
+    bundle: Bundle,
+    data: Path,
+    *,
+    tta: int = 1,
+    rules: bool = False,
+    quick: bool = False,
+    only: list[str] | None = None,
+) -> dict[str, dict[str, float]]:
+    """Return the figures by place, and their means under ``mean``."""
+    found: dict[str, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory() as name:
+        for place, folder in places(data, bundle).items():
+            if only and place not in only:
+                continue
+            given, earth = (read_heights(folder / f"{n}.tif") for n in ("dsm", "dtm"))
+            if quick:
+                given, earth = _middle(given), _middle(earth)
+            with rasterio.open(folder / "dsm.tif") as file:
+                gsd = file.res[0]
+            source, out = Path(name) / f"{place}.tif", Path(name) / f"{place}_out.tif"
+            _written(source, given, gsd)
+            refine(source, out, bundle=bundle, options=Options(tta=tta, any_pixel_size=True))
+            found[place] = judge(named_bands(out), given, earth, gsd)
+            for rule, apply in (("bulldozer", bulldozer_of), ("dsm2dtm", dsm2dtm_of)):
+                ground = apply(source) if rules else None
+                if ground is not None:
+                    found[place][rule] = rmse(ground, given, earth)
+            out.unlink()
+    if found:
+        keys = sorted({key for row in found.values() for key in row})
+        found["mean"] = {
+            k: float(np.mean([row[k] for row in found.values() if k in row])) for k in keys
+        }
+        found["worst"] = {
+            k: max(row.get(k, 0.0) for row in found.values())
+            for k in ("open", "objects", "insides", "steps", "all", "ground_rmse")
+        }
+    return found
+
+
+def _middle(plane: Array, side: int = 512) -> Array:
+    rows, columns = (max((n - side) // 2, 0) for n in plane.shape)
+    return plane[rows : rows + side, columns : columns + side]
+
+
+def _written(path: Path, heights: Array, gsd: float) -> None:
+    """Write heights on a plain metric grid: some surfaces have local grids that no GIS knows."""
+    with rasterio.open(
+        path, "w", driver="GTiff", width=heights.shape[1], height=heights.shape[0], count=1,
+        dtype="float32", crs="EPSG:32633", nodata=-9999.0,
+        transform=rasterio.transform.from_origin(500000, 5000000, gsd, gsd),
+    ) as file:  # fmt: skip
+        file.write(np.nan_to_num(heights, nan=-9999.0).astype(np.float32), 1)
+
+
+def main() -> None:
+    """Measure from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_bundle_arguments(parser)
+    parser.add_argument("--quick", action="store_true", help="the middle 512 × 512 px of each")
+    parser.add_argument("--rules", action="store_true", help="rule-based bare earth beside it")
+    arguments = parser.parse_args()
+    data = data_folder()
+    if data is None:
+        return
+    bundle = chosen_bundle(arguments)
+    only = arguments.only.split(",") if arguments.only else None
+    found = measure(
+        bundle, data, tta=arguments.tta, rules=arguments.rules, quick=arguments.quick, only=only
+    )
+    settings = settings_of(bundle) | {"tta": arguments.tta, "quick": arguments.quick}
+    print(", ".join(f"{key} {value}" for key, value in settings.items() if key != "sha256"))
+    print_rows(found, COLUMNS, "place")
+    if arguments.json:
+        text = json.dumps({**settings, "places": found}, indent=1)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,150 @@
+"""A refine bundle on real WorldView-3 stereo DSMs under airborne lidar, take by take.
+
+Needs the folder of real rasters ($DEMIURGE_DATA, or ../shared/data). Ratios are MAE over that of
+the input with its voids filled, on the same pixels; above 1 is harm. These takes judge: nothing
+is trained on them, and no setting is chosen by one of them alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from scipy import ndimage
+
+from common import (
+    add_bundle_arguments,
+    chosen_bundle,
+    data_folder,
+    print_rows,
+    read_heights,
+    settings_of,
+)
+from demiurge import Options, refine
+from demiurge.evaluation.shape import beside_steps
+from demiurge.model.bundle import Bundle
+from demiurge.model.voids import fill_voids
+
+Array = np.ndarray
+
+#: Pixels at the edge that are left out: thinly covered by the pairs.
+RIM = 12
+#: Metres above the ground from which on a pixel belongs to an object.
+TALL = 2.0
+PIXEL = 0.5
+COLUMNS = {
+    "all": "%.3f", "insides": "%.3f", "steps": "%.3f", "open": "%.3f", "input_mae": "%.3f",
+    "mae": "%.3f", "ground_rmse": "%.2f", "covered": "%.3f", "voids": "%.3f",
+}  # fmt: skip
+
+
+def takes(data: Path) -> dict[str, tuple[Path, Path]]:
+    """Return every take by name: its folder, and the folder of its truth."""
+    tile, more = data / "jacksonville_worldview3_stereo", data / "jacksonville_more_stereo"
+    found = {p.parent.name: (p.parent, tile) for p in sorted(tile.glob("*/dsm.tif"))}
+    return found | {p.parent.name: (p.parent, p.parent) for p in sorted(more.glob("*/dsm.tif"))}
+
+
+def classes(truth: Array, earth: Array) -> dict[str, Array]:
+    """Return the masks of all judged pixels, insides of objects, steps and open ground."""
+    judged = np.zeros(truth.shape, bool)
+    judged[RIM:-RIM, RIM:-RIM] = True
+    judged &= np.isfinite(truth)
+    steps = beside_steps(truth, PIXEL)
+    tall = truth - earth > TALL
+    return {
+        "all": judged,
+        "insides": judged & tall & ~ndimage.binary_dilation(steps, np.ones((3, 3))),
+        "steps": judged & steps,
+        "open": judged & ~tall & ~steps,
+    }
+
+
+def judge(result: Path, initial: Array, truth: Array, earth: Array) -> dict[str, float]:
+    """Return the figures of one refined take."""
+    bands = named_bands(result)
+    filled = fill_voids(initial)
+    dsm = np.where(np.isfinite(bands["dsm"]), bands["dsm"], filled)
+    error, before = np.abs(dsm - truth), np.abs(filled - truth)
+    masks = classes(truth, earth)
+    found = {name: float(error[m].mean() / before[m].mean()) for name, m in masks.items()}
+    judged = masks["all"]
+    found["input_mae"] = float(before[judged].mean())
+    found["mae"] = float(error[judged].mean())
+    found["voids"] = float(np.isnan(bands["dsm"])[judged].mean())
+    for name, mask in masks.items():
+        found[f"share_{name}"] = float(mask.sum() / judged.sum())
+        found[f"input_mae_{name}"] = float(before[mask].mean())
+        found[f"mae_{name}"] = float(error[mask].mean())
+    if "dtm" in bands:
+        known = judged & np.isfinite(earth) & np.isfinite(bands["dtm"])
+        found["ground_rmse"] = float(np.sqrt(np.square(bands["dtm"] - earth)[known].mean()))
+    if "dsm_uncertainty" in bands:
+        reach = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
+        for name, mask in masks.items():
+            key = "covered" if name == "all" else f"covered_{name}"
+            found[key] = float((error <= reach)[mask].mean())
+    return found
+
+
+def named_bands(path: Path) -> dict[str, Array]:
+    """Return the bands of a surface by name, NaN for no data."""
+    import rasterio
+
+    with rasterio.open(path) as file:
+        planes = file.read(masked=True).filled(np.nan)
+        return dict(zip(file.descriptions, planes, strict=True))
+
+
+def measure(
+    bundle: Bundle, data: Path, *, tta: int = 1, images: str = "both", only: list[str] | None = None
+) -> dict[str, dict[str, float]]:
+    """Return the figures by take, and their means under ``mean``."""
+    found = {}
+    with tempfile.TemporaryDirectory() as folder:
+        for name, (take, place) in takes(data).items():
+            if only and name not in only:
+                continue
+            out = Path(folder) / f"{name}.tif"
+            sides = {"both": ("left", "right"), "left": ("left",), "none": ()}[images]
+            refine(
+                take / "dsm.tif", out, bundle=bundle,
+                **{side: take / f"{side}.tif" for side in sides},
+                options=Options(overwrite=True, any_pixel_size=True, tta=tta),
+            )  # fmt: skip
+            truth, earth = (read_heights(place / f"truth_{n}.tif") for n in ("dsm", "dtm"))
+            found[name] = judge(out, read_heights(take / "dsm.tif"), truth, earth)
+    if found:
+        keys = next(iter(found.values()))
+        found["mean"] = {k: float(np.mean([row[k] for row in found.values()])) for k in keys}
+        found["worst"] = {
+            k: max(row[k] for row in found.values()) for k in ("all", "insides", "steps", "open")
+        }
+    return found
+
+
+def main() -> None:
+    """Measure from the command line."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_bundle_arguments(parser)
+    parser.add_argument("--images", choices=("both", "left", "none"), default="both")
+    arguments = parser.parse_args()
+    data = data_folder()
+    if data is None:
+        return
+    bundle = chosen_bundle(arguments)
+    only = arguments.only.split(",") if arguments.only else None
+    found = measure(bundle, data, tta=arguments.tta, images=arguments.images, only=only)
+    settings = settings_of(bundle) | {"tta": arguments.tta, "images": arguments.images}
+    print(", ".join(f"{key} {value}" for key, value in settings.items() if key != "sha256"))
+    print_rows(found, COLUMNS, "take")
+    if arguments.json:
+        text = json.dumps({**settings, "takes": found}, indent=1)
+        arguments.json.write_text(text + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
