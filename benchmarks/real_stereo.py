@@ -26,7 +26,7 @@ from common import (
 from demiurge import Options, refine
 from demiurge.evaluation.shape import beside_steps
 from demiurge.model.bundle import Bundle
-from demiurge.model.voids import fill_voids
+from demiurge.raster.voids import fill_voids
 
 Array = np.ndarray
 
