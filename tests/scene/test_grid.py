@@ -73,7 +73,7 @@ def test_plain_grids() -> None:
 
 
 @pytest.mark.parametrize(
-    ("lon", "lat", "epsg"), [(15, 40, 32633), (-70, -30, 32719), (10, 88, 3413), (10, -85, 3031)]
+    ("lon", "lat", "epsg"), [(15, 40, 32633), (-70, -30, 32719), (10, 88, 5041), (10, -85, 5042)]
 )
 def test_utm_of_a_place(lon: float, lat: float, epsg: int) -> None:
     box = GeoBox((10, 10), Affine(0.001, 0, lon, 0, -0.001, lat), "EPSG:4326")

@@ -13,8 +13,8 @@ from demiurge.scene.open import (
     open_scene,
     recognise_bands,
     scene_from_files,
-    split_band,
 )
+from demiurge.scene.paths import split_band
 
 Write = Callable[..., Path]
 

@@ -150,7 +150,8 @@ def test_a_crs_that_is_only_like_a_known_one_stays_itself(tmp_path: Path) -> Non
         "+proj=lcc +lat_0=41.75 +lon_0=-120.5 +lat_1=43 +lat_2=45.5 +x_0=400000 +y_0=0 "
         "+ellps=GRS80 +units=m +no_defs"
     )
-    file = write_raster(tmp_path / "dsm.tif", terrain(), crs=lambert)
+    transform = from_origin(400000, 100000, 2, 2)
+    file = write_raster(tmp_path / "dsm.tif", terrain(), crs=lambert, transform=transform)
     scene = prepare({"dsm": file}, tmp_path / "scene")
     assert "2991" not in (tmp_path / "scene" / "scene.yaml").read_text()
     assert scene._stack is not None

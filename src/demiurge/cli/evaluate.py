@@ -165,8 +165,7 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
 
 def _megapixels(surface: str) -> float:
     """Return about how many there are, for the progress bar."""
-    from demiurge.scene.open import split_band
-    from demiurge.scene.source import open_raster
+    from demiurge.scene.paths import open_raster, split_band
 
     with open_raster(split_band(surface)[0]) as dataset:
         return float(dataset.width * dataset.height / 1e6)

@@ -34,7 +34,8 @@ from demiurge.figure import Panel, draw
 from demiurge.model.bundle import load_bundle, shipped_bundles
 from demiurge.model.summary import summary
 from demiurge.scene.grid import crs_name, full_window, pixel_size
-from demiurge.scene.source import Source, is_remote, open_raster
+from demiurge.scene.paths import is_remote, open_raster
+from demiurge.scene.source import Source
 
 Array = npt.NDArray[np.float32]
 

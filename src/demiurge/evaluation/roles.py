@@ -11,8 +11,9 @@ from demiurge.errors import DataError, UsageError
 from demiurge.evaluation.metrics import ErrorStatistics
 from demiurge.layers import PRIOR, layer
 from demiurge.scene.grid import bounds_in, intersection, is_plain
-from demiurge.scene.open import PathLike, choose_grid, split_band
-from demiurge.scene.source import Source, open_raster
+from demiurge.scene.open import PathLike, choose_grid
+from demiurge.scene.paths import open_raster, split_band
+from demiurge.scene.source import Source
 from demiurge.scene.vertical import agree, vertical_of
 
 HEIGHTS = ("surface", "reference", "baseline", "ground")

@@ -21,7 +21,7 @@ from demiurge.outputs import whole_file
 from demiurge.progress import progress
 from demiurge.scene.grid import wkt
 from demiurge.scene.open import PathLike
-from demiurge.scene.source import open_raster
+from demiurge.scene.paths import open_raster
 
 CLOUDS = ("las", "laz", "ply", "xyz")
 MESHES = ("glb", "obj")

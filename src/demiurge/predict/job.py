@@ -31,8 +31,8 @@ from demiurge.predict.turns import turns_of
 from demiurge.progress import Advance, silent
 from demiurge.scene.check import require_fit
 from demiurge.scene.grid import Window, wkt
+from demiurge.scene.paths import is_remote
 from demiurge.scene.scene import Scene
-from demiurge.scene.source import is_remote
 
 Array = npt.NDArray[np.float32]
 
@@ -329,7 +329,7 @@ def _tie_tags(job: Job) -> dict[str, str]:
 
 def _area_or_point(scene: Scene) -> str:
     """Return what a pixel stands for in the raster that leads the scene."""
-    from demiurge.scene.source import open_raster
+    from demiurge.scene.paths import open_raster
 
     lead = scene.sources.get(scene.base or next(iter(scene.sources)))
     if lead is None:

@@ -13,8 +13,8 @@ from demiurge.predict.apply import apply_bundle
 from demiurge.predict.options import OPTION_OF, Options
 from demiurge.predict.surface import Surface
 from demiurge.scene.open import PathLike, open_scene, recognise_bands, scene_from_files
+from demiurge.scene.paths import open_raster
 from demiurge.scene.scene import Scene
-from demiurge.scene.source import open_raster
 
 
 def refine(

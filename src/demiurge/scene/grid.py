@@ -11,10 +11,21 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
+import numpy as np
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 
 from demiurge.errors import DataError, UsageError
+from demiurge.scene.crs import (
+    TRUE_SCALE,
+    ground_scale,
+    is_degrees,
+    lonlat,
+    on_earth,
+    proj_of,
+    transform,
+    unwrapped,
+)
 
 Bounds = tuple[float, float, float, float]
 
@@ -116,12 +127,23 @@ def pixel_size(grid: GeoBox) -> float:
     return float(abs(grid.affine.a))
 
 
-def is_plain(grid: GeoBox) -> bool:
-    """Tell whether the grid is projected in metres, north-up and of square pixels."""
+def is_plain(grid: GeoBox, most: float = TRUE_SCALE) -> bool:
+    """Tell whether the grid is north-up, of square pixels, in metres true to a share."""
+    upright = north_up(grid)
+    same = upright is not None and upright.affine == grid.affine
+    return bool(same and is_metric(grid.crs) and is_true(grid, most))
+
+
+def north_up(grid: GeoBox) -> GeoBox | None:
+    """Return a grid of the same pixels, flipped to be north-up; None if rotated or not square."""
+    from affine import Affine
+
     a = grid.affine
-    upright = a.b == 0 and a.d == 0 and a.a > 0 and a.e < 0
-    square = math.isclose(a.a, -a.e, rel_tol=1e-4)
-    return bool(upright and square and is_metric(grid.crs))
+    if a.b != 0 or a.d != 0 or not math.isclose(abs(a.a), abs(a.e), rel_tol=1e-4):
+        return None
+    left = a.c if a.a > 0 else a.c + a.a * grid.shape[1]
+    top = a.f if a.e < 0 else a.f + a.e * grid.shape[0]
+    return GeoBox(grid.shape, Affine(abs(a.a), 0, left, 0, -abs(a.e), top), grid.crs)
 
 
 def is_metric(crs: Any) -> bool:
@@ -133,29 +155,127 @@ def is_metric(crs: Any) -> bool:
 
 
 def utm_of(grid: GeoBox) -> Any:
-    """Return the WGS 84 / UTM (or polar stereographic) CRS at the centre of a grid."""
+    """Return the WGS 84 / UTM (or universal polar stereographic) CRS at the centre of a grid.
+
+    Raises
+    ------
+    DataError
+        If the grid is on another body, or its centre nowhere on earth.
+    """
     from odc.geo.crs import CRS
 
-    lon, lat = grid.geographic_extent.centroid.coords[0]
+    name = proj_of(grid.crs).name
+    if not on_earth(grid.crs):
+        raise DataError(
+            f"'{name}' is not a projected CRS in metres, and not of the earth",
+            "warp the raster to a projected CRS of that body in metres, with gdalwarp",
+        )
+    lon, lat = lonlat(*centre(grid), grid.crs)
+    if not (math.isfinite(lon) and -90 <= lat <= 90):
+        raise DataError(
+            f"the raster's centre is nowhere on earth in its CRS '{name}'",
+            "check CRS and geotransform with gdalinfo",
+        )
     if lat > 84:
-        return CRS("EPSG:3413")
+        return CRS("EPSG:5041")
     if lat < -80:
-        return CRS("EPSG:3031")
-    zone = int((lon + 180) // 6) % 60 + 1
+        return CRS("EPSG:5042")
+    zone = min(int((lon + 180) // 6), 59) + 1
     return CRS(f"EPSG:{(32600 if lat >= 0 else 32700) + zone}")
 
 
-def bounds_in(grid: GeoBox, crs: Any) -> Bounds:
-    """Return the bounds of a grid's footprint in another CRS, edges densified."""
-    from rasterio.errors import CRSError
-    from rasterio.warp import transform_bounds
+def metric_crs(grid: GeoBox) -> Any:
+    """Return the grid's own CRS if its metres are metres on the ground, else its UTM zone's."""
+    return grid.crs if is_metric(grid.crs) and is_true(grid) else utm_of(grid)
 
-    box = grid.extent.boundingbox
-    try:
-        out = transform_bounds(wkt(grid), crs.to_wkt(), *box, densify_pts=21)
-    except CRSError as error:
-        raise DataError(f"bounds cannot be brought from {grid.crs} to {crs} ({error})") from error
-    return (float(out[0]), float(out[1]), float(out[2]), float(out[3]))
+
+def centre(grid: GeoBox) -> tuple[float, float]:
+    """Return the coordinates of a grid's middle."""
+    return _at(grid.affine, grid.shape[1] / 2, grid.shape[0] / 2)
+
+
+def scale_of(grid: GeoBox) -> float:
+    """Return how many units of a metric CRS a metre on the ground is, amid the grid."""
+    return ground_scale(*centre(grid), grid.crs)
+
+
+def ground_pixel(grid: GeoBox, crs: Any = None) -> float:
+    """Return the size of a grid's middle pixel in a metric CRS, or in metres on the ground."""
+    a = grid.affine
+    x, y = centre(grid)
+    if crs is None:
+        crs = metric_crs(grid)
+    xs, ys = transform([x, x + a.a, x + a.b], [y, y + a.d, y + a.e], grid.crs, crs)
+    area = (xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0])
+    size = math.sqrt(abs(float(area)))
+    if not (size > 0 and math.isfinite(size)):
+        raise DataError(
+            f"a raster lies outside of what '{proj_of(grid.crs).name}' can tell",
+            "check its CRS and extent with gdalinfo",
+        )
+    return size
+
+
+def is_true(grid: GeoBox, most: float = TRUE_SCALE) -> bool:
+    """Tell whether metres of a grid's CRS are metres on the ground, within a share."""
+    return abs(math.log(scale_of(grid))) <= math.log1p(most)
+
+
+def bounds_in(grid: GeoBox, crs: Any, near: float | None = None) -> Bounds:
+    """Return the bounds of a grid's footprint in another CRS, its inside sampled.
+
+    Parameters
+    ----------
+    near
+        For a CRS in degrees: the longitude that the bounds shall be near; they may lie beyond
+        180°. The footprint's own middle if None, within ±180°.
+
+    Raises
+    ------
+    DataError
+        If there is no way from one CRS to the other.
+    """
+    rows, columns = np.meshgrid(
+        np.linspace(0, grid.shape[0], _SAMPLES), np.linspace(0, grid.shape[1], _SAMPLES)
+    )
+    a = grid.affine
+    xs, ys = a.a * columns + a.b * rows + a.c, a.d * columns + a.e * rows + a.f
+    if proj_of(crs) == proj_of(grid.crs):
+        return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
+    x, y = transform(xs, ys, grid.crs, crs)
+    known = np.isfinite(x) & np.isfinite(y)
+    if not known.any():
+        raise DataError(
+            f"a raster lies outside of what '{proj_of(crs).name}' can tell",
+            "check its CRS and extent with gdalinfo",
+        )
+    if is_degrees(crs):
+        middle = x[_SAMPLES // 2, _SAMPLES // 2]
+        if not math.isfinite(middle):
+            middle = float(x[known][0])
+        x = unwrapped(x, float(unwrapped(middle, 0.0 if near is None else near)))
+    x, y = x[known], y[known]
+    box = float(x.min()), float(y.min()), float(x.max()), float(y.max())
+    return _with_poles(grid, crs, box) if is_degrees(crs) else box
+
+
+#: Points along each side of a footprint that is brought to another CRS.
+_SAMPLES = 21
+
+
+def _with_poles(grid: GeoBox, crs: Any, box: Bounds) -> Bounds:
+    """Widen bounds in degrees to all longitudes if a pole lies within the footprint."""
+    left, bottom, right, top = box
+    for latitude in (90.0, -90.0):
+        x, y = transform([0.0], [latitude], crs, grid.crs)
+        if not (np.isfinite(x[0]) and np.isfinite(y[0])) or is_degrees(grid.crs):
+            continue
+        column, row = _at(~grid.affine, float(x[0]), float(y[0]))
+        if 0 <= row <= grid.shape[0] and 0 <= column <= grid.shape[1]:
+            bottom, top = min(bottom, latitude), max(top, latitude)
+            middle = (left + right) / 2
+            left, right = middle - 180, middle + 180
+    return left, bottom, right, top
 
 
 def intersection(boxes: list[Bounds]) -> Bounds | None:
@@ -201,6 +321,12 @@ def snapped_grid(bounds: Bounds, crs: Any, gsd: float, *, inward: bool = False) 
     right = high(bounds[2] / gsd - slack) * gsd
     top = high(bounds[3] / gsd - slack) * gsd
     columns, rows = round((right - left) / gsd), round((top - bottom) / gsd)
+    _check_size(rows, columns, gsd)
+    box = BoundingBox(left, bottom, right, top, crs)
+    return GeoBox.from_bbox(box, shape=(rows, columns), tight=True)
+
+
+def _check_size(rows: int, columns: int, gsd: float) -> None:
     if columns < 1 or rows < 1:
         raise UsageError(
             f"a pixel of {gsd:g} m is larger than the area",
@@ -210,8 +336,55 @@ def snapped_grid(bounds: Bounds, crs: Any, gsd: float, *, inward: bool = False) 
         raise UsageError(
             f"a pixel of {gsd:g} m would make {columns} × {rows} pixels", "choose a larger --gsd"
         )
-    box = BoundingBox(left, bottom, right, top, crs)
-    return GeoBox.from_bbox(box, shape=(rows, columns), tight=True)
+
+
+def cropped_grid(grid: GeoBox, bounds: Bounds, *, inward: bool = False) -> GeoBox:
+    """Return whole pixels of a north-up grid within bounds, or beyond it where they reach further.
+
+    Pixels stay where they are, so that a raster on the grid is cropped and never resampled.
+
+    Parameters
+    ----------
+    bounds
+        ``(left, bottom, right, top)`` in the grid's CRS.
+    inward
+        Keep to pixels that lie within the bounds entirely, instead of covering the bounds.
+
+    Raises
+    ------
+    UsageError
+        If no pixel is left, or absurdly many.
+    """
+    from affine import Affine
+
+    a = grid.affine
+    low, high = (math.ceil, math.floor) if inward else (math.floor, math.ceil)
+    slack = -1e-4 if inward else 1e-4  # an edge on a pixel's edge but for rounding stays
+    left, right = (bounds[0] - a.c) / a.a, (bounds[2] - a.c) / a.a
+    top, bottom = (bounds[3] - a.f) / a.e, (bounds[1] - a.f) / a.e
+    col, row = low(left + slack), low(top + slack)
+    columns, rows = high(right - slack) - col, high(bottom - slack) - row
+    _check_size(rows, columns, a.a)
+    affine = Affine(a.a, 0, a.c + col * a.a, 0, a.e, a.f + row * a.e)
+    return GeoBox((rows, columns), affine, grid.crs)
+
+
+def pixel_shift(source: GeoBox, grid: GeoBox) -> tuple[int, int] | None:
+    """Return the row and column of a source's pixels where a grid begins, if pixels coincide.
+
+    None if they differ by more than a thousandth of a pixel anywhere on the grid.
+    """
+    a, b = source.affine, grid.affine
+    if source.crs != grid.crs:
+        return None
+    most = 1e-3 * min(math.hypot(a.a, a.d), math.hypot(a.b, a.e))
+    side = max(grid.shape)
+    if max(abs(a.a - b.a), abs(a.b - b.b), abs(a.d - b.d), abs(a.e - b.e)) * side > most:
+        return None
+    col, row = _at(~a, b.c, b.f)
+    if abs(col - round(col)) > 1e-3 or abs(row - round(row)) > 1e-3:
+        return None
+    return round(row), round(col)
 
 
 def grown(window: Window, margin: int, shape: tuple[int, int]) -> Window:
@@ -256,17 +429,15 @@ def lattice(source: GeoBox, target: GeoBox) -> Lattice:
 
     It is exact at three corners of the target.
     """
-    from pyproj import Transformer
-
-    assert source.crs is not None
-    assert target.crs is not None
-    move = Transformer.from_crs(target.crs.proj, source.crs.proj, always_xy=True)
     inverse = ~source.affine
     rows, columns = target.shape
-    (c0, r0), (c1, r1), (c2, r2) = (
-        _at(inverse, *move.transform(*_at(target.affine, col, row)))
-        for col, row in ((0, 0), (columns, 0), (0, rows))
-    )
+    corners = [_at(target.affine, col, row) for col, row in ((0, 0), (columns, 0), (0, rows))]
+    across, up = zip(*corners, strict=True)
+    x, y = transform(across, up, target.crs, source.crs)
+    if is_degrees(source.crs):
+        first = float(unwrapped(x[0], centre(source)[0]))
+        x = unwrapped(x, first)
+    (c0, r0), (c1, r1), (c2, r2) = (_at(inverse, *place) for place in zip(x, y, strict=True))
     return (
         (r0, (r2 - r0) / rows, (r1 - r0) / columns),
         (c0, (c2 - c0) / rows, (c1 - c0) / columns),
@@ -290,7 +461,12 @@ def source_window(source: GeoBox, target: GeoBox, margin: int = 0) -> Window | N
     margin
         Pixels added on every side before clipping to the source grid.
     """
-    left, bottom, right, top = bounds_in(target, source.crs)
+    near = centre(source)[0] if is_degrees(source.crs) else None
+    left, bottom, right, top = bounds_in(target, source.crs, near)
+    if near is not None and abs(source.affine.a) * source.shape[1] > 359:
+        edge = near - 180, near + 180
+        if left < edge[0] or right > edge[1]:  # across the seam of a raster around the globe
+            left, right = edge
     inverse = ~source.affine
     corners = [_at(inverse, x, y) for x in (left, right) for y in (bottom, top)]
     columns, rows = [c for c, _ in corners], [r for _, r in corners]

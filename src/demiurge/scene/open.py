@@ -14,20 +14,29 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.layers import Kind, Role, layer, recognise
+from demiurge.scene.crs import TRUE_SCALE, WORST_SCALE, ground_scale, is_degrees, parse_crs
 from demiurge.scene.grid import (
     Bounds,
     bounds_in,
+    cropped_grid,
     crs_name,
+    ground_pixel,
     intersection,
     is_metric,
     is_plain,
+    metric_crs,
+    north_up,
     same_grid,
+    scale_of,
     snapped_grid,
+    source_window,
     union,
     utm_of,
+    window_grid,
 )
+from demiurge.scene.paths import is_remote, open_raster, split_band
 from demiurge.scene.scene import Scene, load_fingerprint
-from demiurge.scene.source import Source, is_remote, open_raster
+from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
 from demiurge.scene.stack import map_stack
 from demiurge.scene.vertical import agree, vertical_of
@@ -131,16 +140,6 @@ def scene_from_files(
     )
 
 
-def split_band(text: str) -> tuple[str, int]:
-    """Split ``file.tif:3`` into path and band; without a band it is the first.
-
-    >>> split_band("C:/a.tif"), split_band("a.tif:2")
-    (('C:/a.tif', 1), ('a.tif', 2))
-    """
-    match = re.fullmatch(r"(.+):(\d+)", text)
-    return (match[1], int(match[2])) if match else (text, 1)
-
-
 def name_inputs(inputs: Sequence[str]) -> dict[str, str]:
     """Turn ``LAYER=FILE[:BAND]`` and plain files into layers by name.
 
@@ -198,33 +197,56 @@ def choose_grid(
     extent: str | Bounds | GeoBox | None = None,
 ) -> tuple[GeoBox, list[str]]:
     """Choose the grid of a scene; see :func:`scene_from_files` for the rules."""
-    lead = sources[_leading(sources)]
+    name = _leading(sources)
+    lead = sources[name]
     if gsd is None and crs is None and extent is None and is_plain(lead.grid):
         return lead.grid, []
-    notes = []
-    if crs is not None:
-        target = _parse_crs(crs)
-    elif is_metric(lead.grid.crs):
-        target = lead.grid.crs
-    else:
-        target = utm_of(lead.grid)
-        notes.append(
-            f"{lead.path} is in {crs_name(lead.grid.crs)}: reprojected to {crs_name(target)}"
-        )
-    boxes = {name: bounds_in(source.grid, target) for name, source in sources.items()}
-    if gsd is None:
-        gsd = _natural_gsd(lead.grid, bounds_in(lead.grid, target))
-        if not is_plain(lead.grid):
-            notes.append(f"the pixel size is {gsd:g} m, about that of {lead.path}")
+    target, notes = _target_crs(lead, crs)
+    boxes = {n: _box(source.grid, target, lead.grid) for n, source in sources.items()}
     if isinstance(extent, GeoBox):
         box = bounds_in(extent, target)
     elif extent is None:
-        box = boxes[_leading(sources)]
+        box = boxes[name]
     elif isinstance(extent, str):
         box = _named_extent(extent, boxes, sources)
     else:
         box = extent
-    return snapped_grid(box, target, gsd, inward=extent == "intersection"), notes
+    inward = extent == "intersection"
+    upright = north_up(lead.grid) if lead.grid.crs == target else None
+    if upright is not None and (gsd is None or math.isclose(gsd, upright.affine.a, rel_tol=1e-6)):
+        return cropped_grid(upright, box, inward=inward), notes
+    if gsd is None:
+        gsd = _natural_gsd(lead.grid, target)
+        notes.append(f"the pixel size is {gsd:g} m, about that of {lead.path}")
+    return snapped_grid(box, target, gsd, inward=inward), notes
+
+
+def _target_crs(lead: Source, crs: str | None) -> tuple[Any, list[str]]:
+    """Return the CRS of a scene that a layer leads, and what to say of it."""
+    grid, name = lead.grid, crs_name(lead.grid.crs)
+    if crs is not None:
+        return _chosen_crs(crs, grid)
+    target = metric_crs(grid)
+    if target == grid.crs:
+        return target, []
+    why = f"{lead.path} is in {name}"
+    if is_metric(grid.crs):
+        why += f", whose metre is {1 / scale_of(grid):.3g} m on the ground there"
+    return target, [f"{why}: reprojected to {crs_name(target)}"]
+
+
+def _chosen_crs(text: str, grid: GeoBox) -> tuple[Any, list[str]]:
+    from odc.geo.crs import CRS
+
+    target = CRS(parse_crs(text))
+    if not is_metric(target):
+        raise UsageError(f"{crs_name(target)} is not projected in metres", "choose e.g. a UTM zone")
+    left, bottom, right, top = bounds_in(grid, target)
+    scale = ground_scale((left + right) / 2, (bottom + top) / 2, target)
+    said = f"a metre of {crs_name(target)} is {1 / scale:.3g} m on the ground there"
+    if abs(math.log(scale)) > math.log1p(WORST_SCALE):
+        raise UsageError(said, f"choose e.g. {crs_name(utm_of(grid))}")
+    return target, [said] if abs(math.log(scale)) > math.log1p(TRUE_SCALE) else []
 
 
 def _leading(sources: Mapping[str, Source]) -> str:
@@ -232,8 +254,25 @@ def _leading(sources: Mapping[str, Source]) -> str:
     if "dsm" in sources:
         return "dsm"
     images = [n for n in sources if layer(n).kind is Kind.IMAGE]
+    if images:
+        return min(images, key=lambda n: ground_pixel(sources[n].grid))  # the first of equals
     inputs = [n for n in sources if layer(n).role is Role.INPUT]
-    return (images or inputs or list(sources))[0]
+    return (inputs or list(sources))[0]
+
+
+#: Degrees of longitude beyond which a projection of the whole says nothing of a place within.
+_WIDE = 60.0
+
+
+def _box(grid: GeoBox, target: Any, lead: GeoBox) -> Bounds:
+    """Return bounds in another CRS; of a grid around the globe only those near the lead."""
+    if is_degrees(grid.crs) and abs(grid.affine.a) * grid.shape[1] > _WIDE:
+        near = source_window(grid, lead, margin=8)
+        if near is not None and abs(grid.affine.a) * near.width < _WIDE:
+            grid = window_grid(grid, near)
+        else:
+            return bounds_in(lead, target)
+    return bounds_in(grid, target)
 
 
 def _named_extent(extent: str, boxes: dict[str, Bounds], sources: Mapping[str, Source]) -> Bounds:
@@ -260,46 +299,29 @@ def _apart(boxes: dict[str, Bounds]) -> tuple[str, str]:
 
 
 def _check_overlap(sources: Mapping[str, Source], grid: GeoBox) -> None:
-    whole = bounds_in(grid, grid.crs)
     for name, source in sources.items():
-        if intersection([bounds_in(source.grid, grid.crs), whole]) is None:
+        if source_window(source.grid, grid) is None:
             raise DataError(
                 f"{source.path}: layer '{name}' does not overlap the scene",
                 "check its CRS and extent with gdalinfo",
             )
 
 
-def _natural_gsd(grid: GeoBox, bounds: Bounds) -> float:
-    """Return the pixel size that keeps about the number of pixels, to 3 digits."""
-    if is_metric(grid.crs):
-        size = math.sqrt(abs(grid.affine.determinant))
-        return size if is_plain(grid) else float(f"{size:.6g}")
-    area = (bounds[2] - bounds[0]) * (bounds[3] - bounds[1])
-    return float(f"{math.sqrt(area / (grid.shape[0] * grid.shape[1])):.3g}")
-
-
-def _parse_crs(text: str) -> Any:
-    from odc.geo.crs import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        crs = CRS(text)
-    except CRSError:
-        raise UsageError(f"'{text}' is no CRS", "write it as EPSG:32633") from None
-    if not is_metric(crs):
-        raise UsageError(f"{crs_name(crs)} is not projected in metres", "choose e.g. a UTM zone")
-    return crs
+def _natural_gsd(grid: GeoBox, target: Any) -> float:
+    """Return the size of a grid's middle pixel in another CRS, to 3 digits."""
+    if grid.crs == target:
+        return float(f"{math.sqrt(abs(grid.affine.determinant)):.6g}")
+    return float(f"{ground_pixel(grid, target):.3g}")
 
 
 def _grid_of(spec: GridSpec, where: str) -> GeoBox:
     from affine import Affine
     from odc.geo.crs import CRS
-    from pyproj.exceptions import CRSError
 
     try:
-        crs = CRS(spec.crs)
-    except CRSError:
-        raise ConfigError(f"{where}.crs: is no CRS", "write it as EPSG:32633") from None
+        crs = CRS(parse_crs(spec.crs))
+    except UsageError as error:
+        raise ConfigError(f"{where}.crs: {error.what}", error.cure) from None
     return GeoBox((spec.height, spec.width), Affine(*spec.transform), crs)
 
 
@@ -307,9 +329,9 @@ def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:
     if spec.grid is None:
         return None
     grid = _grid_of(spec.grid, f"{path}: grid")
-    if not is_plain(grid):
+    if not is_plain(grid, WORST_SCALE):
         raise ConfigError(
-            f"{path}: grid: is not north-up in metres with square pixels",
+            f"{path}: grid: is not north-up in true metres with square pixels",
             "prepare the scene from its files instead",
         )
     return grid

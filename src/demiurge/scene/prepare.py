@@ -21,8 +21,8 @@ from demiurge.outputs import whole_folder
 from demiurge.progress import Advance, progress
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
+from demiurge.scene.paths import is_remote, open_raster
 from demiurge.scene.scene import FINGERPRINT_NAME, Scene
-from demiurge.scene.source import is_remote, open_raster
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
 from demiurge.scene.stack import STACK_NAME, create_stack, map_stack
 from demiurge.scene.statistics import Statistics
@@ -58,8 +58,8 @@ def prepare(
         Pixel size in metres and CRS of the scene; taken from the leading layer if None.
     extent
         ``"intersection"`` or ``"union"`` of the layers, a raster whose extent counts, or bounds
-        ``(left, bottom, right, top)`` in the scene's CRS. Edges become whole multiples of the
-        pixel size.
+        ``(left, bottom, right, top)`` in the scene's CRS. Pixels keep the places of the leading
+        raster's; with another ``gsd`` or ``crs``, edges are whole multiples of the pixel size.
     equalise
         Equalise the contrast of panchromatic images (see :mod:`demiurge.scene.equalise`).
     jobs

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import warnings
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -13,18 +12,21 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from demiurge.errors import DataError, ResourceError
+from demiurge.errors import DataError
 from demiurge.layers import Kind, Layer
+from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import (
     Window,
-    local_grid,
     patches,
     pixel_ratio,
+    pixel_shift,
     same_grid,
     source_window,
     window_grid,
     wkt,
 )
+from demiurge.scene.paths import is_remote, open_raster, unreadable
+from demiurge.scene.units import require_metres
 
 Array = npt.NDArray[np.float32]
 
@@ -38,47 +40,6 @@ WARP_TOLERANCE = 0.001
 
 #: Pixels a side that are looked at for no-data values which the file does not declare.
 _LOOK = 2048
-
-_METRES = {"", "m", "metre", "metres", "meter", "meters", "unknown"}
-_REMOTE = ("/vsi", "http://", "https://", "s3://", "gs://", "az://")
-
-
-def is_remote(path: str) -> bool:
-    """Tell whether GDAL, not the file system, resolves the path."""
-    return path.startswith(_REMOTE)
-
-
-def open_raster(path: str | Path) -> Any:
-    """Open a raster for reading.
-
-    Raises
-    ------
-    ResourceError
-        If there is no such file, or it may not be read.
-    DataError
-        If it is no raster.
-    """
-    import rasterio
-    from rasterio.errors import NotGeoreferencedWarning, RasterioIOError
-
-    text = str(path)
-    is_xml = text.startswith("<")
-    if not is_xml and not is_remote(text):
-        local = Path(text)
-        if not local.exists():
-            raise ResourceError(f"{text}: there is no such file", "check the path")
-        if local.is_dir():
-            raise DataError(f"{text}: is a folder where a raster is expected", "name the file")
-    try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            return rasterio.open(text)
-    except RasterioIOError as error:
-        if is_remote(text):
-            raise ResourceError(f"{text}: cannot be reached ({error})", "check the URL") from None
-        raise DataError(
-            f"{text}: is not a raster that GDAL can read", "check it with gdalinfo"
-        ) from None
 
 
 @dataclass(frozen=True)
@@ -141,20 +102,11 @@ class Source:
                 )
             if dataset.dtypes[band - 1].startswith("complex"):
                 raise DataError(f"{path}: band {band} is complex", "take its real part first")
-            if dataset.crs is None and local is not None:
-                return cls(str(path), band, layer, local_grid(dataset.shape, local))
+            grid = grid_of(str(path), dataset, local)
             if dataset.crs is None:
-                raise DataError(
-                    f"{path}: has no coordinate reference system",
-                    "set it, for example with gdal_edit.py -a_srs EPSG:32633",
-                )
-            _check_units(path, dataset, band, layer)
-            grid = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
-            if grid.affine.determinant == 0 or grid.affine.is_identity:
-                raise DataError(
-                    f"{path}: has no geotransform",
-                    "georeference it, e.g. with gdal_translate -a_ullr",
-                )
+                return cls(str(path), band, layer, grid)
+            if layer.unit == "m":
+                require_metres(f"{path}, band {band}", grid.crs, dataset.units[band - 1])
             sentinels = _undeclared(dataset, band, layer)
         return cls(str(path), band, layer, grid, sentinels)
 
@@ -184,6 +136,9 @@ class Source:
         from rasterio.errors import RasterioError
         from rasterio.windows import Window as RioWindow
 
+        aligned = self._aligned(grid, window, step)
+        if aligned is not None:
+            return aligned
         rio = RioWindow(window.col, window.row, window.width, window.height)
         shape = (-(-window.height // step), -(-window.width // step))
         try:
@@ -196,12 +151,30 @@ class Source:
                 mask = view.read(mask_band, window=rio, out_shape=shape)
                 data[mask < 128] = np.nan
         except RasterioError as error:
-            raise DataError(
-                f"{self.path}: band {self.band} cannot be read at row {window.row}, column "
-                f"{window.col} ({error})",
-                "the file looks damaged; copy it anew",
-            ) from None
+            where = f"band {self.band} at row {window.row}, column {window.col}"
+            raise unreadable(self.path, where, error) from None
         return self._clean(data, view)
+
+    def _aligned(self, grid: GeoBox, window: Window, step: int) -> Array | None:
+        """Read a window of a grid whose pixels are the file's own: cropped, never resampled."""
+        shift = None if same_grid(self.grid, grid) else pixel_shift(self.grid, grid)
+        if shift is None:
+            return None
+        row, col = window.row + shift[0], window.col + shift[1]
+        wanted = Window(row, col, window.height, window.width)
+        top, left = max(row, 0), max(col, 0)
+        height = min(row + window.height, self.grid.shape[0]) - top
+        width = min(col + window.width, self.grid.shape[1]) - left
+        inside = Window(top, left, height, width)
+        if inside == wanted:
+            return self.read(self.grid, wanted, step)
+        if step > 1:
+            return None
+        found = np.full((window.height, window.width), np.nan, np.float32)
+        if height > 0 and width > 0:
+            place = Window(top - row, left - col, height, width)
+            found[place.slices] = self.read(self.grid, inside)
+        return found
 
     def _read_cleaned(self, grid: GeoBox, window: Window, shape: tuple[int, int]) -> Array:
         """Warp a window by hand: undeclared no data must go before pixels are mixed."""
@@ -321,15 +294,6 @@ def _shared(path: str) -> Any:
     if dataset is None or dataset.closed:
         dataset = cache[key] = open_raster(path)
     return dataset
-
-
-def _check_units(path: str | Path, dataset: Any, band: int, layer: Layer) -> None:
-    unit = (dataset.units[band - 1] or "").strip().lower()
-    if layer.unit == "m" and unit not in _METRES:
-        raise DataError(
-            f"{path}: band {band} is in '{unit}', but layer '{layer.name}' is in metres",
-            "convert it, for example with gdal_calc.py --calc 'A*0.3048' for feet",
-        )
 
 
 def _undeclared(dataset: Any, band: int, layer: Layer) -> tuple[float, ...]:

@@ -13,7 +13,7 @@ from demiurge.errors import DataError, ResourceError
 from demiurge.layers import layer
 from demiurge.outputs import check_written
 from demiurge.scene.grid import wkt
-from demiurge.scene.source import open_raster
+from demiurge.scene.paths import open_raster
 
 STACK_NAME = "stack.tif"
 Stack = np.memmap[Any, np.dtype[np.float32]]

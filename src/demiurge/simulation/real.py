@@ -21,7 +21,8 @@ from demiurge.scene.grid import (
     snapped_grid,
     utm_of,
 )
-from demiurge.scene.open import recognise_bands, split_band
+from demiurge.scene.open import recognise_bands
+from demiurge.scene.paths import split_band
 from demiurge.scene.source import Source
 from demiurge.simulation.canvas import Canvas
 from demiurge.simulation.cover import World, matter

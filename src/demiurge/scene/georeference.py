@@ -1,0 +1,115 @@
+"""Where a raster lies: its grid, or what is missing for one and how to get it."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+from odc.geo.geobox import GeoBox
+
+from demiurge.errors import DataError
+from demiurge.scene.crs import require_crs
+from demiurge.scene.grid import local_grid
+
+
+def grid_of(path: str, dataset: Any, local: float | None = None) -> GeoBox:
+    """Return the grid of an open raster.
+
+    Parameters
+    ----------
+    local
+        Pixel size in metres for a raster without CRS, which then gets a frame of its own; None
+        refuses it.
+
+    Raises
+    ------
+    DataError
+        If the raster has no CRS or geotransform, or a CRS that is of no use.
+    """
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    if dataset.crs is None:
+        if local is not None:
+            return local_grid(dataset.shape, local)
+        raise _no_crs(path, dataset)
+    try:
+        require_crs(path, CRS(dataset.crs.to_wkt()))
+    except CRSError as error:
+        raise DataError(
+            f"{path}: has a CRS that PROJ does not know ({str(error).splitlines()[0]})",
+            "set it anew, for example with gdal_edit.py -a_srs EPSG:32633",
+        ) from None
+    grid = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
+    if grid.affine.determinant == 0 or grid.affine.is_identity:
+        raise DataError(
+            f"{path}: has no geotransform", "georeference it, e.g. with gdal_translate -a_ullr"
+        )
+    if not all(math.isfinite(value) for value in grid.affine):
+        raise DataError(f"{path}: has a geotransform that is no number", "georeference it anew")
+    return grid
+
+
+def _no_crs(path: str, dataset: Any) -> DataError:
+    points, crs = dataset.gcps
+    if points:
+        target = f"-t_srs {crs.to_string()} " if crs and crs.is_projected else "-t_srs EPSG:32633 "
+        return DataError(
+            f"{path}: is placed by {len(points)} ground control points alone",
+            f"warp it first, for example with gdalwarp {target}IN.tif OUT.tif",
+        )
+    if dataset.rpcs is not None:
+        return DataError(
+            f"{path}: is a raw image with a camera model (RPC)",
+            "orthorectify it first, for example with gdalwarp -rpc -to RPC_DEM=dem.tif",
+        )
+    return DataError(
+        f"{path}: has no coordinate reference system",
+        f"set it, for example with gdal_edit.py -a_srs {_likely(dataset)}",
+    )
+
+
+def _likely(dataset: Any) -> str:
+    """Return an example of a CRS that fits the coordinates."""
+    return "EPSG:4326" if in_degrees(dataset) else "EPSG:32633"
+
+
+def in_degrees(dataset: Any) -> bool:
+    """Tell whether a raster without CRS has coordinates that can only be degrees."""
+    if dataset.transform.is_identity:
+        return False
+    box = dataset.bounds
+    inside = max(abs(box.left), abs(box.right)) <= 361 and max(abs(box.bottom), abs(box.top)) <= 91
+    return bool(inside and abs(dataset.transform.a) < 0.5)
+
+
+def world_pixel(path: str, dataset: Any) -> float | None:
+    """Return the pixel size that a raster without CRS tells, as by a world file; None if none.
+
+    Raises
+    ------
+    DataError
+        If it is in degrees, or pixels are not square.
+    """
+    a = dataset.transform
+    if a.is_identity or a.determinant == 0:
+        return None
+    if in_degrees(dataset):
+        raise _no_crs(path, dataset)
+    across, down = math.hypot(a.a, a.d), math.hypot(a.b, a.e)
+    if not math.isclose(across, down, rel_tol=0.01):
+        raise DataError(
+            f"{path}: has no CRS, and pixels of {across:g} × {down:g}",
+            "set its CRS, for example with gdal_edit.py -a_srs EPSG:32633",
+        )
+    return math.sqrt(across * down)
+
+
+def placed_otherwise(dataset: Any) -> bool:
+    """Tell whether a raster without CRS is placed by ground control points or a camera model."""
+    return bool(dataset.gcps[0]) or dataset.rpcs is not None
+
+
+def refuse_unplaced(path: str, dataset: Any) -> None:
+    """Raise the error of a raster without CRS, with the cure that fits it."""
+    raise _no_crs(path, dataset)

@@ -1,0 +1,234 @@
+"""Names of rasters as users and GDAL write them, and the one way to open one."""
+
+from __future__ import annotations
+
+import os
+import re
+import warnings
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+from demiurge.errors import DataError, DemiurgeError, ResourceError
+
+_REMOTE = ("http://", "https://", "s3://", "gs://", "az://", "ftp://")
+_REMOTE_VSI = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")
+#: ``NETCDF:"file.nc":variable`` and the like; one letter alone is a Windows drive.
+_DRIVER = re.compile(r"^[A-Za-z][A-Za-z0-9_]+:(?!//)")
+_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+#: What a folder holds that is a raster of its own: Zarr, Esri grids.
+_RASTER_FOLDERS = (".zgroup", ".zarray", ".zmetadata", "zarr.json", "hdr.adf")
+
+#: Seconds to connect, per request, and without data; a server that never answers is given up.
+_NETWORK = {
+    "GDAL_HTTP_CONNECTTIMEOUT": "15",
+    "GDAL_HTTP_TIMEOUT": "300",
+    "GDAL_HTTP_LOW_SPEED_TIME": "30",
+    "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
+    # Without this, every file beside the raster is asked for, each with its own time limit.
+    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
+}
+
+
+def is_remote(path: str) -> bool:
+    """Tell whether GDAL, not the file system, resolves the path."""
+    return path.startswith("/vsi") or bool(_SCHEME.match(path) or _names_driver(path))
+
+
+def is_network(path: str) -> bool:
+    """Tell whether the raster lies on another machine."""
+    return path.startswith(_REMOTE) or bool(_REMOTE_VSI.search(path)) or "://http" in path
+
+
+def _names_driver(path: str) -> bool:
+    return bool(_DRIVER.match(path)) and not Path(path).exists()
+
+
+def resolved(path: str | Path) -> str:
+    """Return a path as GDAL knows it: ``file://`` URLs become plain paths."""
+    text = str(path)
+    if text.lower().startswith("file://"):
+        from urllib.parse import unquote, urlsplit
+
+        return unquote(urlsplit(text).path)
+    return text
+
+
+def is_raster_folder(path: str | Path) -> bool:
+    """Tell whether a folder is itself a raster: a Zarr store or an Esri grid."""
+    folder = Path(resolved(path))
+    return folder.is_dir() and any((folder / name).exists() for name in _RASTER_FOLDERS)
+
+
+def split_band(text: str) -> tuple[str, int]:
+    """Split ``file.tif:3`` into path and band; without a band it is the first.
+
+    A file that is really called so, and what GDAL alone resolves, keep their names.
+
+    >>> split_band("C:/a.tif"), split_band("a.tif:2")
+    (('C:/a.tif', 1), ('a.tif', 2))
+    """
+    match = re.fullmatch(r"(.+):(\d+)", text)
+    if not match or Path(text).exists():
+        return text, 1
+    if _SCHEME.match(match[1]) and re.fullmatch(r"[a-z]+://[^/]+", match[1], re.IGNORECASE):
+        return text, 1  # a port
+    return match[1], int(match[2])
+
+
+def open_raster(path: str | Path) -> Any:
+    """Open a raster for reading.
+
+    Parameters
+    ----------
+    path
+        A file, a raster folder, or any name that GDAL or rasterio resolves: URLs, ``/vsi…``,
+        ``zip://``, subdatasets such as ``NETCDF:"a.nc":z``, or the text of a VRT.
+
+    Raises
+    ------
+    ResourceError
+        If there is no such file, it may not be read, or a server does not answer.
+    DataError
+        If it is no raster, or holds several.
+    """
+    import rasterio
+    from rasterio.errors import NotGeoreferencedWarning, RasterioError
+
+    text = resolved(path)
+    if not text.startswith("<"):
+        _require_there(text)
+    if is_network(text):
+        for key, value in _NETWORK.items():
+            os.environ.setdefault(key, value)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", NotGeoreferencedWarning)
+            dataset = rasterio.open(text)
+    except (RasterioError, ValueError) as error:
+        raise _unopened(text, error) from None
+    if dataset.count == 0:
+        parts = list(dataset.subdatasets)
+        dataset.close()
+        raise _no_bands(text, parts)
+    return dataset
+
+
+def _require_there(text: str) -> None:
+    """Raise unless the file that a name leads to exists; remote ones are left to GDAL."""
+    file = local_file(text)
+    if file is None:
+        return
+    if not file.exists():
+        raise ResourceError(f"{text}: there is no such file", "check the path")
+    if str(file) == text and file.is_dir() and not is_raster_folder(file):
+        product = next(iter(sorted(file.glob("MTD_MSIL*.xml"))), None)
+        if product is not None:
+            raise DataError(
+                f"{text}: is a Sentinel-2 product, which holds several rasters",
+                f"name one of those that gdalinfo {product} lists",
+            )
+        raise DataError(f"{text}: is a folder where a raster is expected", "name the file")
+
+
+def local_file(path: str | Path) -> Path | None:
+    """Return the file or folder on this machine that a raster's name leads to, if it tells."""
+    text = resolved(path)
+    if text.startswith("<") or is_network(text):
+        return None
+    if not is_remote(text):
+        return Path(text)
+    quoted = re.search(r'"([^"]+)"', text)
+    if quoted and _DRIVER.match(text):
+        return local_file(quoted[1])
+    archive = re.match(r"(?:zip|tar|gzip|zip\+file|tar\+file)://(.+?)(?:!|$)", text, re.IGNORECASE)
+    if archive:
+        return Path(archive[1])
+    return None
+
+
+def _unopened(text: str, error: Exception) -> DemiurgeError:
+    if is_network(text):
+        reason = str(error).strip().rstrip(".") or "no answer"
+        return ResourceError(
+            f"{text}: cannot be reached ({reason})", "check the URL and the connection"
+        )
+    missing = missing_source(text)
+    if missing is not None:
+        return missing
+    if is_remote(text):
+        return ResourceError(
+            f"{text}: cannot be opened ({str(error).rstrip('.')})", "check the name with gdalinfo"
+        )
+    if not os.access(text, os.R_OK):
+        return ResourceError(f"{text}: may not be read", "ask for the right to read it")
+    return DataError(f"{text}: is not a raster that GDAL can read", "check it with gdalinfo")
+
+
+def _no_bands(text: str, parts: list[str]) -> DataError:
+    if not parts:
+        return DataError(f"{text}: holds no raster bands", "name another file")
+    shown = ", ".join(parts[:6]) + (", …" if len(parts) > 6 else "")
+    return DataError(f"{text}: holds {len(parts)} rasters", f"name one of them: {shown}")
+
+
+def missing_source(path: str) -> ResourceError | None:
+    """Return the error that names a file which a VRT needs and which is not there."""
+    found = _missing(Path(path), depth=4) if path.lower().endswith(".vrt") else None
+    if found is None:
+        return None
+    return ResourceError(
+        f"{path}: needs {found}, which is not there", "put it back, or make the VRT anew"
+    )
+
+
+def _missing(vrt: Path, depth: int) -> str | None:
+    try:
+        root = ElementTree.parse(vrt).getroot()
+    except (OSError, ElementTree.ParseError):
+        return None
+    for node in (*root.iter("SourceFilename"), *root.iter("SourceDataset")):
+        name = (node.text or "").strip()
+        relative = node.get("relativeToVRT", node.get("relativetoVRT", "0")) == "1"
+        file = local_file(str(vrt.parent / name) if relative and not is_remote(name) else name)
+        if file is None or not name:
+            continue
+        if not file.exists():
+            return str(file)
+        if depth and file.suffix.lower() == ".vrt" and file != vrt:
+            inner = _missing(file, depth - 1)
+            if inner is not None:
+                return inner
+    return None
+
+
+def unreadable(path: str, what: str, error: Exception) -> DemiurgeError:
+    """Return the error for pixels that cannot be read, with its likely cause.
+
+    Parameters
+    ----------
+    what
+        What cannot be read, for people: ``band 1 … at row 3, column 4``.
+    """
+    reason = str(error).strip().rstrip(".")
+    cause = getattr(error, "__cause__", None)
+    if cause is not None and str(cause).strip():
+        reason = str(cause).strip().rstrip(".")
+    if is_network(path):
+        return ResourceError(
+            f"{path}: {what} cannot be read ({reason})",
+            "the server does not deliver; try again, or download the file",
+        )
+    missing = missing_source(path)
+    if missing is not None:
+        return missing
+    file = local_file(path)
+    if file is not None and not file.exists():
+        return ResourceError(f"{path}: is no longer there", "put it back")
+    with suppress(OSError):
+        if file is not None and not os.access(file, os.R_OK):
+            return ResourceError(f"{path}: may not be read", "ask for the right to read it")
+    return DataError(
+        f"{path}: {what} cannot be read ({reason})", "the file looks damaged; copy it anew"
+    )
