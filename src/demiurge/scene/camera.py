@@ -1,0 +1,286 @@
+"""Camera models of satellite images: rational polynomials (RPC), or a viewing direction alone.
+
+Image coordinates are ``(row, col)`` in pixels with the origin at the outer corner of the first
+pixel, so that the centre of the first pixel is ``(0.5, 0.5)``. RPC metadata counts from pixel
+centres; GDAL's transformer, which evaluates the polynomials, makes the same half-pixel shift.
+Geographic coordinates are WGS 84 degrees; heights are metres above the WGS 84 ellipsoid.
+Azimuths are degrees clockwise from grid north, from the ground to the sensor; elevations are
+degrees above the horizon.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from demiurge.errors import DataError
+
+Array = npt.NDArray[np.float64]
+
+#: Half the height step in metres over which a line of sight is measured.
+_STEP = 50.0
+#: GDAL stops its search for the ground point of a pixel at this error in pixels (default 0.1).
+_PRECISION = {"RPC_PIXEL_ERROR_THRESHOLD": 1e-5, "RPC_MAX_ITERATIONS": 50}
+_GEOGRAPHIC = "EPSG:4326"
+
+
+@dataclass(frozen=True)
+class Direction:
+    """Direction from the ground to a sensor or to the sun.
+
+    Attributes
+    ----------
+    azimuth
+        Degrees clockwise from grid north.
+    elevation
+        Degrees above the horizon.
+    """
+
+    azimuth: float
+    elevation: float
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.azimuth) and math.isfinite(self.elevation)):
+            raise DataError("a direction has an angle that is not a number", "correct the angles")
+        if not 0 < self.elevation <= 90:
+            raise DataError(
+                f"a direction has an elevation of {self.elevation:g} degrees",
+                "give degrees above the horizon, above 0 and at most 90",
+            )
+        object.__setattr__(self, "azimuth", self.azimuth % 360)
+
+    @property
+    def incidence(self) -> float:
+        """Return the angle to the vertical in degrees."""
+        return 90 - self.elevation
+
+    @property
+    def displacement(self) -> tuple[float, float]:
+        """Return metres (east, north) by which one metre of height displaces an orthoimage.
+
+        The point moves away from the sensor by the tangent of the incidence.
+        """
+        length = math.tan(math.radians(self.incidence))
+        angle = math.radians(self.azimuth)
+        return -length * math.sin(angle), -length * math.cos(angle)
+
+    @classmethod
+    def from_displacement(cls, east: float, north: float) -> Direction:
+        """Return the direction that displaces an orthoimage by so many metres per metre."""
+        incidence = math.degrees(math.atan(math.hypot(east, north)))
+        return cls(math.degrees(math.atan2(-east, -north)), 90 - incidence)
+
+    @property
+    def unit(self) -> Array:
+        """Return the unit vector (east, north, up), float64 (3,)."""
+        flat = math.cos(math.radians(self.elevation))
+        angle = math.radians(self.azimuth)
+        up = math.sin(math.radians(self.elevation))
+        return np.array([flat * math.sin(angle), flat * math.cos(angle), up])
+
+
+@dataclass(frozen=True)
+class Camera:
+    """An RPC camera.
+
+    Attributes
+    ----------
+    rpc
+        Coefficients, as rasterio holds them.
+    shift
+        Pixels ``(row, col)`` added to what the polynomials return: a correction of pointing.
+    """
+
+    rpc: Any
+    shift: tuple[float, float] = (0.0, 0.0)
+
+    def shifted(self, row: float, col: float) -> Camera:
+        """Return the camera with a further correction of pointing in pixels."""
+        return replace(self, shift=(self.shift[0] + row, self.shift[1] + col))
+
+    @property
+    def height_range(self) -> tuple[float, float]:
+        """Return the ellipsoidal heights in metres for which the polynomials were fitted."""
+        middle, half = float(self.rpc.height_off), abs(float(self.rpc.height_scale))
+        return middle - half, middle + half
+
+    def image_of(self, lon: Array, lat: Array, height: Array) -> tuple[Array, Array]:
+        """Return where ground points lie in the image.
+
+        Parameters
+        ----------
+        lon, lat, height
+            float64 arrays of one shape: degrees, and metres above the ellipsoid. NaN gives NaN.
+
+        Returns
+        -------
+        Rows and columns, float64 of the same shape; not limited to the image.
+        """
+        shape = np.shape(lon)
+        flat = [np.ravel(np.asarray(a, np.float64)) for a in (lon, lat, height)]
+        known = np.isfinite(flat[0]) & np.isfinite(flat[1]) & np.isfinite(flat[2])
+        rows, cols = np.full(known.size, np.nan), np.full(known.size, np.nan)
+        if known.any():
+            with self._transformer() as transformer:
+                found = transformer.rowcol(*(a[known] for a in flat), op=np.positive)
+            rows[known], cols[known] = found[0], found[1]
+        return rows.reshape(shape) + self.shift[0], cols.reshape(shape) + self.shift[1]
+
+    def ground_of(self, row: Array, col: Array, height: Array) -> tuple[Array, Array]:
+        """Return where pixels see the ground at given heights.
+
+        Parameters
+        ----------
+        row, col, height
+            float64 arrays of one shape: pixels, and metres above the ellipsoid.
+
+        Returns
+        -------
+        Longitudes and latitudes in degrees, float64 of the same shape; infinite where the
+        polynomials cannot be inverted.
+        """
+        shape = np.shape(row)
+        rows = np.ravel(np.asarray(row, np.float64)) - self.shift[0]
+        cols = np.ravel(np.asarray(col, np.float64)) - self.shift[1]
+        heights = np.ravel(np.asarray(height, np.float64))
+        with self._transformer() as transformer:
+            lon, lat = transformer.xy(rows, cols, heights, offset="ul")
+        return np.asarray(lon).reshape(shape), np.asarray(lat).reshape(shape)
+
+    def direction(self, grid: GeoBox, height: float) -> Direction:
+        """Return the direction to the sensor at the centre of a grid.
+
+        Parameters
+        ----------
+        grid
+            A projected grid in metres; azimuths refer to its north.
+        height
+            Ellipsoidal height of the ground in metres.
+
+        Raises
+        ------
+        DataError
+            If the polynomials give no line of sight there.
+        """
+        x, y = centre_of(grid)
+        east, north = self.displacement(grid, x, y, height)
+        if not (math.isfinite(east) and math.isfinite(north)):
+            raise DataError(
+                "the RPCs give no line of sight at the centre of the DSM",
+                "check that they belong to this image and this place",
+            )
+        return Direction.from_displacement(east, north)
+
+    def displacement(self, grid: GeoBox, x: float, y: float, height: float) -> tuple[float, float]:
+        """Return metres (east, north) by which one metre of height displaces an orthoimage.
+
+        It is measured along the line of sight through a map point, over 100 m of height.
+
+        Parameters
+        ----------
+        x, y
+            Map coordinates in the grid's CRS.
+        height
+            Ellipsoidal height in metres.
+        """
+        low, high = height - _STEP, height + _STEP
+        lon, lat = to_geographic(grid, np.array([x]), np.array([y]))
+        row, col = self.image_of(lon, lat, np.array([height]))
+        here = np.repeat(row, 2), np.repeat(col, 2)
+        seen = self.ground_of(*here, np.array([low, high]))
+        xs, ys = from_geographic(grid, *seen)
+        # A raised point appears where the line of sight meets the lower reference.
+        return float(xs[0] - xs[1]) / (high - low), float(ys[0] - ys[1]) / (high - low)
+
+    @contextmanager
+    def _transformer(self) -> Iterator[Any]:
+        from rasterio.transform import RPCTransformer
+
+        try:
+            transformer = RPCTransformer(self.rpc, **_PRECISION)
+        except Exception as error:  # GDAL's own error classes, which rasterio keeps private
+            raise DataError(
+                f"the RPCs cannot be used ({error})", "check that they belong to this image"
+            ) from None
+        with transformer:
+            yield transformer
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Geometry of two views of one place."""
+
+    left: Direction
+    right: Direction
+
+    @property
+    def convergence(self) -> float:
+        """Return the angle between the two lines of sight in degrees."""
+        cosine = float(np.clip(self.left.unit @ self.right.unit, -1, 1))
+        return math.degrees(math.acos(cosine))
+
+    @property
+    def parallax(self) -> tuple[float, float]:
+        """Return metres (east, north), right less left, of relative shift per metre of height."""
+        (e0, n0), (e1, n1) = self.left.displacement, self.right.displacement
+        return e1 - e0, n1 - n0
+
+    @property
+    def base_to_height(self) -> float:
+        """Return the base-to-height ratio: the length of the parallax per metre of height."""
+        return math.hypot(*self.parallax)
+
+    @property
+    def epipolar_azimuth(self) -> float:
+        """Return the direction of the parallax in degrees clockwise from grid north, 0 to 180."""
+        east, north = self.parallax
+        return math.degrees(math.atan2(east, north)) % 180
+
+
+def in_pixels(displacement: tuple[float, float], grid: GeoBox) -> tuple[float, float]:
+    """Return a displacement in metres (east, north) as pixels (row, col) of a grid."""
+    inverse = ~grid.affine
+    east, north = displacement
+    return inverse.d * east + inverse.e * north, inverse.a * east + inverse.b * north
+
+
+def centre_of(grid: GeoBox) -> tuple[float, float]:
+    """Return the map coordinates of a grid's centre."""
+    rows, cols = grid.shape
+    a = grid.affine
+    return (
+        a.a * cols / 2 + a.b * rows / 2 + a.c,
+        a.d * cols / 2 + a.e * rows / 2 + a.f,
+    )
+
+
+def to_geographic(grid: GeoBox, x: Array, y: Array) -> tuple[Array, Array]:
+    """Return WGS 84 longitudes and latitudes of map coordinates in a grid's CRS."""
+    return _move(_proj(grid), _GEOGRAPHIC, x, y)
+
+
+def from_geographic(grid: GeoBox, lon: Array, lat: Array) -> tuple[Array, Array]:
+    """Return map coordinates in a grid's CRS of WGS 84 longitudes and latitudes."""
+    return _move(_GEOGRAPHIC, _proj(grid), lon, lat)
+
+
+def _move(source: Any, target: Any, x: Array, y: Array) -> tuple[Array, Array]:
+    from pyproj import Transformer
+
+    transformer = Transformer.from_crs(source, target, always_xy=True)
+    out = transformer.transform(np.asarray(x, np.float64), np.asarray(y, np.float64))
+    return np.asarray(out[0], np.float64), np.asarray(out[1], np.float64)
+
+
+def _proj(grid: GeoBox) -> Any:
+    """Return the horizontal CRS of a grid: a vertical part would move the heights as well."""
+    assert grid.crs is not None
+    crs = grid.crs.proj
+    return crs.sub_crs_list[0] if crs.is_compound else crs

@@ -1,0 +1,221 @@
+"""Orthorectification: a raw image is laid on a surface through its camera."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from demiurge.raster.visibility import hidden
+from demiurge.scene.camera import Camera, in_pixels, to_geographic
+from demiurge.scene.grid import Window, grown, window_grid
+
+Array = npt.NDArray[np.float32]
+Coordinates = npt.NDArray[np.float64]
+Mask = npt.NDArray[np.bool_]
+
+#: Reads a window of the raw image as float32, NaN for no data, each pixel the mean of
+#: ``step`` × ``step`` stored ones.
+ReadImage = Callable[[Window, int], Array]
+#: Reads a window of the surface's grid as ellipsoidal heights in metres, without voids.
+ReadHeights = Callable[[Window], Array]
+
+#: Geographic coordinates are computed at every so many pixels and interpolated between; over
+#: 32 pixels of 2 m a meridian bends by under a tenth of a millimetre.
+_LATTICE = 32
+#: Pixels that cubic interpolation needs around a point.
+_MARGIN = 8
+#: The farthest that a line of sight is followed, in pixels.
+_FARTHEST = 512
+
+
+@dataclass(frozen=True)
+class Ortho:
+    """Everything about an orthoimage that does not depend on the window read.
+
+    Attributes
+    ----------
+    camera
+        The image's camera.
+    image_shape
+        Rows and columns of the raw image.
+    grid
+        Grid of the surface and of the orthoimage, projected in metres.
+    step
+        Raw pixels along an axis that are averaged, where map pixels are larger.
+    displacement
+        Pixels (row, col) of the grid by which one metre of height displaces the orthoimage.
+    highest
+        Highest ellipsoidal height of the surface in metres: how far it can hide something.
+    occlusions
+        Whether pixels that the surface hides from the sensor are masked.
+    """
+
+    camera: Camera
+    image_shape: tuple[int, int]
+    grid: GeoBox
+    step: int
+    displacement: tuple[float, float]
+    highest: float
+    occlusions: bool = True
+
+    @classmethod
+    def plan(
+        cls,
+        camera: Camera,
+        image_shape: tuple[int, int],
+        grid: GeoBox,
+        heights: tuple[float, float],
+        *,
+        occlusions: bool = True,
+    ) -> Ortho:
+        """Measure pixel size and line of sight at the centre of the grid.
+
+        Parameters
+        ----------
+        heights
+            Median and highest ellipsoidal height of the surface in metres.
+
+        Raises
+        ------
+        DataError
+            If the camera sees nothing there.
+        """
+        median, highest = heights
+        direction = camera.direction(grid, median)
+        middle = window_grid(grid, Window(grid.shape[0] // 2, grid.shape[1] // 2, 1, 1))
+        size = _raw_pixels(camera, middle, median)
+        # A whole number but for rounding counts as that number.
+        step = max(1, math.floor(size + 1e-3))
+        displacement = in_pixels(direction.displacement, grid)
+        return cls(camera, image_shape, grid, step, displacement, highest, occlusions)
+
+    def read(self, window: Window, read_image: ReadImage, read_heights: ReadHeights) -> Array:
+        """Return a window of the orthoimage.
+
+        Parameters
+        ----------
+        window
+            Pixels of the grid.
+        read_image, read_heights
+            Readers of the raw image and of the surface.
+
+        Returns
+        -------
+        float32 (height, width), NaN outside the image, on its no data and on hidden pixels.
+        """
+        heights = read_heights(window)
+        rows, cols = image_coordinates(self.camera, window_grid(self.grid, window), heights)
+        image = _sample(self.image_shape, read_image, rows, cols, self.step)
+        if self.occlusions and np.isfinite(image).any():
+            image[self._hidden(window, heights, read_heights)] = np.nan
+        return image
+
+    def _hidden(self, window: Window, heights: Array, read_heights: ReadHeights) -> Mask:
+        """Return the pixels of a window that the surface in and around it hides."""
+        length = math.hypot(*self.displacement)
+        if length == 0:
+            return np.zeros(heights.shape, bool)
+        # Half a pixel of slack along the line of sight: a slope does not hide itself.
+        slack = 0.5 / length
+        rise = max(self.highest, float(heights.max())) - float(heights.min())
+        wide = grown(window, min(_FARTHEST, math.ceil(rise * length) + 1), _shape(self.grid))
+        found = hidden(read_heights(wide), self.displacement, slack)
+        row, col = window.row - wide.row, window.col - wide.col
+        return found[row : row + window.height, col : col + window.width]
+
+
+def _raw_pixels(camera: Camera, pixel: GeoBox, height: float) -> float:
+    """Return how many raw pixels go to one map pixel along an axis."""
+    a = pixel.affine
+    x, y = np.array([0.0, a.a, a.b]) + a.c, np.array([0.0, a.d, a.e]) + a.f
+    rows, cols = camera.image_of(*to_geographic(pixel, x, y), np.full(3, height))
+    area = abs(
+        (rows[1] - rows[0]) * (cols[2] - cols[0]) - (rows[2] - rows[0]) * (cols[1] - cols[0])
+    )
+    return math.sqrt(area) if math.isfinite(area) else 1.0
+
+
+def image_coordinates(
+    camera: Camera, grid: GeoBox, heights: Array
+) -> tuple[Coordinates, Coordinates]:
+    """Return rows and columns of the raw image for the pixel centres of a grid.
+
+    Parameters
+    ----------
+    heights
+        float32 of the grid's shape: metres above the ellipsoid.
+    """
+    lon, lat = _geographic(grid)
+    return camera.image_of(lon, lat, heights.astype(np.float64))
+
+
+def _geographic(grid: GeoBox) -> tuple[Coordinates, Coordinates]:
+    """Return longitudes and latitudes of pixel centres, bilinear between a lattice's nodes."""
+    shape = _shape(grid)
+    nodes = [_nodes(length) for length in shape]
+    at = np.meshgrid(nodes[1] + 0.5, nodes[0] + 0.5)
+    a = grid.affine
+    x = a.a * at[0] + a.b * at[1] + a.c
+    y = a.d * at[0] + a.e * at[1] + a.f
+    lon, lat = to_geographic(grid, x, y)
+    return _between(lon, nodes, shape), _between(lat, nodes, shape)
+
+
+def _shape(grid: GeoBox) -> tuple[int, int]:
+    return int(grid.shape[0]), int(grid.shape[1])
+
+
+def _nodes(length: int) -> Coordinates:
+    return np.linspace(0, max(length - 1, 1), max(2, math.ceil(length / _LATTICE) + 1))
+
+
+def _between(plane: Coordinates, nodes: list[Coordinates], shape: tuple[int, int]) -> Coordinates:
+    wide = np.stack([np.interp(np.arange(shape[1]), nodes[1], line) for line in plane])
+    place = np.arange(shape[0]) / (nodes[0][1] - nodes[0][0])
+    first = np.minimum(place.astype(int), len(nodes[0]) - 2)
+    share = (place - first)[:, None]
+    return np.asarray(wide[first] * (1 - share) + wide[first + 1] * share)
+
+
+def _sample(
+    shape: tuple[int, int], read_image: ReadImage, rows: Coordinates, cols: Coordinates, step: int
+) -> Array:
+    """Interpolate the raw image by cubic splines at image coordinates; NaN where it has no data."""
+    from scipy.ndimage import map_coordinates
+
+    inside = (rows >= 0) & (rows <= shape[0]) & (cols >= 0) & (cols <= shape[1])
+    out = np.full(rows.shape, np.nan, np.float32)
+    if not inside.any():
+        return out
+    part = _around(rows[inside], cols[inside], shape, step)
+    image = read_image(part, step)
+    known = np.isfinite(image)
+    if not known.any():
+        return out
+    # Pixel centres of the merged image, counted from its first.
+    at = np.stack([(rows - part.row) / step - 0.5, (cols - part.col) / step - 0.5])[:, inside]
+    filled = image
+    if not known.all():
+        filled = np.where(known, image, np.float32(np.median(image[known])))
+    values = map_coordinates(filled, at, order=3, mode="mirror").astype(np.float32)
+    if not known.all():
+        # A spline rings next to what was filled, so the pixels that touch it go.
+        touch = map_coordinates((~known).astype(np.float32), at, order=1, mode="nearest")
+        values[touch > 0] = np.nan
+    out[inside] = values
+    return out
+
+
+def _around(rows: Coordinates, cols: Coordinates, shape: tuple[int, int], step: int) -> Window:
+    """Return the window of the raw image that holds the points, in whole merged pixels."""
+    margin = _MARGIN * step
+    top = max(0, (math.floor(rows.min()) - margin) // step * step)
+    left = max(0, (math.floor(cols.min()) - margin) // step * step)
+    bottom = min(shape[0], math.ceil(rows.max()) + margin)
+    right = min(shape[1], math.ceil(cols.max()) + margin)
+    return Window(top, left, max(1, bottom - top), max(1, right - left))
