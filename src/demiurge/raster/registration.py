@@ -93,7 +93,7 @@ def _refined(
     from scipy.ndimage import shift
 
     known = both.astype(np.float32)
-    slope_row, slope_col = (g.astype(np.float32) for g in np.gradient(first))
+    slopes = [np.asarray(np.gradient(first, axis=axis), np.float32) for axis in (0, 1)]
     inner = np.zeros(first.shape, bool)
     inner[2:-2, 2:-2] = True
     correlation = 0.0
@@ -103,8 +103,8 @@ def _refined(
         if use.sum() < _ENOUGH:
             return None
         a, b = first[use].astype(np.float64), moved[use].astype(np.float64)
-        correlation = float(np.corrcoef(a, b)[0, 1])
-        design = np.stack([slope_row[use], slope_col[use], a, np.ones_like(a)], axis=1)
+        correlation = float(np.mean((a - a.mean()) * (b - b.mean())) / (a.std() * b.std()))
+        design = np.stack([slopes[0][use], slopes[1][use], first[use], np.ones(a.size)], axis=1)
         found = np.linalg.lstsq(design, b, rcond=None)[0]
         if found[2] <= 0:
             return None
