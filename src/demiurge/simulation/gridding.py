@@ -7,7 +7,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
-from demiurge.model.voids import enclosed, fill_voids
+from demiurge.raster.voids import enclosed, fill_voids
 from demiurge.simulation.settings import GriddingSettings
 
 Array = npt.NDArray[np.float32]
