@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -23,23 +24,20 @@ from demiurge.scene.grid import (
     same_grid,
     source_window,
     window_grid,
-    wkt,
 )
 from demiurge.scene.paths import is_remote, open_raster, unreadable
 from demiurge.scene.units import require_metres
+from demiurge.scene.validity import Validity, clean, read_stored, validity_of
+from demiurge.scene.warp import halves, warp
 
 Array = npt.NDArray[np.float32]
 
 #: Values that files use for "no data" without saying so.
 SENTINELS = (-9999.0, -32768.0, -32767.0, -99999.0)
-#: No height on Earth lies outside these metres; what does is no height.
-HEIGHT_RANGE = (-12000.0, 10000.0)
-#: How far, in pixels, GDAL's quick way of transforming coordinates may be off. Its own 0.125
-#: costs metres of height on steep ground; this costs under a centimetre and no time.
-WARP_TOLERANCE = 0.001
-
 #: Pixels a side that are looked at for no-data values which the file does not declare.
 _LOOK = 2048
+#: Source pixels that are warped at a time.
+_MOST = 2**22
 
 
 @dataclass(frozen=True)
@@ -117,7 +115,7 @@ class Source:
         ----------
         grid
             The grid to read on; where it is not the file's own, the band is warped with the
-            layer's resampling.
+            layer's resampling, after all no data has become NaN.
         window
             Pixels of that grid.
         step
@@ -134,26 +132,21 @@ class Source:
             If the file is damaged.
         """
         from rasterio.errors import RasterioError
-        from rasterio.windows import Window as RioWindow
 
         aligned = self._aligned(grid, window, step)
         if aligned is not None:
             return aligned
-        rio = RioWindow(window.col, window.row, window.width, window.height)
         shape = (-(-window.height // step), -(-window.width // step))
         try:
-            if self.sentinels and not same_grid(self.grid, grid):
-                return self._read_cleaned(grid, window, shape)
-            view, mask_band = self._view(grid)
-            data = view.read(self.band, window=rio, out_shape=shape, out_dtype="float32")
-            data = np.asarray(data, np.float32)
-            if mask_band:
-                mask = view.read(mask_band, window=rio, out_shape=shape)
-                data[mask < 128] = np.nan
+            if same_grid(self.grid, grid):
+                return self._read_own(window, shape)
+            target = window_grid(grid, window)
+            if step == 1:
+                return self._warped(target, self._scale(grid))
+            return self._warped(target.zoom_to(shape), None)
         except RasterioError as error:
             where = f"band {self.band} at row {window.row}, column {window.col}"
             raise unreadable(self.path, where, error) from None
-        return self._clean(data, view)
 
     def _aligned(self, grid: GeoBox, window: Window, step: int) -> Array | None:
         """Read a window of a grid whose pixels are the file's own: cropped, never resampled."""
@@ -176,108 +169,55 @@ class Source:
             found[place.slices] = self.read(self.grid, inside)
         return found
 
-    def _read_cleaned(self, grid: GeoBox, window: Window, shape: tuple[int, int]) -> Array:
-        """Warp a window by hand: undeclared no data must go before pixels are mixed."""
-        from rasterio.io import MemoryFile
-        from rasterio.vrt import WarpedVRT
-        from rasterio.windows import Window as RioWindow
+    def _read_own(self, window: Window, shape: tuple[int, int]) -> Array:
+        """Read a window of the file's own grid, NaN for no data, thinned to a shape."""
+        dataset, rule = self._opened()
+        stored = read_stored(dataset, self.band, window, shape)
+        return clean(stored, dataset, self.band, window, rule)
 
-        dataset, _ = self._view(self.grid)
-        target = window_grid(grid, window).zoom_to(shape)
-        out = np.full(shape, np.nan, np.float32)
-        part = source_window(self.grid, target, margin=4)
+    def _warped(self, target: GeoBox, scale: float | None) -> Array:
+        """Warp to a target.
+
+        Parameters
+        ----------
+        scale
+            Target pixels for one source pixel, the same for all parts of a grid. None thins the
+            source to the target's fineness first, for a quick look.
+        """
+        shape = (int(target.shape[0]), int(target.shape[1]))
+        margin = 4 if scale is None else 4 + math.ceil(2 / min(scale, 1.0))
+        part = source_window(self.grid, target, margin)
         if part is None:
-            return out
-        # Reading at the target's own fineness bounds the memory when pixels are merged.
-        step = max(1, min(part.height // (2 * shape[0]), part.width // (2 * shape[1])))
+            return np.full(shape, np.nan, np.float32)
+        step = 1
+        if scale is None:
+            step = max(1, min(part.height // (2 * shape[0]), part.width // (2 * shape[1])))
         size = (-(-part.height // step), -(-part.width // step))
-        data = dataset.read(
-            self.band,
-            window=RioWindow(part.col, part.row, part.width, part.height),
-            out_shape=size,
-            out_dtype="float32",
-        )
+        if size[0] * size[1] > _MOST and max(shape) > 1:
+            parts = [self._warped(half, scale) for half in halves(target)]
+            return np.concatenate(parts, axis=int(shape[1] > shape[0]))
         here = window_grid(self.grid, part).zoom_to(size)
-        clean = self._clean(np.asarray(data, np.float32), dataset)
-        profile = {
-            "driver": "GTiff",
-            "height": size[0],
-            "width": size[1],
-            "count": 1,
-            "dtype": "float32",
-            "crs": wkt(here),
-            "transform": here.affine,
-        }
-        with MemoryFile() as memory:
-            with memory.open(**profile) as writer:
-                writer.write(clean, 1)
-            options = {"src_nodata": np.nan, "nodata": np.nan, **self._warp(here, target)}
-            with memory.open() as copy, WarpedVRT(copy, **options) as view:
-                return np.asarray(view.read(1), np.float32)
+        scale = pixel_ratio(here, target) if scale is None else scale
+        return warp(self._read_own(part, size), here, target, self.layer.resampling, scale)
 
-    def _warp(self, source: GeoBox, grid: GeoBox) -> dict[str, Any]:
-        from rasterio.enums import Resampling
-
-        scale = pixel_ratio(source, grid)
-        return {
-            "crs": wkt(grid),
-            "transform": grid.affine,
-            "height": grid.shape[0],
-            "width": grid.shape[1],
-            "resampling": Resampling[self.layer.resampling],
-            "dtype": "float32",
-            "num_threads": 1,
-            "tolerance": WARP_TOLERANCE,
-            # Left alone, GDAL takes the scale from each piece it warps, so that results would
-            # depend on how the raster is cut.
-            "XSCALE": scale,
-            "YSCALE": scale,
-        }
-
-    def _clean(self, data: Array, view: Any) -> Array:
-        index = self.band - 1
-        nodata = view.nodata
-        if nodata is not None and not np.isnan(nodata):
-            data[data == np.float32(nodata)] = np.nan
-        for sentinel in self.sentinels:
-            data[data == np.float32(sentinel)] = np.nan
-        scale, offset = view.scales[index], view.offsets[index]
-        if (scale, offset) != (1.0, 0.0):
-            data *= np.float32(scale)
-            data += np.float32(offset)
-        np.copyto(data, np.nan, where=~(np.abs(data) < 1e30))
-        if self.layer.kind is Kind.HEIGHT:
-            low, high = HEIGHT_RANGE
-            np.copyto(data, np.nan, where=(data < low) | (data > high))
-        return data
-
-    def _view(self, grid: GeoBox) -> tuple[Any, int | None]:
-        """Return this thread's open view of the file on a grid, and its mask band if any."""
-        cache: dict[Any, tuple[Any, int | None]] = self._local.__dict__.setdefault("views", {})
+    def _scale(self, grid: GeoBox) -> float:
+        """Return how many pixels of a grid go to one of the file's."""
+        cache: dict[Any, float] = self._local.__dict__.setdefault("scales", {})
         key = (tuple(grid.shape), tuple(grid.affine), str(grid.crs))
         if key not in cache:
-            if len(cache) >= 4:
-                del cache[next(iter(cache))]
-            cache[key] = self._open_view(grid)
+            if len(cache) >= 16:
+                cache.clear()
+            cache[key] = pixel_ratio(self.grid, grid)
         return cache[key]
 
-    def _open_view(self, grid: GeoBox) -> tuple[Any, int | None]:
-        from rasterio.enums import ColorInterp, MaskFlags
-        from rasterio.vrt import WarpedVRT
-
+    def _opened(self) -> tuple[Any, Validity]:
+        """Return this thread's open file, and what is no data in it."""
         dataset = _shared(self.path)
-        flags = dataset.mask_flag_enums[self.band - 1]
-        masked = MaskFlags.per_dataset in flags or MaskFlags.alpha in flags
-        if same_grid(self.grid, grid) and not masked:
-            return dataset, None
-        options = self._warp(self.grid, grid)
-        if masked:
-            has_alpha = ColorInterp.alpha in dataset.colorinterp
-            view = WarpedVRT(dataset, add_alpha=not has_alpha, **options)
-            return view, view.count
-        # A NaN in a float file is no data whether declared or not; integers have none.
-        nodata = np.nan if dataset.nodata is None else dataset.nodata
-        return WarpedVRT(dataset, src_nodata=nodata, nodata=np.nan, **options), None
+        rule: tuple[Any, Validity] | None = self._local.__dict__.get("rule")
+        if rule is None or rule[0] is not dataset:
+            rule = (dataset, validity_of(dataset, self.band, self.layer, self.sentinels))
+            self._local.rule = rule
+        return rule
 
 
 #: This thread's open files.

@@ -1,0 +1,140 @@
+"""What counts as valid: a window of a band, read with NaN for all that is no data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.layers import Kind, Layer
+from demiurge.scene.grid import Window, blocks, patches
+
+Array = npt.NDArray[np.float32]
+
+#: Heights outside these metres are no heights.
+HEIGHT_RANGE = (-12000.0, 10000.0)
+#: Larger numbers are no measurements of anything.
+HUGE = 1e30
+
+#: Pixels a side that are looked at to learn what an opaque alpha is.
+_LOOK = 512
+_BLOCK = 2048
+
+
+@dataclass(frozen=True)
+class Validity:
+    """What makes a pixel of a band no data, besides NaN, infinity and huge numbers.
+
+    Attributes
+    ----------
+    values
+        Stored values that mean no data, declared or not.
+    masked
+        Whether the file has a mask of its own, internal or in a sidecar.
+    alpha, opaque
+        The alpha band, 0 if there is none, and the least alpha of a valid pixel.
+    scale, offset
+        What turns stored values into those of the layer.
+    limits
+        Least and greatest value that the layer can have, or None.
+    """
+
+    values: tuple[float, ...] = ()
+    masked: bool = False
+    alpha: int = 0
+    opaque: float = 0.0
+    scale: float = 1.0
+    offset: float = 0.0
+    limits: tuple[float, float] | None = None
+
+
+def validity_of(
+    dataset: Any, band: int, layer: Layer, undeclared: tuple[float, ...] = ()
+) -> Validity:
+    """Return what makes a pixel of a band no data.
+
+    Parameters
+    ----------
+    dataset
+        An open raster.
+    undeclared
+        Stored values that mean no data although the file does not say so.
+    """
+    from rasterio.enums import ColorInterp, MaskFlags
+
+    declared = dataset.nodatavals[band - 1]
+    flags = dataset.mask_flag_enums[band - 1]
+    colours = dataset.colorinterp
+    alpha = colours.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colours else 0
+    alpha = 0 if alpha == band else alpha
+    return Validity(
+        values=(*(() if declared is None or np.isnan(declared) else (declared,)), *undeclared),
+        masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
+        alpha=alpha,
+        opaque=_opaque(dataset, alpha) if alpha else 0.0,
+        scale=float(dataset.scales[band - 1]),
+        offset=float(dataset.offsets[band - 1]),
+        limits=HEIGHT_RANGE if layer.kind is Kind.HEIGHT else None,
+    )
+
+
+def _opaque(dataset: Any, alpha: int) -> float:
+    """Return half of the largest alpha: files write 1, 255, 65535 or 1.0 for opaque."""
+    most = max(_most(dataset, alpha, w) for row in patches(dataset.shape, _LOOK) for w in row)
+    if most > 0:
+        return most / 2
+    for window in blocks(dataset.shape, _BLOCK):
+        most = _most(dataset, alpha, window)
+        if most > 0:
+            return most / 2
+    return 1.0
+
+
+def _most(dataset: Any, band: int, window: Window) -> float:
+    found = dataset.read(band, window=_rio(window), out_dtype="float32")
+    return float(np.nanmax(found, initial=0.0))
+
+
+def _rio(window: Window) -> Any:
+    from rasterio.windows import Window as RioWindow
+
+    return RioWindow(window.col, window.row, window.width, window.height)
+
+
+def read_stored(
+    dataset: Any, band: int, window: Window, shape: tuple[int, int] | None = None
+) -> Array:
+    """Read a window as it is stored, as float32; ``shape`` thins it to the nearest pixels."""
+    shape = (window.height, window.width) if shape is None else shape
+    data = dataset.read(band, window=_rio(window), out_shape=shape, out_dtype="float32")
+    return np.asarray(data, np.float32)
+
+
+def clean(stored: Array, dataset: Any, band: int, window: Window, rule: Validity) -> Array:
+    """Turn stored values into those of the layer, NaN for all that is no data.
+
+    Parameters
+    ----------
+    stored
+        float32 (rows, columns) from :func:`read_stored`; changed in place.
+    dataset, band, window
+        Where it comes from; the masks are read there.
+    """
+    data = stored
+    for value in rule.values:
+        data[data == np.float32(value)] = np.nan
+    if rule.masked:
+        data[dataset.read_masks(band, window=_rio(window), out_shape=data.shape) == 0] = np.nan
+    if rule.alpha:
+        opacity = read_stored(dataset, rule.alpha, window, (data.shape[0], data.shape[1]))
+        data[~(opacity >= rule.opaque)] = np.nan
+    np.copyto(data, np.nan, where=~(np.abs(data) < HUGE))
+    if (rule.scale, rule.offset) != (1.0, 0.0):
+        data *= np.float32(rule.scale)
+        data += np.float32(rule.offset)
+    if rule.limits is not None:
+        low, high = rule.limits
+        np.copyto(data, np.nan, where=(data < low) | (data > high))
+    return data
