@@ -9,6 +9,7 @@ import rasterio
 import demiurge
 from conftest import LEFT, PIXEL, TOP, blur_graph, make_bundle, terrain, write_raster
 from demiurge import Options
+from demiurge.cli.common import report
 from demiurge.errors import DataError, UsageError
 from demiurge.predict.anchor import fit_points, sample
 
@@ -128,6 +129,23 @@ def test_relative_heights_become_metres(relative, tmp_path: Path, crs: str) -> N
         np.testing.assert_allclose(spread, 4 * file.read(2), rtol=1e-3, atol=1e-3)
     assert out.fit is not None
     assert out.fit.scale == pytest.approx(4, rel=1e-3)
+    assert out.uncertainty == pytest.approx(float(spread.mean()), rel=1e-4), "reported as written"
+
+
+@pytest.mark.parametrize("fitted", [False, True])
+def test_reports_print_metres_for_metres_alone(
+    relative, tmp_path: Path, capsys: pytest.CaptureFixture[str], fitted: bool
+) -> None:  # type: ignore[no-untyped-def]
+    image, bundle = relative
+    before = demiurge.generate(image, tmp_path / "r.tif", bundle=bundle)
+    with rasterio.open(before.path) as file:
+        gcp = _write_points(tmp_path / "gcp.csv", 4 * file.read(1) + 300, 30)
+    options = Options(points=gcp) if fitted else Options()
+    surface = demiurge.generate(image, tmp_path / "a.tif", bundle=bundle, options=options)
+    report(surface, quiet=False)
+    line = next(x for x in capsys.readouterr().out.splitlines() if "mean uncertainty" in x)
+    assert surface.unit == ("m" if fitted else "relative")
+    assert line.endswith(" m" if fitted else "(relative, not metres)")
 
 
 def test_wrong_points_lose_no_work(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

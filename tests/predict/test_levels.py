@@ -10,9 +10,10 @@ from rasterio.transform import from_origin
 import demiurge
 from conftest import LEFT, TOP, make_bundle, write_raster
 from demiurge import Options
+from demiurge.errors import DataError
 from demiurge.predict import job
 from demiurge.predict.job import plan_of
-from demiurge.predict.levels import Anchored, mismatch, pair_up, solve
+from demiurge.predict.levels import SCALES, Anchored, Levels, mismatch, pair_up, solve
 from demiurge.scene.open import scene_from_files
 
 SIZE, STRIDE, STEP = 64, 48, 4
@@ -76,6 +77,30 @@ def test_a_coarse_prior_gives_scales_and_metres() -> None:
     scales, offsets = solve(pair_up(places, samples, SIZE), anchors, len(samples), scaled=True)
     np.testing.assert_allclose(scales, true[:, 0], rtol=0.1)
     np.testing.assert_allclose(offsets, true[:, 1], atol=5)
+
+
+def test_no_window_is_turned_upside_down() -> None:
+    """Some windows see hills as hollows."""
+    truth = hills(160, 640)
+    places, samples, true = windows_of(truth, scales=True)
+    for number in (3, 10, 11):
+        samples[number] = (*samples[number][:2], -samples[number][2])
+    known = [truth[np.ix_(rows // 8 * 8, columns // 8 * 8)] for rows, columns, _ in samples]
+    anchors = Anchored(
+        np.repeat(np.arange(len(samples)), [k.size for k in known]),
+        np.concatenate([found.ravel() for *_, found in samples]).astype(float),
+        np.concatenate([k.ravel() for k in known]).astype(float),
+    )
+    scales, offsets = solve(pair_up(places, samples, SIZE), anchors, len(samples), scaled=True)
+    levels = Levels(places, scales, offsets, 0, 0, absolute=True)
+    assert scales.min() == SCALES[0]
+    assert scales.max() <= SCALES[1]
+    assert set(np.flatnonzero(levels.held)) == {3, 10, 11}
+    right = ~levels.held
+    np.testing.assert_allclose(scales[right], true[right, 0], rtol=0.15)
+    row, column = list(places)[10]
+    values = np.ones((2, 4, 4), np.float32)
+    assert (levels.apply(row, column, values, 1)[1] >= 1).all(), "flattened, but not certain"
 
 
 def test_one_window_needs_nothing() -> None:
@@ -188,6 +213,15 @@ def test_a_prior_that_the_network_does_not_see_makes_metres(relative, tmp_path: 
         assert "prior.tif" in file.tags()["inputs"]
         error = file.read(1) - truth
     assert np.abs(error).mean() < 2
+
+
+def test_relief_that_runs_against_the_prior_is_refused(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    truth, image, bundle = relative
+    coarse = 600 - truth.reshape(20, 10, 70, 10).mean(axis=(1, 3))
+    prior = write_raster(tmp_path / "prior.tif", coarse, transform=from_origin(LEFT, TOP, 20, 20))
+    with pytest.raises(DataError, match="runs against the prior nearly everywhere"):
+        demiurge.generate(image, tmp_path / "out.tif", bundle=bundle, prior=prior)
+    assert not (tmp_path / "out.tif").exists()
 
 
 def test_levels_survive_an_interruption(

@@ -13,6 +13,7 @@ from demiurge.model.bundle import load_bundle
 from demiurge.predict import choice as chosen
 from demiurge.predict.choice import Choice, choose_runtime, make_runtime
 from demiurge.predict.options import Options
+from demiurge.predict.turns import turns_of
 from demiurge.predict.verbs import refine
 
 QUESTIONS = [np.random.default_rng(i).standard_normal((2, 64, 64)).astype("f4") for i in range(5)]
@@ -147,6 +148,18 @@ def test_batches_answer_as_single_windows_do() -> None:
         found[batch] = np.stack(list(runtime.answers(questions, 3)))
     assert len(found[3]) == len(questions)
     np.testing.assert_allclose(found[1], found[3], atol=1e-4 * np.abs(found[1]).max())
+
+
+def test_every_runtime_takes_turned_windows() -> None:
+    pytest.importorskip("segmentation_models_pytorch")
+    bundle = load_bundle("refine")
+    planes = np.random.default_rng(0).standard_normal((bundle.contract.channels, 64, 64))
+    turned = [turn.forth(planes.astype("f4")) for turn in turns_of(8)]
+    found = [
+        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).answers(turned, 2)))
+        for name in ("openvino", "torch")
+    ]
+    np.testing.assert_allclose(*found, atol=1e-3 * np.abs(found[0]).max())
 
 
 @pytest.mark.parametrize(

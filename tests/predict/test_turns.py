@@ -6,11 +6,13 @@ import numpy as np
 import pytest
 
 from conftest import blur_graph, make_bundle, terrain, write_raster
+from demiurge import Options, refine
 from demiurge.errors import UsageError
+from demiurge.model.bundle import load_bundle
 from demiurge.predict.engine import predict_rows
 from demiurge.predict.plan import plan_windows
 from demiurge.predict.runtime import OpenVinoRuntime
-from demiurge.predict.turns import TURNS, turns_of
+from demiurge.predict.turns import TURNS, require_learned, turns_of
 from demiurge.scene.open import scene_from_files
 
 
@@ -58,3 +60,35 @@ def test_disagreement_adds_to_the_uncertainty(tmp_path: Path) -> None:
     expected = predicted(centred, scene, 1)[0]
     inner = (slice(20, -20), slice(20, -20))
     assert np.abs(four[0] - expected)[inner].mean() < 0.5 * np.abs(one[0] - expected)[inner].mean()
+
+
+@pytest.mark.parametrize(
+    ("augment", "learned"),
+    [
+        ({"flip": False, "diagonal": False}, {1}),
+        ({"flip": False, "diagonal": True}, {1, 2}),
+        ({"flip": True, "diagonal": False}, {1, 2, 4, 8}),
+        (None, {1}),
+    ],
+)
+def test_only_orientations_that_the_recipe_trained_with(
+    tmp_path: Path, augment: dict[str, bool] | None, learned: set[int]
+) -> None:
+    dsm = write_raster(tmp_path / "dsm.tif", terrain(40, 40))
+    recipe = {} if augment is None else {"augment": augment}
+    bundle = make_bundle(tmp_path / "a.bundle", recipe=recipe)
+    for count in TURNS:
+        options = Options(tta=count, overwrite=True)
+        if count in learned:
+            refine(dsm, tmp_path / "o.tif", bundle=bundle, options=options)
+        else:
+            with pytest.raises(UsageError, match=f"--tta is {count}, but bundle 'a' was not"):
+                refine(dsm, tmp_path / "no.tif", bundle=bundle, options=options)
+    assert not (tmp_path / "no.tif").exists()
+
+
+def test_the_shipped_bundles_refuse_what_they_never_saw() -> None:
+    generate, refined = load_bundle("generate").card, load_bundle("refine").card
+    require_learned(refined, 8)
+    with pytest.raises(UsageError, match="leave --tta out"):
+        require_learned(generate, 4)

@@ -17,6 +17,9 @@ if TYPE_CHECKING:
 #: The number of this parameter of ``mallopt``, from glibc's malloc.h.
 _ARENA_MAX = -8
 
+#: How reports name the units of surfaces.
+_UNITS = {"relative": "(relative, not metres)"}
+
 Output = Annotated[Path, typer.Option("--output", "-o", help="What to write.")]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Say nothing unless it fails.")]
@@ -40,7 +43,8 @@ RuntimeOption = Annotated[
     typer.Option("--runtime", help="auto, openvino, onnxruntime or torch; auto is torch on a GPU."),
 ]
 Tta = Annotated[
-    int, typer.Option("--tta", help="1, 4 or 8 turned copies of each window; slower, steadier.")
+    int,
+    typer.Option("--tta", help="Orientations of each window to average: 1, 2, 4 or 8."),
 ]
 Cluster = Annotated[
     str | None, typer.Option("--cluster", help="local:N, or tcp://host:port of a Dask scheduler.")
@@ -111,25 +115,16 @@ def options(
     overwrite: bool,
     quiet: bool,
 ) -> Options:
-    """Check the texts among the options and return them as one value."""
-    from demiurge.errors import UsageError
+    """Return the options as one checked value."""
     from demiurge.predict.options import Options
 
-    if target not in (None, "dsm", "dtm", "both"):
-        raise UsageError(f"--target is '{target}'", "choose dsm, dtm or both")
-    if precision not in ("auto", "f32", "bf16"):
-        raise UsageError(f"--precision is '{precision}'", "choose auto, f32 or bf16")
-    if runtime not in ("auto", "openvino", "onnxruntime", "torch"):
-        raise UsageError(f"--runtime is '{runtime}'", "choose auto, openvino, onnxruntime or torch")
-    if window is not None and (window < 64 or window > 4096 or window % 32):
-        raise UsageError(f"--window is {window}", "choose a multiple of 32 from 64 to 4096")
     return Options(
-        target=target,  # type: ignore[arg-type]
+        target=target,
         window=window,
         overlap=overlap,
         in_flight=batch,
-        runtime=runtime,  # type: ignore[arg-type]
-        precision=precision,  # type: ignore[arg-type]
+        runtime=runtime,
+        precision=precision,
         tta=tta,
         cluster=cluster,
         stac=stac,
@@ -184,7 +179,7 @@ def report(surface: Surface, quiet: bool) -> None:
         f"  {rows} × {columns} px of {gsd:g} m, {known:.4g} km² with heights",
         f"  {surface.filled} void pixels filled" if surface.filled else "",
         _fitted(surface),
-        f"  mean uncertainty {surface.uncertainty:.3g} m"
+        f"  mean uncertainty {surface.uncertainty:.3g} {_UNITS.get(surface.unit, surface.unit)}"
         if surface.uncertainty == surface.uncertainty
         else "",
         f"  {surface.seconds:.1f} s, {surface.megapixels / max(surface.seconds, 1e-9):.2f} Mpx/s, "

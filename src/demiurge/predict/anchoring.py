@@ -60,9 +60,31 @@ def place_points(points: GroundPoints, grid: GeoBox, name: str) -> Anchors:
     return Anchors(rows[inside], columns[inside], moved.z[inside])
 
 
+@dataclass(frozen=True)
+class AnchoredRows:
+    """Rows in metres after the fit.
+
+    Attributes
+    ----------
+    rows
+        float32 (bands, rows, columns) without a header.
+    bands
+        What they hold.
+    fit
+        How they were fitted.
+    uncertainty
+        Mean of the first band of uncertainty in metres, NaN without one.
+    """
+
+    rows: Path
+    bands: list[BandInfo]
+    fit: Fit
+    uncertainty: float
+
+
 def anchored(
     rows: Path, bands: list[BandInfo], grid: GeoBox, anchors: Anchors, *, relative: bool
-) -> tuple[Path, list[BandInfo], Fit]:
+) -> AnchoredRows:
     """Fit finished rows to ground points and write them beside.
 
     Ground points lie on the bare earth: the fit is made on ``dtm`` where there is one, and holds
@@ -74,10 +96,6 @@ def anchored(
         float32 (bands, rows, columns) without a header.
     relative
         Heights are relative: their scale is fitted too, and they become metres.
-
-    Returns
-    -------
-    The new rows, what their bands are now, and the fit.
     """
     height, width = grid.shape
     shape = (len(bands), height, width)
@@ -90,6 +108,8 @@ def anchored(
     out = rows.with_name("anchored.f32")
     target = np.memmap(out, np.float32, "w+", shape=shape)
     across = _unit(np.arange(width), width)
+    doubts = next((i for i, b in enumerate(bands) if b.name.endswith("_uncertainty")), None)
+    total, count = 0.0, 0
     for top in range(0, height, _STRIPE):
         part = slice(top, min(top + _STRIPE, height))
         down = _unit(np.arange(height)[part], height)
@@ -99,8 +119,13 @@ def anchored(
                 target[index, part] = np.hypot(fit.scale * plane, fit.standard_error)
             else:
                 target[index, part] = fit.apply(plane, across, down)
+        if doubts is not None:
+            stripe = np.asarray(target[doubts, part])
+            total += float(np.nansum(stripe, dtype=np.float64))
+            count += int(np.isfinite(stripe).sum())
     target.flush()
-    return out, [_absolute(band) for band in bands], fit
+    mean = total / count if count else float("nan")
+    return AnchoredRows(out, [_absolute(band) for band in bands], fit, mean)
 
 
 def _unit(pixels: npt.NDArray[np.number], length: int) -> Values:

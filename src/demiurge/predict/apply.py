@@ -19,6 +19,7 @@ from demiurge.predict.choice import choose_runtime, make_runtime
 from demiurge.predict.job import Job, peak_memory, plan_job, plan_of, run_area
 from demiurge.predict.journal import Journal, Tally, journalled
 from demiurge.predict.levelling import keep_levels, kept_levels, measure, needs_levels
+from demiurge.predict.levels import SCALES
 from demiurge.predict.options import Options
 from demiurge.predict.plan import swaths
 from demiurge.predict.reduced import judge, settled
@@ -69,13 +70,15 @@ def apply_bundle(
                 job = run_on_cluster(job, journal, options)
             journal.whole = True
             rows, bands, tags, fit = journal.rows, job.bands, job.tags, None
+            tally = journal.tally
+            uncertainty = _mean_uncertainty(bundle, tally)
             if anchors is not None:
                 relative = bands[0].unit == "relative"
-                rows, bands, fit = anchored(rows, bands, scene.grid, anchors, relative=relative)
+                done = anchored(rows, bands, scene.grid, anchors, relative=relative)
+                rows, bands, fit, uncertainty = done.rows, done.bands, done.fit, done.uncertainty
                 tags |= _anchored_tags(fit, options)
             if path.suffix != ".vrt":
                 finish_surface(path, rows, job.scene.grid, bands, tags)
-            tally = journal.tally
     if options.stac:
         write_item(path, job.scene.grid, bands, tags)
     return Surface(
@@ -85,7 +88,8 @@ def apply_bundle(
         seconds=time.monotonic() - start,
         filled=tally.filled,
         unknown=tally.unknown / max(tally.pixels, 1),
-        uncertainty=_mean_uncertainty(bundle, tally),
+        uncertainty=uncertainty,
+        unit=bands[0].unit,
         memory=peak_memory(),
         notes=(*scene.notes, *_notes(job), *(fit.notes if fit else ())),
         fit=fit,
@@ -130,10 +134,18 @@ def _on_levels(job: Job) -> tuple[str, ...]:
         return ()
     found = job.levels
     where = "on the prior" if found.absolute else "to one level"
-    return (
+    notes = [
         f"{len(found.offsets)} windows were brought {where}: where they overlap they differ by "
-        f"{found.after:.3g} at the median, before by {found.before:.3g}",
-    )
+        f"{found.after:.3g} at the median, before by {found.before:.3g}"
+    ]
+    held = int(found.held.sum())
+    if held:
+        notes.append(
+            f"in {held} of {len(found.offsets)} windows the relief that the bundle sees does not "
+            f"agree with the prior's: it is scaled no further than by {SCALES[0]:g} or "
+            f"{SCALES[1]:g}; treat it as unreliable there"
+        )
+    return tuple(notes)
 
 
 def _anchors(scene: Scene, path: Path, options: Options) -> Anchors | None:
@@ -162,7 +174,9 @@ def _exported(scene: Scene, bundle: Bundle, task: Task, path: Path, options: Opt
     """Write the surface under a hidden name and turn it into what the name asks for."""
     require_writer(path)
     hidden = path.absolute().with_name(f".{path.name}.tif")
-    surface = apply_bundle(scene, bundle, task, hidden, replace(options, overwrite=True))
+    surface = apply_bundle(
+        scene, bundle, task, hidden, options.model_copy(update={"overwrite": True})
+    )
     try:
         colours = next((n for n in ("red", *PANCHROMATIC) if n in scene.sources), None)
         export(

@@ -27,7 +27,7 @@ from demiurge.predict.remarks import unlike, without_prior
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import BandInfo
 from demiurge.predict.tie import Tie, tie_to_prior
-from demiurge.predict.turns import turns_of
+from demiurge.predict.turns import require_learned, turns_of
 from demiurge.progress import Advance, silent
 from demiurge.scene.check import require_fit
 from demiurge.scene.grid import Window, wkt
@@ -152,7 +152,7 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
     targets = _targets(bundle, options.target)
     bundle = bundle.suited(scene.layers)
     warnings = _require_match(scene, bundle, task, options)
-    turns_of(options.tta)
+    require_learned(bundle.card, options.tta)
     tie = _tie(scene, bundle, options)
     if tie is None and bundle.contract.base == PRIOR and options.prior_accuracy != math.inf:
         warnings = (*warnings, _LOOSE)
@@ -183,10 +183,6 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
 def _tie(scene: Scene, bundle: Bundle, options: Options) -> Tie | None:
     """Return how heights are tied to the prior, where that is the base and known by its pixels."""
     accuracy, detail = options.prior_accuracy, options.detail
-    if accuracy is not None and not accuracy >= 0:
-        raise UsageError(f"--prior-accuracy is {accuracy:g}", "choose 0 or more metres, or inf")
-    if detail is not None and not 0 <= detail <= 1:
-        raise UsageError(f"--detail is {detail:g}", "choose a share from 0 to 1")
     if bundle.contract.base != PRIOR or accuracy == math.inf:
         return None
     accuracy = bundle.contract.prior_accuracy if accuracy is None else accuracy

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
+from demiurge.errors import DataError
 from demiurge.layers import PRIOR
 from demiurge.predict.engine import ask
-from demiurge.predict.levels import Anchored, Levels, mismatch, pair_up, solve
+from demiurge.predict.levels import SCALES, Anchored, Levels, mismatch, pair_up, solve
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.turns import turns_of
 from demiurge.progress import progress
@@ -24,6 +25,8 @@ Samples = tuple[Indices, Indices, Array]
 
 #: Samples across the pixels that neighbours share.
 _ACROSS = 4
+#: Share of windows whose relief runs against the prior from which the result would mean nothing.
+_AGAINST = 0.8
 
 
 def needs_levels(job: Job) -> bool:
@@ -66,6 +69,12 @@ def measure(job: Job, runtime: Runtime, in_flight: int, *, quiet: bool) -> Level
     pairs = pair_up(windows, samples, plan.size)
     anchors = _anchors(samples, below) if job.absolute else None
     scales, offsets = solve(pairs, anchors, len(samples), scaled=True)
+    if anchors is not None and np.mean(scales <= SCALES[0]) > _AGAINST:
+        raise DataError(
+            f"{scene.name}: the relief that bundle '{job.bundle.card.name}' sees in the image runs "
+            "against the prior nearly everywhere",
+            "check that image and prior show the same place, or use a bundle that sees the prior",
+        )
     return Levels(
         windows,
         scales,

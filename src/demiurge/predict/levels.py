@@ -23,6 +23,10 @@ _PRIOR = 0.1
 #: Pull of scales towards 1, and of offsets towards 0, against one overlapping pixel.
 _STIFF, _LOOSE = 1.0, 1e-6
 _ROUNDS, _STEPS, _ENOUGH = 6, 3000, 1e-8
+#: Scales of windows on a prior. Below, relief would vanish or turn upside down; above, noise grows.
+SCALES = (0.05, 20.0)
+#: How much a scale at a bound is held there, against the rest of its window's equations.
+_HOLD = 1e6
 
 
 @dataclass(frozen=True)
@@ -86,11 +90,20 @@ class Levels:
     after: float
     absolute: bool
 
+    @property
+    def held(self) -> npt.NDArray[np.bool_]:
+        """Tell for each window whether its scale had to be held at a bound."""
+        return (self.scales <= SCALES[0]) | (self.scales >= SCALES[1])
+
     def apply(self, row: int, column: int, values: Array, count: int) -> Array:
         """Return a window's heights (first ``count`` planes) and uncertainties on the level."""
         number = self.places[row, column]
-        found = values * np.float32(self.scales[number])
+        scale = self.scales[number]
+        found = values * np.float32(scale)
         found[:count] += np.float32(self.offsets[number])
+        if self.held[number]:
+            # Here the network disagrees with the prior: flattened relief is no certain relief.
+            found[count:] = values[count:] * np.float32(max(1.0, scale))
         return np.asarray(found, np.float32)
 
 
@@ -172,7 +185,7 @@ def solve(
     count
         Number of windows.
     scaled
-        Find scales too; without anything absolute they stay 1.
+        Find scales too; without anything absolute they stay 1. They are bounded by ``SCALES``.
     """
     unit = float(np.std(np.concatenate([pairs.a, pairs.b]))) if pairs.a.size else 1.0
     unit = unit if unit > 0 else 1.0
@@ -182,15 +195,13 @@ def solve(
         anchors, middle = None, 0.0
     known = 2 if scaled and anchors is not None else 1
     system = _System(pairs, anchors, count, known, unit, middle)
-    found = np.zeros((count, known))
-    for _ in range(_ROUNDS):
-        fresh = system.solved(found)
-        moved = float(np.abs(fresh - found).max()) if found.size else 0.0
-        found = fresh
-        if moved < 1e-4:
-            break
-    scales = 1 + found[:, 1] if known == 2 else np.ones(count)
-    return scales, found[:, 0] * unit + middle
+    found = system.settled(np.zeros((count, known)))
+    if known == 1:
+        return np.ones(count), found[:, 0] * unit + middle
+    # Bounding some moves their neighbours.
+    while system.hold(found):
+        found = system.settled(found)
+    return np.clip(1 + found[:, 1], *SCALES), found[:, 0] * unit + middle
 
 
 class _System:
@@ -207,6 +218,8 @@ class _System:
     ) -> None:
         self.pairs, self.anchors, self.count, self.known = pairs, anchors, count, known
         self.a, self.b = pairs.a / unit, pairs.b / unit
+        #: Scales less 1 that are held at a bound; NaN for those that are free.
+        self.bound = np.full(count, np.nan)
         self.u, self.v = self._terms(self.a), self._terms(self.b)
         if anchors is not None:
             self.h, self.z = anchors.a / unit, (anchors.z - middle) / unit
@@ -215,6 +228,23 @@ class _System:
     def _terms(self, heights: Values) -> Values:
         ones = np.ones_like(heights)
         return np.stack([ones, heights][: self.known], axis=1)
+
+    def settled(self, found: Values) -> Values:
+        """Return the unknowns after rounds of reweighting, beginning with some."""
+        for _ in range(_ROUNDS):
+            fresh = self.solved(found)
+            moved = float(np.abs(fresh - found).max()) if found.size else 0.0
+            found = fresh
+            if moved < 1e-4:
+                break
+        return found
+
+    def hold(self, found: Values) -> bool:
+        """Hold scales at the bounds that they have crossed; tell whether there are new ones."""
+        low, high = (bound - 1 for bound in SCALES)
+        crossed = np.isnan(self.bound) & ((found[:, 1] < low) | (found[:, 1] > high))
+        self.bound[crossed] = np.clip(found[crossed, 1], low, high)
+        return bool(crossed.any())
 
     def solved(self, found: Values) -> Values:
         """Return the unknowns after one round, weighted by what the last ones leave over."""
@@ -238,6 +268,11 @@ class _System:
             np.add.at(blocks, number, _outer(self.w, self.w, weight))
             np.add.at(right, number, self.w * (weight * missing)[:, None])
         blocks[:, range(k), range(k)] += [_LOOSE, _STIFF][:k]
+        held = np.flatnonzero(np.isfinite(self.bound))
+        if held.size:
+            weight = _HOLD * (1 + blocks[held, 1, 1])
+            blocks[held, 1, 1] += weight
+            right[held, 1] += weight * self.bound[held]
         return _conjugate_gradients(blocks, between, pairs.first, pairs.second, right, found)
 
 

@@ -42,7 +42,7 @@ class Surface:
     ----------
     path
         The GeoTIFF: for each target its heights and, after it, their uncertainty (standard
-        deviation in metres); float32, NaN for no data.
+        deviation) in ``unit``; float32, NaN for no data.
     bands
         Names of the bands in order.
     seconds
@@ -52,13 +52,15 @@ class Surface:
     unknown
         Share of pixels without a height.
     uncertainty
-        Mean of the first uncertainty band in metres, NaN if there is none.
+        Mean of the first uncertainty band in ``unit``, NaN if there is none.
     memory
         Peak memory of the process in MiB.
     notes
         Sentences for the user about what was done to the inputs.
     fit
         How the heights were fitted to ground points, if they were.
+    unit
+        ``m``, ``relative``, or ``DN`` for an imagined image.
     """
 
     path: Path
@@ -71,6 +73,7 @@ class Surface:
     memory: float
     notes: tuple[str, ...] = ()
     fit: Fit | None = None
+    unit: str = "m"
 
     @property
     def megapixels(self) -> float:

@@ -62,7 +62,8 @@ class TorchRuntime:
         buffers = [torch.zeros((self.batch, *self._planes), pin_memory=pinned) for _ in range(2)]
         filled = 0
         for question in questions:
-            buffers[0][filled] = torch.from_numpy(question)
+            # Flipped views have negative strides, which torch does not take.
+            buffers[0][filled] = torch.from_numpy(np.ascontiguousarray(question))
             filled += 1
             if filled == self.batch:
                 sent.append((self._send(buffers[0]), filled))

@@ -1,4 +1,4 @@
-"""Test-time augmentation: a window asked in several positions, and the answers brought together."""
+"""Test-time augmentation: predict a window in several orientations and average the results."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.errors import UsageError
+from demiurge.model.bundle import Card
 from demiurge.model.contract import Contract, Encoded
 
 Array = npt.NDArray[np.float32]
@@ -42,26 +43,53 @@ class Turn:
         return planes.swapaxes(1, 2) if self.transpose else planes
 
 
-#: 1, 4 or 8 positions.
+#: Orientations by their number: as they are; mirrored across the main diagonal; flipped; all.
 _FLIPS = tuple(Turn(rows=r, columns=c) for r in (False, True) for c in (False, True))
 TURNS: dict[int, tuple[Turn, ...]] = {
     1: _FLIPS[:1],
+    2: (Turn(), Turn(transpose=True)),
     4: _FLIPS,
     8: (*_FLIPS, *(Turn(True, f.rows, f.columns) for f in _FLIPS)),
 }
 
 
 def turns_of(count: int) -> tuple[Turn, ...]:
-    """Return that many positions.
+    """Return that many orientations.
 
     Raises
     ------
     UsageError
-        For another number than 1, 4 or 8.
+        For another number than 1, 2, 4 or 8.
     """
     if count not in TURNS:
-        raise UsageError(f"--tta is {count}", "choose 1, 4 or 8")
+        raise UsageError(f"--tta is {count}", "choose 1, 2, 4 or 8")
     return TURNS[count]
+
+
+def require_learned(card: Card, count: int) -> None:
+    """Raise unless a bundle was trained with that many orientations.
+
+    Shading has a direction: turned by an orientation that it never saw, a network takes slopes
+    for their opposites.
+
+    Raises
+    ------
+    UsageError
+        If the recipe lacks one of the orientations, or the bundle does not hold its recipe.
+    """
+    turns_of(count)
+    augment = card.recipe.get("augment", {})
+    learned = {1}
+    if augment.get("diagonal"):
+        learned |= {2}
+    if augment.get("flip"):
+        learned = set(TURNS)
+    if count not in learned:
+        others = " or ".join(str(n) for n in sorted(learned))
+        raise UsageError(
+            f"--tta is {count}, but bundle '{card.name}' was not trained on images turned that way",
+            "leave --tta out" if learned == {1} else f"choose --tta {others}",
+        )
 
 
 def gather(

@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from demiurge.errors import UsageError
-from demiurge.layers import PRIOR
+from demiurge.layers import PRIOR, layer
 from demiurge.model.bundle import Bundle, default_bundle, load_bundle
 from demiurge.predict.apply import apply_bundle
 from demiurge.predict.options import OPTION_OF, Options
@@ -97,10 +97,14 @@ def generate(
     """
     chosen = load_bundle(bundle) if bundle is not None else default_bundle("generate")
     if isinstance(image, Scene) or _is_scene(image):
+        _require_unset(bands=bands, gsd=gsd)
         scene = _scene_of(image, "", {} if prior is None else {PRIOR: prior})
     else:
         path = str(image)
-        found = {n: f"{path}:{b}" for n, b in bands.items()} if bands else recognise_bands(path)
+        if bands:
+            found = {layer(name).name: f"{path}:{band}" for name, band in bands.items()}
+        else:
+            found = recognise_bands(path)
         files: dict[str, PathLike] = {n: f for n, f in found.items() if n in chosen.contract.names}
         if not files:
             raise UsageError(
@@ -147,6 +151,8 @@ def _frame(
     path: str, bundle: Bundle, gsd: float | None, prior: PathLike | None
 ) -> tuple[float | None, tuple[str, ...]]:
     """Return the pixel size of an image without georeference, and what to say of it."""
+    if gsd is not None and not 0 < gsd < float("inf"):
+        raise UsageError(f"--gsd is {gsd:g}", "choose a number of metres above 0")
     with open_raster(path) as dataset:
         if dataset.crs is not None:
             if gsd is not None:
@@ -166,6 +172,16 @@ def _frame(
         f"{path} has no georeference: the result lies in a frame of its own, with pixels of "
         f"{size:g} m{guessed}",
     )
+
+
+def _require_unset(**given: object) -> None:
+    """Refuse what describes a plain image where a scene is given."""
+    for name, value in given.items():
+        if value is not None:
+            raise UsageError(
+                f"--{name} has no effect on a scene, which knows its bands and its pixel size",
+                f"leave out --{name}, or give a plain image",
+            )
 
 
 def _is_scene(place: PathLike) -> bool:
