@@ -74,7 +74,7 @@ CASES: list[Case] = [
     (f"{REFINE} --target roof", 2, "--target is 'roof'"),
     (f"{REFINE} --target dtm", 2, "predicts no dtm"),
     (f"{REFINE} --window 100", 2, "--window is 100"),
-    (f"{REFINE} --overlap 1.5", 2, "the overlap is 1.5"),
+    (f"{REFINE} --overlap 1.5", 2, "--overlap is 1.5"),
     (f"{REFINE} --batch 0", 2, "batch"),
     ("refine dsm.tif -o out.vrt --bundle refine.bundle", 2, "is what --cluster makes"),
     (f"{REFINE} --tta 3", 2, "--tta is 3"),
