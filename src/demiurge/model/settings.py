@@ -37,3 +37,8 @@ class NetworkSettings(Strict):
     pretrained: bool = Field(
         False, description="begin with the encoder's ImageNet weights (fetched once)"
     )
+
+    @property
+    def multiple(self) -> int:
+        """Return what a window's side in pixels must be a multiple of."""
+        return max(32, 1 << self.depth)

@@ -44,7 +44,10 @@ class Chips:
         self._normals = [contract.normals(region.scene) for region in regions]
         areas = np.array([r.window.height * r.window.width for r in regions], float)
         self._chances = areas / areas.sum()
-        self._grid = [] if training else self._layout()
+        self._grid: list[tuple[int, Window]] = []
+        self._new: list[tuple[int, int]] = []
+        if not training:
+            self._layout(recipe.chips.size, recipe.chips.min_truth)
         self._telling: tuple[int, Window] | None = None
         if not training and not self._grid:
             raise DataError(
@@ -70,6 +73,40 @@ class Chips:
         other = copy.copy(self)
         other.contract = self.contract.suited(())
         return other
+
+    def tiled(self, side: int, *, complete: bool = False) -> Chips:
+        """Return the validation places laid out in windows of another side.
+
+        Parameters
+        ----------
+        side
+            Pixels. A place that is smaller gets the largest windows that fit into it and that the
+            network can take.
+        complete
+            Keep every window with any known truth, not only those with ``min_truth`` of it.
+        """
+        other = copy.copy(self)
+        other._grid, other._new = [], []
+        other._layout(side, 0.0 if complete else self.recipe.chips.min_truth)
+        if not other._grid:  # what suffices for a chip may not for a larger window
+            other._layout(side, 0.0)
+        return other
+
+    def side(self, index: int) -> int:
+        """Return the side in pixels of a validation window."""
+        return self._grid[index][1].height
+
+    def new(self, index: int) -> Array:
+        """Return 1 where a validation window's pixels are in no window before it, else 0.
+
+        Returns
+        -------
+        float32 (side, side).
+        """
+        side, (row, col) = self.side(index), self._new[index]
+        found = np.zeros((side, side), np.float32)
+        found[row:, col:] = 1
+        return found
 
     def _exchange(self, place: int, inputs: Array, truth: Array, rng: np.random.Generator) -> None:
         """Put another prior, or images of another place, in a chip."""
@@ -126,21 +163,31 @@ class Chips:
             "lower chips.min_truth, or crop the scenes to where the truth is",
         )
 
-    def _layout(self) -> list[tuple[int, Window]]:
-        """Lay the regions out in chips that do not overlap, the last ones pushed inward."""
-        size = self.recipe.chips.size
-        found = []
+    def _layout(self, side: int, least: float) -> None:
+        """Lay the regions out in windows, the last of a row or column pushed inward.
+
+        Parameters
+        ----------
+        side
+            Pixels; less in regions that are smaller.
+        least
+            Share of a window with known truth; at least a pixel is needed.
+        """
+        unit = self.recipe.network.multiple
         for place, region in enumerate(self.regions):
             area = region.window
+            size = min(side, min(area.height, area.width) // unit * unit)
             for row in _starts(area.row, area.height, size):
                 for col in _starts(area.col, area.width, size):
                     window = Window(row, col, size, size)
-                    if self._enough(*self._read(place, window)):
-                        found.append((place, window))
-        return found
+                    if self._enough(*self._read(place, window), least):
+                        self._grid.append((place, window))
+                        self._new.append((-(row - area.row) % size, -(col - area.col) % size))
 
-    def _enough(self, inputs: Array, truth: Array) -> bool:
-        if np.isfinite(truth).any(axis=0).mean() < self.recipe.chips.min_truth:
+    def _enough(self, inputs: Array, truth: Array, least: float | None = None) -> bool:
+        least = self.recipe.chips.min_truth if least is None else least
+        known = np.isfinite(truth).any(axis=0)
+        if not known.any() or known.mean() < least:
             return False
         base = self.contract.base
         return base not in self.contract.required or _has(inputs, self.contract, base)

@@ -16,7 +16,7 @@ from demiurge.scene.open import PathLike
 from demiurge.scene.scene import Scene
 from demiurge.training.chips import Chips
 from demiurge.training.fit import fitted, open_all, train
-from demiurge.training.judge import judge
+from demiurge.training.judge import errors_of
 from demiurge.training.plan import of_split
 from demiurge.training.recipe import Recipe
 from demiurge.training.split import split_folds
@@ -82,7 +82,7 @@ def train_folds(
 
 
 def _tested(bundle: Bundle, chips: Chips) -> Fold:
-    metrics = judge(bundle, chips).metrics
+    metrics = errors_of(bundle, chips)
     return Fold(
         bundle=bundle.path.name,
         mae=metrics["mae"],

@@ -1,10 +1,11 @@
-"""What a new bundle is worth, measured through the exported graph, as users will run it."""
+"""Validation of a new bundle: its exported graph, at the windows in which it is applied."""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, Literal
 
 import numpy as np
@@ -12,20 +13,23 @@ import numpy.typing as npt
 
 from demiurge.model.bundle import Bundle, Precision
 from demiurge.predict.choice import has_bf16
-from demiurge.predict.runtime import OpenVinoRuntime
+from demiurge.predict.runtime import OpenVinoRuntime, PrecisionName
 from demiurge.training.chips import Chips, Item
+from demiurge.training.reach import measured_reach
 
 Array = npt.NDArray[np.float32]
+Mask = npt.NDArray[np.bool_]
 
 #: A reduced precision is the default only if it moves heights by less than this share of the MAE.
 MAX_DEVIATION = 0.02
-_MOST_CHIPS = 64
-_REACH_CHIPS = 16
+_MOST_WINDOWS = 64
+#: Windows held in memory at a time.
+_HELD = 4
 
 
 @dataclass(frozen=True)
 class Judgement:
-    """What goes into the card."""
+    """What goes into the card; ``reach`` is the measured receptive field in pixels."""
 
     metrics: dict[str, Any]
     precision: dict[str, Precision]
@@ -36,85 +40,165 @@ class Judgement:
 
 
 def judge(bundle: Bundle, chips: Chips) -> Judgement:
-    """Run a bundle's graph over validation chips.
+    """Run a bundle's graph over validation places, in windows of the size it is applied with.
 
     Parameters
     ----------
     chips
-        Validation chips; an even choice of at most 64 of them is used.
+        Validation chips. At most 64 windows of their places are used, evenly spaced. Places
+        smaller than the bundle's window are read in smaller ones.
     """
-    step = max(1, len(chips) // _MOST_CHIPS)
-    items = [chips[i] for i in range(0, len(chips), step)]
-    exact = _answers(bundle, items, "f32")
-    metrics, calibration = _errors(bundle, items, exact)
+    windows = chips.tiled(window_side(bundle, relative=bundle.contract.relative))
+    chosen = evenly(len(windows), _MOST_WINDOWS)
+    reduced = has_bf16()
+    tally, gaps = _Tally(bundle), list[Array]()
+    count = len(bundle.contract.targets)
+    precisions: tuple[PrecisionName, ...] = ("f32", "bf16") if reduced else ("f32",)
+    for item, answers in _answered(bundle, windows, chosen, precisions):
+        tally.add(item, answers[0])
+        for other in answers[1:]:
+            gap = np.abs(answers[0][:count] - other[:count]).ravel()
+            gaps.append(gap * np.float32(item["unit"][0]))
+    metrics, calibration = tally.metrics(), tally.calibration()
     precision: dict[str, Precision] = {}
-    chosen: Literal["f32", "bf16"] = "f32"
-    if has_bf16():
-        deviation = _deviation(bundle, items, exact, _answers(bundle, items, "bf16"))
-        precision["bf16"] = deviation
-        if deviation.mean <= MAX_DEVIATION * metrics["mae"]:
-            chosen = "bf16"
+    default: Literal["f32", "bf16"] = "f32"
+    if reduced:
+        precision["bf16"] = _deviation(np.concatenate(gaps))
+        if precision["bf16"].mean <= MAX_DEVIATION * metrics["mae"]:
+            default = "bf16"
     relative = [1.0]
     base = bundle.contract.base
     if base is not None and base not in bundle.contract.required:
-        metrics[f"without_{base}"], relative = _without_base(bundle, chips, step)
-    reach = _reach(bundle, items, exact)
-    return Judgement(metrics, precision, chosen, calibration, relative, reach)
+        metrics[f"without_{base}"], relative = _without_base(bundle, chips)
+    reach = measured_reach(bundle, windows)
+    return Judgement(metrics, precision, default, calibration, relative, reach)
 
 
-def _without_base(bundle: Bundle, chips: Chips, step: int) -> tuple[dict[str, Any], list[float]]:
-    """Return metrics and calibrations of relative heights, from chips whose base is withheld."""
-    withheld = chips.without_base()
-    items = [withheld[i] for i in range(0, len(chips), step)]
-    return _errors(bundle, items, _answers(bundle, items, "f32"))
+def errors_of(bundle: Bundle, chips: Chips) -> dict[str, Any]:
+    """Return the errors of a bundle over all pixels with truth, each counted once."""
+    side = window_side(bundle, relative=bundle.contract.relative)
+    windows = chips.tiled(side, complete=True)
+    tally = _Tally(bundle, calibrating=False)
+    for item, answers in _answered(bundle, windows, range(len(windows)), ("f32",)):
+        tally.add(item, answers[0])
+    return tally.metrics()
 
 
-def _reach(bundle: Bundle, items: list[Item], exact: list[Array]) -> int:
-    """Return how many pixels away the network still heeds what it sees.
+def window_side(bundle: Bundle, *, relative: bool) -> int:
+    """Return the side in pixels of the windows that a bundle is applied in.
 
-    The right half of each chip is put in place of another's: how far into the left half does the
-    answer change by more than a hundredth of what the answers are?
+    Relative heights are predicted in windows of a chip's side.
     """
-    size = exact[0].shape[-1]
-    half, count = size // 2, len(bundle.contract.targets)
-    some = range(min(len(items), _REACH_CHIPS))
-    grafted: list[Item] = []
-    for i in some:
-        planes = items[i]["planes"].copy()
-        planes[..., half:] = items[i - 1]["planes"][..., half:]
-        grafted.append({**items[i], "planes": planes})
-    answers = _answers(bundle, grafted, "f32")
-    changes = [np.abs(answers[i][:count, :, :half] - exact[i][:count, :, :half]) for i in some]
-    change = np.mean([c.mean(axis=(0, 1)) for c in changes], axis=0)[::-1]
-    typical = float(np.mean([np.abs(exact[i][:count]).mean() for i in some]))
-    heeded = np.flatnonzero(change > 0.01 * typical)
-    return int(heeded[-1]) + 1 if heeded.size else 0
+    side = bundle.card.window.size
+    chip = bundle.card.recipe.get("chips", {}).get("size")
+    return min(side, max(64, chip)) if relative and chip else side
 
 
-def _answers(bundle: Bundle, items: list[Item], precision: Literal["f32", "bf16"]) -> list[Array]:
-    size = items[0]["planes"].shape[-1]
-    runtime = OpenVinoRuntime(bundle, size, precision)
-    return list(runtime.answers((item["planes"] for item in items), in_flight=2))
+def evenly(count: int, most: int) -> Sequence[int]:
+    """Return at most ``most`` indices, evenly spaced from first to last."""
+    if count <= most:
+        return range(count)
+    return [int(i) for i in np.linspace(0, count - 1, most).round()]
 
 
-def _pieces(
-    bundle: Bundle, items: list[Item], answers: list[Array]
-) -> Iterator[tuple[Array, Array, Array]]:
-    """Yield error, initial error and predicted Laplace scale in metres, known pixels only."""
-    count = len(bundle.contract.targets)
-    for item, answer in zip(items, answers, strict=True):
+def _without_base(bundle: Bundle, chips: Chips) -> tuple[dict[str, Any], list[float]]:
+    """Return metrics and calibrations of relative heights, from windows without the base."""
+    windows = chips.without_base().tiled(window_side(bundle, relative=True))
+    tally = _Tally(bundle)
+    chosen = evenly(len(windows), _MOST_WINDOWS)
+    for item, answers in _answered(bundle, windows, chosen, ("f32",)):
+        tally.add(item, answers[0])
+    return tally.metrics(), tally.calibration()
+
+
+def _answered(
+    bundle: Bundle, windows: Chips, chosen: Sequence[int], precisions: Sequence[PrecisionName]
+) -> Iterator[tuple[Item, list[Array]]]:
+    """Yield windows with the network's answer in each precision; ``new`` marks their own pixels."""
+    for side, alike in groupby(sorted(chosen, key=windows.side), windows.side):
+        runtimes = [OpenVinoRuntime(bundle, side, name) for name in precisions]
+        indices = list(alike)
+        for first in range(0, len(indices), _HELD):
+            items = [{**windows[i], "new": windows.new(i)} for i in indices[first : first + _HELD]]
+            answers = [
+                list(runtime.answers((item["planes"] for item in items), in_flight=2))
+                for runtime in runtimes
+            ]
+            for item, *given in zip(items, *answers, strict=True):
+                yield item, given
+
+
+@dataclass
+class _Tally:
+    """Sums over windows, target by target, in metres."""
+
+    bundle: Bundle
+    calibrating: bool = True
+    counts: list[int] = field(init=False)
+    sums: npt.NDArray[np.float64] = field(init=False)
+    ratios: list[list[Array]] = field(init=False)
+
+    def __post_init__(self) -> None:
+        targets = len(self.bundle.contract.targets)
+        self.counts = [0] * targets
+        # Absolute error, squared error, absolute initial error.
+        self.sums = np.zeros((targets, 3))
+        self.ratios = [[] for _ in range(targets)]
+
+    def add(self, item: Item, answer: Array) -> None:
+        """Take in a window."""
+        count = len(self.bundle.contract.targets)
         known, unit = item["known"] > 0, float(item["unit"][0])
-        heights, truth = _tied(bundle, answer[:count], item), item["truth"]
+        heights, truth = _tied(self.bundle, answer[:count], item), item["truth"]
         if item["relative"].any():
             heights, truth = _centred(heights, known), _centred(truth, known)
-        scale = np.ones_like(heights)
-        if bundle.contract.uncertainty:
-            scale = np.exp(np.clip(answer[count:], -12, 12))
-        yield (
-            ((heights - truth) * unit)[known],
-            (truth * unit)[known],
-            (scale * unit)[known],
-        )
+        known &= item["new"] > 0
+        for target in range(count):
+            here = known[target]
+            error = np.abs(heights[target][here] - truth[target][here])
+            wide = error.astype(np.float64) * unit
+            before = np.abs(truth[target][here]).sum(dtype=np.float64) * unit
+            self.counts[target] += error.size
+            self.sums[target] += wide.sum(), wide @ wide, before
+            if self.calibrating and self.bundle.contract.uncertainty:
+                scale = np.exp(np.clip(answer[count + target][here], -12, 12))
+                self.ratios[target].append(error / scale)
+
+    def metrics(self) -> dict[str, Any]:
+        """Return the figures of all targets together, and of each."""
+        total = sum(self.counts)
+        size, square, before = self.sums.sum(axis=0) / max(total, 1)
+        found: dict[str, Any] = {
+            "mae": float(size),
+            "rmse": math.sqrt(square),
+            "input_mae": float(before),
+            "pixels": total,
+        }
+        targets = self.bundle.contract.targets
+        if len(targets) > 1:
+            found["by_target"] = {
+                target: {
+                    "mae": self.sums[i, 0] / n if n else None,
+                    "start_mae": self.sums[i, 2] / n if n else None,
+                }
+                for i, (target, n) in enumerate(zip(targets, self.counts, strict=True))
+            }
+        if any(self.ratios):
+            # A Laplace interval of 90 % reaches ln 10 scales.
+            inside = sum(int((r <= math.log(10)).sum()) for part in self.ratios for r in part)
+            found["coverage_90_before_calibration"] = inside / max(total, 1)
+        return found
+
+    def calibration(self) -> list[float]:
+        """Return for each target the factor that makes 90 % intervals hold 90 % of its errors."""
+        if not self.bundle.contract.uncertainty:
+            return [1.0]
+        found = []
+        for parts in self.ratios:
+            ratios = np.concatenate(parts)
+            factor = float(np.quantile(ratios, 0.9)) / math.log(10) if ratios.size else 1.0
+            found.append(max(factor, 1e-3))
+        return found
 
 
 def _tied(bundle: Bundle, heights: Array, item: Item) -> Array:
@@ -128,74 +212,13 @@ def _tied(bundle: Bundle, heights: Array, item: Item) -> Array:
     return found
 
 
-def _centred(heights: Array, known: npt.NDArray[np.bool_]) -> Array:
+def _centred(heights: Array, known: Mask) -> Array:
     total = np.maximum(known.sum(axis=(1, 2), keepdims=True), 1)
     mean = np.where(known, heights, 0).sum(axis=(1, 2), keepdims=True, dtype=np.float64) / total
     return np.asarray(heights - mean, np.float32)
 
 
-def _errors(
-    bundle: Bundle, items: list[Item], answers: list[Array]
-) -> tuple[dict[str, Any], list[float]]:
-    parts = list(_pieces(bundle, items, answers))
-    error, before, scale = (np.concatenate([p[i] for p in parts]) for i in range(3))
-    metrics: dict[str, Any] = {
-        "mae": float(np.abs(error).mean(dtype=np.float64)),
-        "rmse": float(np.sqrt((error.astype(np.float64) ** 2).mean())),
-        "input_mae": float(np.abs(before).mean(dtype=np.float64)),
-        "pixels": int(error.size),
-    }
-    if len(bundle.contract.targets) > 1:
-        metrics["by_target"] = _by_target(bundle, items, answers)
-    if not bundle.contract.uncertainty:
-        return metrics, [1.0]
-    metrics["coverage_90_before_calibration"] = float(
-        (np.abs(error) <= scale * math.log(10)).mean()
-    )
-    count = len(bundle.contract.targets)
-    return metrics, [_calibration(bundle, items, answers, i) for i in range(count)]
-
-
-def _calibration(bundle: Bundle, items: list[Item], answers: list[Array], target: int) -> float:
-    """Return the factor that makes a target's 90 % intervals hold 90 % of its errors."""
-    parts = list(_pieces(bundle, [_only(item, target) for item in items], answers))
-    error, scale = (np.concatenate([p[i] for p in parts]) for i in (0, 2))
-    if not error.size:
-        return 1.0
-    # A Laplace interval of 90 % reaches ln 10 scales.
-    return max(float(np.quantile(np.abs(error) / scale, 0.9)) / math.log(10), 1e-3)
-
-
-def _only(item: Item, target: int) -> Item:
-    """Return an item in which nothing but one target's truth is known."""
-    known = np.zeros_like(item["known"])
-    known[target] = item["known"][target]
-    return {**item, "known": known}
-
-
-def _by_target(bundle: Bundle, items: list[Item], answers: list[Array]) -> dict[str, Any]:
-    """Return the MAE in metres of each target, and that of what it corrects."""
-    found: dict[str, Any] = {}
-    for index, target in enumerate(bundle.contract.targets):
-        parts = list(_pieces(bundle, [_only(item, index) for item in items], answers))
-        error, before = (np.concatenate([p[i] for p in parts]) for i in range(2))
-        found[target] = {
-            "mae": float(np.abs(error).mean(dtype=np.float64)) if error.size else None,
-            "start_mae": float(np.abs(before).mean(dtype=np.float64)) if error.size else None,
-        }
-    return found
-
-
-def _deviation(
-    bundle: Bundle, items: list[Item], exact: list[Array], reduced: list[Array]
-) -> Precision:
-    count = len(bundle.contract.targets)
-    gaps = np.concatenate(
-        [
-            np.abs(a[:count] - b[:count]).ravel() * float(item["unit"][0])
-            for a, b, item in zip(exact, reduced, items, strict=True)
-        ]
-    )
+def _deviation(gaps: Array) -> Precision:
     return Precision(
         mean=float(gaps.mean(dtype=np.float64)),
         p99=float(np.quantile(gaps, 0.99)),
