@@ -66,5 +66,4 @@ scenes: $(STAMP)
 
 bundles: scenes  # those that ship
 	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine.bundle --recipe demiurge
-	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine-fast.bundle --recipe refine-fast
 	$(TRAIN) --set split.validation=0.05 $(SCENES)/optical/*/site_* $(PAIRS) $(if $(IMAGE_CREDIT),--credit "$(IMAGE_CREDIT)") -o $(SHIPPED)/generate.bundle --recipe generate

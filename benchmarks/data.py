@@ -84,7 +84,8 @@ def resnet_bundle(path: Path, layers: tuple[str, ...], window: int = 256) -> Pat
         pixel_sizes=PixelSizes(low=0.5, high=0.5),
         window=WindowPlan(size=window, overlap=0.25),
     )
-    graph, weights = to_onnx(network, contract.channels), to_safetensors(network)
+    graph = to_onnx(network, contract.channels)
+    weights = to_safetensors(network, graph)
     save_bundle(path, card, graph, weights, overwrite=True)
     return path
 

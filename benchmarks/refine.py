@@ -1,4 +1,4 @@
-"""The shipped refine bundles on simulated places that no model saw, beside classical ways.
+"""The shipped refine bundle on simulated places that no model saw, beside classical ways.
 
 $BULLDOZER may name the command of CNES bulldozer, installed elsewhere; then it is a rival too.
 $BASELINES may name bundles of the research codes' recipes, trained on the shipped bundles' scenes
@@ -33,7 +33,7 @@ FEWEST = 20_000
 def measure(quick: bool) -> list[Claim]:
     """MAE over all pixels of the truth; rivals fill voids by smooth interpolation."""
     sites, size = (5, 256) if quick else (20, 512)
-    bundles = os.environ.get("BUNDLES", "refine refine-fast").split()
+    bundles = os.environ.get("BUNDLES", "refine").split()
     dsm, dtm, doubt, by_style = Tally(), Tally(), Doubt(), {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)

@@ -25,14 +25,14 @@ import numpy as np, rasterio, torch
 from pathlib import Path
 from rasterio.windows import Window
 from demiurge.model.bundle import load_bundle
-from demiurge.model.export import load_safetensors
+from demiurge.model.export import load_weights
 from demiurge.model.network import build_network
 from demiurge.model.settings import NetworkSettings
 scene, folder, way = sys.argv[1:]
 bundle = load_bundle(f"{folder}/r.bundle")
 contract = bundle.contract
 network = build_network(NetworkSettings(), contract.channels, contract.outputs)
-load_safetensors(network, bundle.weights())
+load_weights(network, bundle)
 network.eval()
 source = rasterio.open(f"{scene}/stack.tif")
 height, width = source.shape

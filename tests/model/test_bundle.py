@@ -1,13 +1,15 @@
 import json
 import pickle
+import re
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from conftest import make_bundle
 from demiurge.errors import BundleError, ResourceError
-from demiurge.model.bundle import default_bundle, load_bundle, shipped_bundles
+from demiurge.model.bundle import MOST_BYTES, default_bundle, load_bundle, shipped_bundles
 
 
 def test_a_bundle_comes_back_as_it_was_saved(tmp_path: Path) -> None:
@@ -101,3 +103,43 @@ def test_bundles_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert load_bundle("refine").card.name == "refine"
     with pytest.raises(ResourceError, match="no bundle for 'imagine' comes"):
         default_bundle("imagine")
+
+
+def test_random_damage_ends_in_a_sentence(tmp_path: Path) -> None:
+    """Whatever breaks, the bundle is read as it was or refused: never another error."""
+    whole = make_bundle(tmp_path / "a.bundle", recipe={"filler": list(range(500))})
+    content = whole.path.read_bytes()
+    random = np.random.default_rng(0)
+    damaged = tmp_path / "b.bundle"
+    refused = set()
+    starts = [match.start() for match in re.finditer(b"PK", content)]
+    for trial in range(400):
+        changed = bytearray(content)
+        for _ in range(random.integers(1, 4)):
+            place = int(random.integers(len(changed)))
+            if trial % 2:  # headers are few bytes among many
+                place = min(int(random.choice(starts) + random.integers(46)), len(changed) - 1)
+            changed[place] = int(random.integers(256))
+        if trial % 5 == 0:
+            changed = changed[: int(random.integers(len(changed)))]
+        damaged.write_bytes(changed)
+        try:
+            loaded = load_bundle(damaged)
+        except BundleError as error:
+            assert error.exit_code == 3
+            assert "\n" not in str(error)
+            refused.add(re.sub(r".*bundle: | \(.*|;.*|'.*", "", str(error)))
+        else:
+            assert loaded.card == whole.card
+            assert loaded.graph() == whole.graph()
+    assert len(refused) > 4, refused
+
+
+@pytest.mark.parametrize("member", ["bundle.json", "graph.onnx", "weights.safetensors"])
+def test_the_size_of_each_member_is_bounded(
+    tmp_path: Path, member: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = rewritten(tmp_path, member, b"0" * 100_000)
+    monkeypatch.setitem(MOST_BYTES, member, 99_999)
+    with pytest.raises(BundleError, match=rf"{member} has 100000 bytes, above the limit"):
+        load_bundle(path)

@@ -1,15 +1,19 @@
 """Losses, networks and their export."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+onnx = pytest.importorskip("onnx")
+safetensors = pytest.importorskip("safetensors.torch")
 
 from conftest import no_weights  # noqa: E402
 from demiurge.errors import ConfigError  # noqa: E402
 from demiurge.model.bundle import Card, PixelSizes, save_bundle  # noqa: E402
 from demiurge.model.contract import Contract, InputLayer  # noqa: E402
-from demiurge.model.export import load_safetensors, to_onnx, to_safetensors  # noqa: E402
+from demiurge.model.export import load_weights, to_onnx, to_safetensors  # noqa: E402
 from demiurge.model.losses import (  # noqa: E402
     centred,
     gradient_loss,
@@ -83,15 +87,18 @@ def test_networks_that_cannot_be_built(changes: dict[str, object]) -> None:
         build_network(NetworkSettings.model_validate(changes), 3, 2)
 
 
-def test_the_exported_graph_answers_as_the_network_does(tmp_path) -> None:  # type: ignore[no-untyped-def]
+def _card() -> Card:
+    contract = Contract(layers=[InputLayer(name="dsm")], base="dsm", targets=["dsm"])
+    return Card(name="a", task="refine", contract=contract, pixel_sizes=PixelSizes(low=1, high=1))
+
+
+def test_the_exported_graph_answers_as_the_network_does(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = build_network(SMALL, 2, 2)
     for parameter in network.parameters():
         torch.nn.init.normal_(parameter, std=0.05)
     network.eval()
-    contract = Contract(layers=[InputLayer(name="dsm")], base="dsm", targets=["dsm"])
-    card = Card(name="a", task="refine", contract=contract, pixel_sizes=PixelSizes(low=1, high=1))
-    bundle = save_bundle(tmp_path / "a.bundle", card, to_onnx(network, 2), no_weights())
+    bundle = save_bundle(tmp_path / "a.bundle", _card(), to_onnx(network, 2), no_weights())
     for size in (64, 96):
         question = np.random.default_rng(size).standard_normal((2, size, size)).astype("f4")
         runtime = OpenVinoRuntime(bundle, size, "f32")
@@ -101,9 +108,48 @@ def test_the_exported_graph_answers_as_the_network_does(tmp_path) -> None:  # ty
         np.testing.assert_allclose(answer, expected, atol=1e-4 * np.abs(expected).max())
 
 
-def test_weights_come_back() -> None:
-    network, other = build_network(SMALL, 2, 2), build_network(SMALL, 2, 2)
-    load_safetensors(other, to_safetensors(network))
+NETWORKS: dict[str, dict[str, object]] = {
+    "unet": {},
+    "branch at full resolution": {"detail": 8},
+    "pix2pix": {"architecture": "pix2pix", "depth": 4, "decoder_channels": [8]},
+    "resdepth": {"architecture": "resdepth", "decoder_channels": [8]},
+}
+
+
+def _learned(changes: dict[str, object]) -> torch.nn.Module:
+    """Return a network whose weights and statistics all differ from the initial ones."""
+    torch.manual_seed(1)
+    network = build_network(SMALL.model_copy(update=changes), 2, 2)
+    for parameter in network.parameters():
+        torch.nn.init.normal_(parameter, std=0.05)
+    network.train()
+    with torch.no_grad():
+        for _ in range(3):
+            network(torch.randn(2, 2, 64, 64))
+    return network
+
+
+@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
+def test_weights_are_stored_once_and_come_back(tmp_path: Path, changes: dict[str, object]) -> None:
+    network = _learned(changes)
+    wanted = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    graph = to_onnx(network, 2)
+    weights = to_safetensors(network, graph)
+    assert all(name.endswith("num_batches_tracked") for name in safetensors.load(weights))
+    assert str(Path(torch.__file__).parent).encode() not in graph, "no paths of this machine"
+    bundle = save_bundle(tmp_path / "a.bundle", _card(), graph, weights)
+    other = build_network(SMALL.model_copy(update=changes), 2, 2)
+    load_weights(other, bundle)
+    for name, tensor in other.state_dict().items():
+        assert torch.equal(tensor, wanted[name]), name
+
+
+def test_bundles_that_hold_all_weights_apart_still_load(tmp_path: Path) -> None:
+    network = _learned({})
+    weights = to_safetensors(network, onnx.ModelProto().SerializeToString())
+    bundle = save_bundle(tmp_path / "a.bundle", _card(), b"folded", weights)
+    other = build_network(SMALL, 2, 2)
+    load_weights(other, bundle)
     for a, b in zip(network.state_dict().values(), other.state_dict().values(), strict=True):
         assert torch.equal(a, b)
 

@@ -1,8 +1,8 @@
 """The bundle: a trained model in one file that anyone can open without running its code.
 
-A zip with three members: ``bundle.json``, the card, with everything needed
-to use the model honestly; ``graph.onnx``, to apply it without PyTorch; ``weights.safetensors``,
-to train on from it.
+A zip with three members: ``bundle.json``, the card, with everything needed to use the model
+honestly; ``graph.onnx``, the network with its weights, to apply it without PyTorch;
+``weights.safetensors``, the state that the graph does not hold, to train on from both.
 """
 
 from __future__ import annotations
@@ -11,7 +11,8 @@ import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Container
+from collections.abc import Container, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -28,7 +29,8 @@ from demiurge.scene.spec import Strict, Vertical, first_fault
 SUFFIX = ".bundle"
 CARD, GRAPH, WEIGHTS = "bundle.json", "graph.onnx", "weights.safetensors"
 MEMBERS = (CARD, GRAPH, WEIGHTS)
-MAX_CARD_BYTES = 16 * 2**20
+#: Bytes that a member may have when unpacked: a damaged or hostile file must not fill the memory.
+MOST_BYTES = {CARD: 16 * 2**20, GRAPH: 2**30, WEIGHTS: 2**30}
 
 Task = Literal["refine", "generate", "imagine"]
 
@@ -79,7 +81,9 @@ class Card(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    format: Literal[1] = 1
+    format: Annotated[
+        Literal[1, 2], Field(description="in 1, weights.safetensors holds all weights")
+    ] = 2
     name: str
     task: Task
     about: str = ""
@@ -133,7 +137,7 @@ class Bundle:
         return _member(self.path, GRAPH)
 
     def weights(self) -> bytes:
-        """Return the weights in safetensors format."""
+        """Return the weights that the graph does not hold, in safetensors format."""
         return _member(self.path, WEIGHTS)
 
 
@@ -142,7 +146,7 @@ def save_bundle(
 ) -> Bundle:
     """Write a bundle; it appears under its name only when it is whole."""
     sums = {GRAPH: _sha256(graph), WEIGHTS: _sha256(weights)}
-    card = card.model_copy(update={"sha256": sums})
+    card = card.model_copy(update={"format": 2, "sha256": sums})
     text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
     with (
         whole_file(path, overwrite=overwrite) as partial,
@@ -239,28 +243,46 @@ def _refuse_foreign(path: Path) -> None:
         cut = head == b"PK\x03\x04"
         what = "is cut short" if cut else "is not a bundle"
         raise BundleError(f"{path}: {what}", "fetch it anew" if cut else "name a .bundle file")
-    with zipfile.ZipFile(path) as archive:
+    with _readable(path, "its list of members"), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
-        if any(n.endswith(("data.pkl", ".pickle")) for n in names):
+        sizes = {info.filename: info.file_size for info in archive.infolist()}
+    if any(n.endswith(("data.pkl", ".pickle")) for n in names):
+        raise BundleError(
+            f"{path}: is a PyTorch checkpoint, a pickle that could run any code when loaded",
+            "train a bundle with demiurge train instead",
+        )
+    missing = [m for m in MEMBERS if m not in names]
+    strange = [n for n in names if n not in MEMBERS]
+    if missing or strange:
+        fault = f"lacks {missing[0]}" if missing else f"holds '{strange[0]}'"
+        raise BundleError(f"{path}: is not a bundle, for it {fault}", "name a .bundle file")
+    for member, most in MOST_BYTES.items():
+        if sizes[member] > most:
             raise BundleError(
-                f"{path}: is a PyTorch checkpoint, a pickle that could run any code when loaded",
-                "train a bundle with demiurge train instead",
+                f"{path}: {member} has {sizes[member]} bytes, above the limit of {most}",
+                "fetch it anew",
             )
-        missing = [m for m in MEMBERS if m not in names]
-        strange = [n for n in names if n not in MEMBERS]
-        if missing or strange:
-            fault = f"lacks {missing[0]}" if missing else f"holds '{strange[0]}'"
-            raise BundleError(f"{path}: is not a bundle, for it {fault}", "name a .bundle file")
-        if archive.getinfo(CARD).file_size > MAX_CARD_BYTES:
-            raise BundleError(f"{path}: its card is too large", "fetch it anew")
 
 
 def _member(path: Path, name: str) -> bytes:
+    with _readable(path, name), zipfile.ZipFile(path) as archive:
+        return archive.read(name)
+
+
+@contextmanager
+def _readable(path: Path, what: str) -> Iterator[None]:
+    """Turn whatever a damaged zip makes its reader raise into one sentence.
+
+    That is not ``BadZipFile`` alone: also zlib's errors, those of unknown compressions and of
+    encryption, of struct, of decoding names, and more between versions of Python.
+    """
     try:
-        with zipfile.ZipFile(path) as archive:
-            return archive.read(name)
-    except (zipfile.BadZipFile, OSError, EOFError, KeyError) as error:
-        raise BundleError(f"{path}: {name} cannot be read ({error})", "fetch it anew") from None
+        yield
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = str(error).strip() or type(error).__name__
+        raise BundleError(f"{path}: {what} cannot be read ({reason})", "fetch it anew") from None
 
 
 def _sha256(content: bytes) -> str:

@@ -1,4 +1,8 @@
-"""From a trained network to the members of a bundle."""
+"""A trained network to the members of a bundle, and back.
+
+The graph keeps the names and exact values of the network's parameters, batch norms included, so
+the numbers are stored once. Runtimes fold batch norms themselves when they compile the graph.
+"""
 
 from __future__ import annotations
 
@@ -9,16 +13,25 @@ import tempfile
 import warnings
 from pathlib import Path
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
+from demiurge.model.bundle import Bundle
 from demiurge.model.pix2pix import Pix2PixGenerator
 
 _SIDE = 64
 
 
 def to_onnx(network: nn.Module, channels: int) -> bytes:
-    """Return the network as an ONNX graph with free batch, height and width."""
+    """Return the network as an ONNX graph with free batch, height and width.
+
+    Initialisers have the names of the network's parameters and buffers. The exporter's notes on
+    the nodes are left out: they hold paths of this machine.
+    """
+    import onnx
+
     side = _SIDE
     if isinstance(network, Pix2PixGenerator):
         side = max(side, 2 ** len(network.down))
@@ -36,17 +49,31 @@ def to_onnx(network: nn.Module, channels: int) -> bytes:
             output_names=["answer"],
             dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
             external_data=False,
+            optimize=False,  # it folds batch norms, and the weights could not be read back
             verbose=False,
         )
-        return path.read_bytes()
+        model = onnx.load(path)
+    del model.metadata_props[:]
+    for part in (model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input,
+                 *model.graph.output, *model.graph.initializer):  # fmt: skip
+        del part.metadata_props[:]
+        part.doc_string = ""
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
-def to_safetensors(network: nn.Module) -> bytes:
-    """Return the network's weights and buffers in safetensors format."""
+def to_safetensors(network: nn.Module, graph: bytes) -> bytes:
+    """Return the weights and buffers that the graph does not hold, in safetensors format.
+
+    Usually these are the counters of batch norms alone; all that the exporter changes is here.
+    """
     from safetensors.torch import save
 
+    held = _initialisers(graph)
     state = {
-        name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if not _same(held.get(name), tensor.detach().cpu().numpy())
     }
     content: bytes = save(state)
     return content
@@ -66,11 +93,40 @@ def round_weights(network: nn.Module) -> None:
                 tensor.copy_(bits.view(torch.float32))
 
 
-def load_safetensors(network: nn.Module, weights: bytes) -> None:
-    """Put weights into a network; raises RuntimeError where they do not fit."""
+def load_weights(network: nn.Module, bundle: Bundle) -> None:
+    """Put a bundle's weights into a network.
+
+    Raises
+    ------
+    RuntimeError
+        If they do not fit.
+    """
     from safetensors.torch import load
 
-    network.load_state_dict(load(weights))
+    state = load(bundle.weights())
+    needed = network.state_dict().keys() - state.keys()
+    if needed:
+        held = _initialisers(bundle.graph())
+        state |= {name: torch.from_numpy(held[name]) for name in needed & held.keys()}
+    network.load_state_dict(state)
+
+
+def _initialisers(graph: bytes) -> dict[str, npt.NDArray[np.generic]]:
+    """Return the constants of an ONNX graph by name."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_from_string(graph)
+    return {i.name: numpy_helper.to_array(i).copy() for i in model.graph.initializer}
+
+
+def _same(held: npt.NDArray[np.generic] | None, wanted: npt.NDArray[np.generic]) -> bool:
+    """Tell whether two arrays agree in type, shape and every bit."""
+    return (
+        held is not None
+        and (held.dtype, held.shape) == (wanted.dtype, wanted.shape)
+        and held.tobytes() == wanted.tobytes()
+    )
 
 
 @contextlib.contextmanager

@@ -33,7 +33,7 @@ class TorchRuntime:
     def __init__(
         self, bundle: Bundle, size: int, device: Literal["CPU", "CUDA"], precision: PrecisionName
     ) -> None:
-        from demiurge.model.export import load_safetensors
+        from demiurge.model.export import load_weights
         from demiurge.model.network import build_network
         from demiurge.model.settings import NetworkSettings
 
@@ -44,7 +44,7 @@ class TorchRuntime:
             settings = NetworkSettings(**{**bundle.card.recipe["network"], "pretrained": False})
             contract = bundle.contract
             network: Any = build_network(settings, contract.channels, contract.outputs)
-            load_safetensors(network, bundle.weights())
+            load_weights(network, bundle)
         except (RuntimeError, ValueError, KeyError) as error:
             raise BundleError(
                 f"{bundle.path}: its weights do not make its network ({error})",

@@ -59,7 +59,8 @@ def finish(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path)
     from demiurge.training.judge import judge
 
     round_weights(network)
-    graph, weights = to_onnx(network, card.contract.channels), to_safetensors(network)
+    graph = to_onnx(network, card.contract.channels)
+    weights = to_safetensors(network, graph)
     draft = save_bundle(work / "draft.bundle", card, graph, weights, overwrite=True)
     found = judge(draft, chips)
     accuracy = None

@@ -355,7 +355,7 @@ def _own_interrupts() -> Iterator[None]:
 
 
 def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
-    from demiurge.model.export import load_safetensors
+    from demiurge.model.export import load_weights
 
     alike = ("names", "targets", "ground", "relief")
     if any(getattr(begin.contract, key) != getattr(contract, key) for key in alike):
@@ -365,7 +365,7 @@ def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
             "train on from a bundle with the same layers and targets",
         )
     try:
-        load_safetensors(network, begin.weights())
+        load_weights(network, begin)
     except RuntimeError:
         raise DataError(
             f"{begin.path}: its weights do not fit the recipe's network",
