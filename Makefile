@@ -37,8 +37,8 @@ clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache
 
 # The bundles that ship, from scenes with fixed seeds; retraining is this one command. Real surfaces
-# join in with SURFACES="FOLDER:TAKES:SIZE …", folders with dsm.tif, dtm.tif and perhaps rgb.tif,
-# and CREDIT="whose". Real images with their heights join generate with PAIRS="FOLDER …", prepared
+# join in with SURFACES="FOLDER:TAKES:SIZE …", folders with dsm.tif, dtm.tif and perhaps rgb.tif or
+# grey.tif, and CREDIT="whose". Real images with their heights join generate with PAIRS="FOLDER …", prepared
 # scenes, and IMAGE_CREDIT="whose".
 SCENES := build/scenes
 SIMULATE := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite --style mixed
@@ -60,7 +60,7 @@ scenes: $(STAMP)
 	done
 	@for given in $(SURFACES); do \
 	  place=$${given%%:*}; rest=$${given#*:}; \
-	  albedo=; test -e $$place/rgb.tif && albedo="--albedo $$place/rgb.tif"; \
+	  albedo=; for image in grey rgb; do test -e $$place/$$image.tif && albedo="--albedo $$place/$$image.tif"; done; \
 	  $(OTHERS) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
 

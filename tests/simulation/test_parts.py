@@ -13,16 +13,14 @@ from demiurge.errors import ConfigError
 from demiurge.simulation.canvas import BUILDING, CROPS, FOREST, ROAD, SNOW, WATER
 from demiurge.simulation.cover import World, build_world
 from demiurge.simulation.fields import along_rows, blur, fractal, slope_of
+from demiurge.simulation.frame import Frame
+from demiurge.simulation.gridding import grid_points
 from demiurge.simulation.landforms import Land, carve_rivers, make_land, stairs
 from demiurge.simulation.light import cast_shadows, illuminate
-from demiurge.simulation.matching import (
-    SemiGlobal,
-    grid_points,
-    ray_miss,
-    triangulate,
-)
+from demiurge.simulation.matching import Search, make_matcher, ray_miss, triangulate
 from demiurge.simulation.settings import (
     CoverSettings,
+    GriddingSettings,
     MatcherSettings,
     TerrainSettings,
     make_settings,
@@ -275,19 +273,95 @@ def test_triangulation_undoes_the_projection_exactly() -> None:
 
 
 def test_points_are_averaged_by_nearness_and_gaps_stay_void() -> None:
-    place = np.array([[0.0, 1.0, 1.0, 2.5, 9.0]], np.float32)
-    values = np.array([[5.0, 6.0, 8.0, 10.0, np.nan]], np.float32)
-    (out,) = grid_points(place, values)
-    np.testing.assert_allclose(out, [[5, 7, 10, 10, np.nan]])
+    columns = np.array([0.0, 1.0, 1.0, 2.5, 0.0], np.float32)
+    rows = np.zeros(5, np.float32)
+    heights = np.array([5.0, 6.0, 8.0, 10.0, np.nan], np.float32)
+    (out,) = grid_points(columns, rows, [heights], 5, GriddingSettings())
+    np.testing.assert_allclose(out[0], [5, 7, 10, 10, np.nan])
+    assert np.isnan(out[1:]).all()
 
 
-def test_the_matcher_finds_a_known_shift() -> None:
+def test_griddings_differ_as_they_are_named() -> None:
+    columns = np.array([2.0, 2.4], np.float32)
+    rows = np.array([2.0, 2.0], np.float32)
+    heights, miss = np.array([5.0, 9.0], np.float32), np.array([0.1, 0.3], np.float32)
+    found = {}
+    for way in ("gaussian", "nearest", "highest"):
+        settings = GriddingSettings.model_validate({"way": way})
+        height, error = grid_points(columns, rows, [heights, miss], 5, settings)
+        found[way] = (float(height[2, 2]), float(error[2, 2]))
+    assert found["nearest"] == pytest.approx((5, 0.1))
+    assert found["highest"] == pytest.approx((9, 0.3))
+    assert 5 < found["gaussian"][0] < 7
+
+
+def test_outliers_go_and_small_holes_are_filled() -> None:
+    rows, columns = (v.astype(np.float32) for v in np.mgrid[:20, :20])
+    heights = rng().normal(0, 0.1, (20, 20)).astype(np.float32)
+    heights[5, 5] = 30
+    heights[12:14, 12:14] = np.nan
+    (plain,) = grid_points(columns, rows, [heights], 20, GriddingSettings())
+    assert plain[5, 5] == 30
+    assert np.isnan(plain).sum() == 4
+    (cleaned,) = grid_points(columns, rows, [heights], 20, GriddingSettings(outliers=8, fill=2))
+    assert np.isfinite(cleaned).all()
+    assert np.abs(cleaned).max() < 1
+
+
+@pytest.mark.parametrize("turn", [0.0, 90.0, 180.0, 270.0])
+def test_quarter_turns_of_the_frame_move_pixels_alone(turn: float) -> None:
+    plane = rng().random((101, 101)).astype(np.float32)
+    frame = Frame.around(61, 20, 101, turn)
+    assert frame.side == 101
+    np.testing.assert_array_equal(frame.from_map(plane), np.rot90(plane, round(turn / 90)))
+
+
+def test_places_of_the_frame_and_the_map_are_each_others_inverse() -> None:
+    frame = Frame.around(60, 10, 100, 33.0)
+    columns, rows = frame.of_map(20, 60)
+    assert min(columns.min(), rows.min()) >= 9
+    assert max(columns.max(), rows.max()) <= frame.side - 10
+    x, y = frame.to_map(columns, rows)
+    np.testing.assert_allclose(x[0], np.arange(20, 80), atol=1e-3)
+    np.testing.assert_allclose(y[:, 0], np.arange(20, 80), atol=1e-3)
+
+
+@pytest.mark.parametrize("kind", ["sgbm", "census"])
+def test_the_matcher_finds_a_known_shift(kind: str) -> None:
     image = textured((80, 200), 4)
     right = np.roll(image, 7, axis=1)  # what is at x in the left is at x + 7 in the right
-    found = SemiGlobal(MatcherSettings())(image * 3000, right * 3000)
+    settings = MatcherSettings.model_validate({"kind": kind, "uniqueness": 2})
+    found = make_matcher(settings, Search(-16, 32))(image * 3000, right * 3000)
     middle = found[10:-10, 40:-40]
     assert np.isfinite(middle).mean() > 0.98
     assert np.nanmedian(middle) == pytest.approx(-7, abs=0.1)
+
+
+@pytest.mark.parametrize("kind", ["sgbm", "census"])
+def test_strips_match_as_the_whole_does(kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    image = textured((400, 90), 4) * 3000
+    right = np.roll(image, 3, axis=1)
+    settings = MatcherSettings.model_validate({"kind": kind, "speckle": 0})
+    whole = make_matcher(settings, Search(-8, 16))(image, right)
+    monkeypatch.setattr("demiurge.simulation.matching._MEMORY", 1)
+    parts = make_matcher(settings, Search(-8, 16))(image, right)
+    assert parts.shape == whole.shape
+    both = np.isfinite(whole) & np.isfinite(parts)
+    assert both.mean() > 0.7
+    assert (np.abs(whole - parts)[both] < 0.1).mean() > 0.99
+
+
+def test_the_search_range_holds_what_stands_tall() -> None:
+    parallax = np.zeros((9, 9), np.float32)
+    parallax[4, 4] = -83.2
+    found = Search.of(parallax, MatcherSettings(slack=5))
+    assert found.low <= -89
+    assert found.low + found.count >= 5
+    assert found.count % 16 == 0
+    parallax[4, 4] = -900
+    cut = Search.of(parallax, MatcherSettings(slack=5))
+    assert (cut.low + cut.count, cut.count) == (5, 512)
+    assert Search.of(parallax, MatcherSettings(disparities=64)) == Search(-32, 64)
 
 
 def test_ray_miss_grows_with_displaced_rows() -> None:
@@ -311,8 +385,10 @@ def test_orthos_are_in_register_with_true_heights_and_displaced_with_wrong_ones(
     view = render(heights, picture, coarse, 0.4)
     inner = (slice(5, -5), slice(30, -30))
 
+    columns, rows = np.meshgrid(np.arange(160, dtype=np.float32), np.arange(60, dtype=np.float32))
+
     def agreement(used: np.ndarray) -> float:
-        image = orthorectify(view, used, coarse)[inner]
+        image = orthorectify(view, used, coarse, (columns, rows))[inner]
         known = np.isfinite(image)
         return float(np.corrcoef(image[known], picture[inner][known])[0, 1])
 

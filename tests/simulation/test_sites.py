@@ -14,13 +14,15 @@ pytest.importorskip("numba")
 pytest.importorskip("cv2")
 
 from rasterio.transform import from_origin
+from scipy import ndimage
 
 import demiurge
 from demiurge.errors import DataError, ResourceError, UsageError
+from demiurge.simulation.light import illuminate
 from demiurge.simulation.making import far, near
 from demiurge.simulation.optical_settings import make_optical_settings
 from demiurge.simulation.settings import make_settings
-from demiurge.simulation.stereo import simulate_stereo
+from demiurge.simulation.stereo import MARGIN, make_world, simulate_stereo
 from demiurge.simulation.styles import STEREO, varied
 
 Write = Callable[..., Path]
@@ -148,6 +150,86 @@ def test_a_disk_that_fills_up_meanwhile_leaves_nothing(tmp_path: Path) -> None:
     assert "could not be written in full; make room there" in done.stderr
     assert done.returncode == 4
     assert not list(tmp_path.iterdir())
+
+
+def offset(layer: np.ndarray, truth: np.ndarray) -> tuple[float, float]:
+    """Return by how many rows and columns a layer lies off its truth: least squares."""
+    down, across = np.gradient(ndimage.gaussian_filter(truth, 1))
+    error = ndimage.gaussian_filter(np.where(np.isnan(layer), truth, layer) - truth, 1)
+    known = np.isfinite(layer)
+    known &= np.abs(error) <= np.quantile(np.abs(error[known]), 0.9)
+    terms = np.stack([down[known], across[known], np.ones(known.sum())], axis=1)
+    found = np.linalg.lstsq(terms, -error[known], rcond=None)[0]
+    return float(found[0]), float(found[1])
+
+
+@pytest.mark.parametrize("turn", [0.0, 90.0, 203.0])
+@pytest.mark.parametrize("kind", ["sgbm", "census"])
+@pytest.mark.parametrize("way", ["mean", "gaussian", "nearest", "highest"])
+def test_every_layer_is_in_register_with_the_truth(turn: float, kind: str, way: str) -> None:
+    content = {
+        **STEREO["hills"],
+        "size": 256,
+        "sensor": {"turn": turn, "jitter": 0, "misregistration": 0, "multispectral": 1},
+        "matcher": {"kind": kind},
+        "gridding": {"way": way},
+    }
+    settings = make_settings(content, "test")
+    world = make_world(settings, np.random.default_rng(3))
+    layers = simulate_stereo(settings, np.random.default_rng(3), world)
+    inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
+    light, truth = settings.light, world.dsm
+    image = illuminate(truth, world.albedo, settings.gsd, light.azimuth, light.elevation)[inner]
+    assert world.ndvi is not None
+    expected = {"dsm": truth[inner], "ortho_left": image, "ndvi": world.ndvi[inner]}
+    for name, plane in expected.items():
+        seen = layers[name]
+        # Brightness in units of the layer's spread; heights as they are.
+        gain = 1 if name == "dsm" else np.nanstd(seen) / plane.std()
+        wanted = (plane - plane.mean()) * gain + (plane.mean() if gain == 1 else np.nanmean(seen))
+        assert np.abs(offset(seen, wanted)).max() < 0.1, name
+
+
+def test_trees_of_28_m_are_matched_at_fine_pixels() -> None:
+    """With a range about the ground alone, they are cut off."""
+    content = {
+        **STEREO["forest"],
+        "size": 256,
+        "gsd": 0.3,
+        "cover": {"forest": 0.9, "town": 0, "water": 0, "tree_height": (20, 28)},
+        "sensor": {"incidence": (-15, 15)},
+    }
+    error = []
+    for search in (None, 64):
+        settings = make_settings({**content, "matcher": {"disparities": search}}, "test")
+        layers = simulate_stereo(settings, np.random.default_rng(2))
+        error.append(float(np.nanmean(np.abs(layers["dsm"] - layers["truth_dsm"]))))
+    assert error[0] < 0.5 * error[1]
+
+
+def test_the_second_take_of_another_day_looks_different() -> None:
+    def agreement(light: dict[str, float]) -> float:
+        content = {**STEREO["hills"], **SMALL, "sensor": {"turn": 0}, "light": light}
+        layers = simulate_stereo(make_settings(content, "test"), np.random.default_rng(1))
+        left, right = layers["ortho_left"], layers["ortho_right"]
+        both = np.isfinite(left) & np.isfinite(right)
+        return float(np.corrcoef(left[both], right[both])[0, 1])
+
+    same = agreement({"later": 1})
+    assert agreement({"later": 40, "higher": -15}) < same - 0.05, "shadows"
+    assert agreement({"later": 1, "change": 0.2}) < same - 0.05, "reflectances"
+
+
+def test_margins_of_a_small_surface_are_mirrored(tmp_path: Path, raster: Write) -> None:
+    rows, columns = np.mgrid[:96, :110]
+    surface = (5 + 0.1 * columns + 3 * (rows > 40)).astype(np.float32)
+    file = raster("s.tif", surface, transform=from_origin(500000, 4000000, 0.5, 0.5))
+    (folder,) = demiurge.simulate(tmp_path / "s", config={"size": 96}, surface=file)
+    truth = demiurge.open_scene(folder).read(layers=["truth_dsm"])[0]
+    assert truth.shape == (96, 96)
+    assert any(np.array_equal(truth, surface[:, k : k + 96]) for k in range(15))
+    with pytest.raises(DataError, match="the scene needs 64 m a side"):
+        demiurge.simulate(tmp_path / "t", config={"size": 128}, surface=file)
 
 
 def test_a_real_surface_keeps_its_shapes_and_voids(tmp_path: Path, raster: Write) -> None:

@@ -1,7 +1,10 @@
-"""From two views to heights: a real matcher, triangulation, gridding."""
+"""From two views to points: real matchers, triangulation."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import cv2
@@ -9,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from demiurge.simulation.census import census_disparities
 from demiurge.simulation.fields import along_rows
 from demiurge.simulation.settings import MatcherSettings
 
@@ -22,37 +26,151 @@ class Matcher(Protocol):
         """Return disparities x_left − x_right in pixels, float32, NaN where there is no match."""
 
 
-class SemiGlobal:
-    """OpenCV's semi-global matching (Hirschmüller 2008) with a left-right check."""
+#: Most search range; beyond it, what stands tallest is not found.
+MAX_RANGE = 512
+#: Bytes of a matcher's cost volumes; larger images are matched in strips of rows.
+_MEMORY = 160_000_000
+#: Rows by which strips overlap on each side.
+_OVERLAP = 48
 
-    def __init__(self, settings: MatcherSettings) -> None:
-        self.settings = settings
-        block = settings.block
-        self._low = -settings.disparities // 2
+
+@dataclass(frozen=True)
+class Search:
+    """Range of disparities: ``count`` of them from ``low``."""
+
+    low: int
+    count: int
+
+    @classmethod
+    def of(cls, parallax: Array, settings: MatcherSettings) -> Search:
+        """Return the range that holds the parallaxes of a scene, or the one that is set.
+
+        Parameters
+        ----------
+        parallax
+            float32 disparities of the surface that is matched, finite.
+        """
+        if settings.disparities is not None:
+            return cls(-settings.disparities // 2, settings.disparities)
+        low = math.floor(float(parallax.min())) - settings.slack
+        high = math.ceil(float(parallax.max())) + settings.slack
+        count = min(-(-(high - low) // 16) * 16, MAX_RANGE)
+        # Taller is further left: where the range is cut, the ground stays in it.
+        return cls(high - count, count)
+
+
+def make_matcher(settings: MatcherSettings, search: Search) -> Matcher:
+    """Return the matcher that settings ask for."""
+    return (SemiGlobal if settings.kind == "sgbm" else Census)(settings, search)
+
+
+class SemiGlobal:
+    """OpenCV's semi-global matching (Hirschmüller 2008) with a left-right check.
+
+    Of its modes, the one of three directions lags by half a pixel along the rows; all eight
+    directions, in strips of rows, do not, and cost no more.
+    """
+
+    def __init__(self, settings: MatcherSettings, search: Search) -> None:
+        self.search = search
+        area = settings.block**2
         library: Any = cv2
         self._matcher = library.StereoSGBM_create(
-            minDisparity=self._low,
-            numDisparities=settings.disparities,
-            blockSize=block,
-            P1=8 * block * block,
-            P2=32 * block * block,
-            disp12MaxDiff=1,
+            minDisparity=search.low,
+            numDisparities=search.count,
+            blockSize=settings.block,
+            P1=round(8 * area * settings.smoothness),
+            P2=round(32 * area * settings.smoothness),
+            disp12MaxDiff=settings.consistency,
             preFilterCap=31,
             uniquenessRatio=settings.uniqueness,
-            speckleWindowSize=60,
+            speckleWindowSize=settings.speckle,
             speckleRange=2,
-            mode=library.STEREO_SGBM_MODE_SGBM_3WAY,
+            mode=library.STEREO_SGBM_MODE_HH,
         )
 
     def __call__(self, left: Array, right: Array) -> Array:
         """Match; see :class:`Matcher`."""
+        first, second = _eight_bit(left), _eight_bit(right)
         # The margin keeps the whole range searchable up to the edges.
-        pad = self.settings.disparities
-        wide = ((0, 0), (pad, pad))
-        planes = [np.pad(_eight_bit(image), wide, mode="edge") for image in (left, right)]
-        raw = self._matcher.compute(*planes)[:, pad:-pad].astype(np.float32) / 16
-        bad = (raw < self._low) | np.isnan(left)
+        low, count = self.search.low, self.search.count
+        before, after = max(low + count, 0) + 1, max(-low, 0) + 1
+
+        def match(rows: slice) -> Array:
+            wide = ((0, 0), (before, after))
+            planes = [np.pad(image[rows], wide, mode="edge") for image in (first, second)]
+            found = self._matcher.compute(*planes)[:, before : before + left.shape[1]]
+            return np.asarray(found.astype(np.float32) / 16)
+
+        # Two volumes of 16 bits.
+        row = 4 * (left.shape[1] + before + after) * count
+        raw = _in_strips(match, left.shape[0], row)
+        bad = (raw < low) | np.isnan(left)
         return np.where(bad, np.float32(np.nan), raw)
+
+
+class Census:
+    """Semi-global matching of census codes, which heeds no difference of brightness."""
+
+    def __init__(self, settings: MatcherSettings, search: Search) -> None:
+        self.settings, self.search = settings, search
+
+    def __call__(self, left: Array, right: Array) -> Array:
+        """Match; see :class:`Matcher`."""
+        settings, search = self.settings, self.search
+        first, second = (np.nan_to_num(v, nan=float(np.nanmean(v))) for v in (left, right))
+
+        def match(rows: slice) -> Array:
+            found, other = census_disparities(
+                first[rows], second[rows], search.low, search.count,
+                settings.uniqueness, settings.smoothness,
+            )  # fmt: skip
+            if settings.consistency >= 0:
+                _check(found, other, np.float32(settings.consistency + 0.5))
+            return found
+
+        # A volume of 8 bits and one of 16.
+        found = _in_strips(match, left.shape[0], 3 * left.shape[1] * search.count)
+        found[np.isnan(left)] = np.nan
+        return _without_speckles(found, search.low, settings.speckle)
+
+
+def _in_strips(match: Callable[[slice], Array], rows: int, row_bytes: int) -> Array:
+    """Match strips of rows that overlap, so that memory is bounded."""
+    core = max(_MEMORY // row_bytes - 2 * _OVERLAP, 64)
+    if core + 2 * _OVERLAP >= rows:
+        return match(slice(0, rows))
+    parts = []
+    for start in range(0, rows, core):
+        first = max(start - _OVERLAP, 0)
+        found = match(slice(first, min(start + core + _OVERLAP, rows)))
+        parts.append(found[start - first : start - first + core])
+    return np.concatenate(parts)
+
+
+@njit(cache=True)
+def _check(found, other, most):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Remove disparities that the other image does not confirm, in place."""
+    rows, columns = found.shape
+    for r in range(rows):
+        for c in range(columns):
+            d = found[r, c]
+            if np.isnan(d):
+                continue
+            x = int(np.rint(c - d))
+            if x < 0 or x >= columns or not abs(other[r, x] - d) <= most:
+                found[r, c] = np.nan
+
+
+def _without_speckles(found: Array, low: int, smallest: int) -> Array:
+    if smallest == 0:
+        return found
+    void = np.isnan(found)
+    fixed = np.where(void, low - 16, np.rint(np.nan_to_num(found) * 16) / 16)
+    whole = np.asarray(np.rint(fixed * 16), np.int16)
+    library: Any = cv2
+    library.filterSpeckles(whole, (low - 16) * 16, smallest, 32)
+    return np.where(void | (whole == (low - 16) * 16), np.float32(np.nan), found)
 
 
 def _eight_bit(image: Array) -> npt.NDArray[np.uint8]:
@@ -101,50 +219,6 @@ def _intersect(disparity, coarse, left, right, place, height):  # type: ignore[n
             h = (u_left - u_right) / (left - right)
             place[r, c] = u_left - left * h
             height[r, c] = h
-
-
-def grid_points(place: Array, *values: Array) -> list[Array]:
-    """Average points onto the pixels of their rows, each weighted by how near it is.
-
-    Parameters
-    ----------
-    place
-        float32 (rows, points): map column of each point.
-    values
-        float32 of that shape; points where the first is NaN are left out.
-
-    Returns
-    -------
-    One float32 raster per value; NaN where no point lies within a pixel.
-    """
-    sums = np.empty((len(values), *place.shape), np.float32)
-    _gather(place, np.stack(values).astype(np.float32, copy=False), sums)
-    return list(sums)
-
-
-@njit(cache=True)
-def _gather(place, values, out):  # type: ignore[no-untyped-def]  # pragma: no cover
-    rows, columns = place.shape
-    count = values.shape[0]
-    sums = np.empty((count, columns))
-    weights = np.empty(columns)
-    for r in range(rows):
-        sums[:] = 0
-        weights[:] = 0
-        for c in range(columns):
-            x = place[r, c]
-            if np.isnan(values[0, r, c]) or np.isnan(x) or x < -1 or x > columns:
-                continue
-            first = int(np.floor(x))
-            for k in range(first, first + 2):
-                if 0 <= k < columns:
-                    w = 1 - abs(x - k)
-                    weights[k] += w
-                    for v in range(count):
-                        sums[v, k] += w * values[v, r, c]
-        for k in range(columns):
-            for v in range(count):
-                out[v, r, k] = sums[v, k] / weights[k] if weights[k] > 0.25 else np.nan
 
 
 def ray_miss(left: Array, right: Array, disparity: Array, gsd: float) -> Array:

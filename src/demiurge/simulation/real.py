@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -100,7 +101,8 @@ def cut(
     """Cut a random place out of rasters, with a margin around the scene.
 
     The first source leads: its CRS is the scene's (or the UTM zone of one in degrees), and its
-    voids decide whether a place will do.
+    voids decide whether a place will do. Around a surface, what of the margin lies beyond the
+    rasters is mirrored; land must cover it.
 
     Raises
     ------
@@ -108,31 +110,36 @@ def cut(
         If the rasters share less than the scene needs, or are void in every place tried.
     """
     lead = next(iter(sources.values()))[0]
+    surface = "surface" in sources
     crs = lead.grid.crs if is_metric(lead.grid.crs) else utm_of(lead.grid)
     boxes = [bounds_in(s.grid, crs) for group in sources.values() for s in group]
     whole = intersection(boxes)
-    wide = (size + 2 * margin) * gsd
+    side = (size if surface else size + 2 * margin) * gsd
     have = (0.0, 0.0) if whole is None else (whole[2] - whole[0], whole[3] - whole[1])
-    if whole is None or min(have) < wide:
+    if whole is None or min(have) < side * (1 - 1e-9):
         shared = f"{lead.path}: covers" if len(boxes) == 1 else f"{lead.path}: the rasters share"
+        what = "scene needs" if surface else "scene with its margin needs"
         raise DataError(
-            f"{shared} {have[0]:.0f} × {have[1]:.0f} m, the scene with its margin needs "
-            f"{wide:.0f} m a side",
+            f"{shared} {have[0]:.0f} × {have[1]:.0f} m, the {what} {side:.0f} m a side",
             "choose a smaller --size or --gsd, or a larger raster",
         )
-    most = 0.0 if "surface" not in sources else _VOIDS
+    most = _VOIDS if surface else 0.0
     for _ in range(_TRIES):
-        left = round((whole[0] + rng.random() * (have[0] - wide)) / gsd) * gsd
-        bottom = round((whole[1] + rng.random() * (have[1] - wide)) / gsd) * gsd
-        box: Bounds = (left, bottom, left + wide, bottom + wide)
-        grid = snapped_grid(box, crs, gsd)
-        heights = lead.read(grid, full_window(grid))
-        inside = heights[margin:-margin, margin:-margin] if most else heights
+        left, bottom = (_placed(whole[i], whole[i + 2] - side, gsd, rng.random()) for i in (0, 1))
+        if surface:
+            inner = snapped_grid((left, bottom, left + side, bottom + side), crs, gsd)
+            rims = _rims(inner, whole, margin)
+        else:
+            grid = snapped_grid((left, bottom, left + side, bottom + side), crs, gsd)
+            inner, rims = _cropped(grid, margin), (margin,) * 4
+        heights = _read(lead, inner, margin, rims)
+        inside = heights[margin:-margin, margin:-margin] if surface else heights
         if np.isnan(inside).mean() > most:
             continue
-        planes = {name: _mean(group, grid) for name, group in list(sources.items())[1:]}
-        inner = grid[margin:-margin, margin:-margin]
-        assert isinstance(inner, GeoBox)
+        planes = {
+            name: _mean([_read(source, inner, margin, rims) for source in group])
+            for name, group in list(sources.items())[1:]
+        }
         return Place(inner, {next(iter(sources)): heights, **planes}, _metres(lead.grid, crs))
     raise DataError(
         f"{lead.path}: no place with few enough voids was found in {_TRIES} tries",
@@ -140,8 +147,41 @@ def cut(
     )
 
 
-def _mean(group: list[Source], grid: GeoBox) -> Array:
-    planes = [source.read(grid, full_window(grid)) for source in group]
+def _placed(low: float, high: float, gsd: float, share: float) -> float:
+    """Return a multiple of the pixel size between two bounds, or as near as there is one."""
+    first, last = math.ceil(low / gsd - 1e-6), math.floor(high / gsd + 1e-6)
+    return (first + int(share * (max(last - first, 0) + 1))) * gsd
+
+
+def _rims(inner: GeoBox, whole: Bounds, margin: int) -> tuple[int, int, int, int]:
+    """Return how many pixels of the margin the rasters hold: left, bottom, right, top."""
+    gsd = inner.affine.a
+    box = inner.extent.boundingbox
+    away = (
+        box.left - whole[0], box.bottom - whole[1], whole[2] - box.right, whole[3] - box.top,
+    )  # fmt: skip
+    left, bottom, right, top = (int(np.clip(math.floor(d / gsd + 1e-6), 0, margin)) for d in away)
+    return left, bottom, right, top
+
+
+def _cropped(grid: GeoBox, margin: int) -> GeoBox:
+    inner = grid[margin:-margin, margin:-margin]
+    assert isinstance(inner, GeoBox)
+    return inner
+
+
+def _read(source: Source, inner: GeoBox, margin: int, rims: tuple[int, ...]) -> Array:
+    """Read the scene with its margin; what lies beyond the rims is mirrored."""
+    left, bottom, right, top = rims
+    grid = inner.translate_pix(-left, -top)
+    rows, columns = inner.shape
+    grid = grid.expand((rows + top + bottom, columns + left + right))
+    found = source.read(grid, full_window(grid))
+    pads = ((margin - top, margin - bottom), (margin - left, margin - right))
+    return np.pad(found, pads, mode="symmetric")
+
+
+def _mean(planes: list[Array]) -> Array:
     return np.asarray(sum(planes) / np.float32(len(planes)), np.float32)
 
 

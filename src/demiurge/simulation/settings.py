@@ -64,13 +64,33 @@ class SunSettings(Strict):
 
 
 class LightSettings(SunSettings):
-    """The sun at the first take; the second is a little later."""
+    """The sun at the first take, and what differs at the second, minutes to weeks later."""
 
-    later: float = Field(4.0, ge=0, le=60, description="degrees of azimuth until the second take")
+    later: float = Field(
+        4.0, ge=-180, le=180, description="degrees of azimuth until the second take"
+    )
+    higher: float = Field(
+        0.0, ge=-60, le=60, description="degrees of elevation until the second take"
+    )
+    change: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="how much reflectances differ at the second take: standard deviation of "
+        "their logarithm",
+    )
 
 
 class SensorSettings(Strict):
-    """Two pushbroom cameras that look along the rows."""
+    """Two pushbroom cameras that look along epipolar lines."""
+
+    turn: float | None = Field(
+        None,
+        ge=0,
+        lt=360,
+        description="degrees between the epipolar lines and the map's rows; drawn if empty: a "
+        "quarter turn or any angle",
+    )
 
     incidence: tuple[float, float] = Field(
         (-12.0, 10.0), description="degrees from the vertical of left and right view"
@@ -89,9 +109,45 @@ class SensorSettings(Strict):
 class MatcherSettings(Strict):
     """Semi-global matching."""
 
-    disparities: int = Field(64, ge=16, le=512, multiple_of=16, description="search range")
-    block: int = Field(5, ge=3, le=11, description="side of the matched block in pixels")
+    kind: Literal["sgbm", "census"] = Field(
+        "sgbm", description="OpenCV's StereoSGBM, or Hamming distances of census codes"
+    )
+    disparities: int | None = Field(
+        None,
+        ge=16,
+        le=512,
+        multiple_of=16,
+        description="search range about the coarse heights; from the scene's heights if empty",
+    )
+    slack: int = Field(
+        6, ge=0, le=64, description="pixels searched beyond the scene's heights, each way"
+    )
+    block: int = Field(5, ge=1, le=11, description="side of the matched block of sgbm in pixels")
+    smoothness: float = Field(1.0, ge=0.1, le=4, description="factor on the penalties of steps")
     uniqueness: int = Field(6, ge=0, le=50, description="per cent by which the best must win")
+    consistency: int = Field(
+        1, ge=-1, le=8, description="most pixels between both directions; -1 checks none"
+    )
+    speckle: int = Field(60, ge=0, le=1000, description="pixels of the smallest kept patch")
+
+
+class GriddingSettings(Strict):
+    """From matched points to pixels."""
+
+    way: Literal["mean", "gaussian", "nearest", "highest"] = Field(
+        "mean", description="of the points around a pixel"
+    )
+    radius: float = Field(
+        1.0, ge=0.5, le=3, description="reach in pixels; of mean, always one pixel"
+    )
+    outliers: float = Field(
+        0.0,
+        ge=0,
+        description="heights so many typical distances from the median around are removed; "
+        "0 removes none",
+    )
+    median: Literal[0, 3, 5] = Field(0, description="side of a median filter; 0 for none")
+    fill: int = Field(0, ge=0, le=16, description="holes up to twice so many pixels are filled")
 
 
 class Settings(Strict):
@@ -105,6 +161,7 @@ class Settings(Strict):
     light: LightSettings = LightSettings()
     sensor: SensorSettings = SensorSettings()
     matcher: MatcherSettings = MatcherSettings()
+    gridding: GriddingSettings = GriddingSettings()
 
 
 def make_settings(content: Mapping[str, Any], where: str) -> Settings:
@@ -116,6 +173,8 @@ def make_settings(content: Mapping[str, Any], where: str) -> Settings:
             f"{where}: sensor.incidence: the views converge by {right - left:g} degrees",
             "choose left below right by 5 to 50 degrees",
         )
+    if found.matcher.block % 2 == 0:
+        raise ConfigError(f"{where}: matcher.block is {found.matcher.block}", "choose an odd one")
     check_relief(found.terrain, found.size * found.gsd, where)
     cover = found.cover
     check_shares(where, "cover", cover.forest, cover.town, cover.water, cover.crops)

@@ -7,10 +7,12 @@ import numpy.typing as npt
 
 from demiurge.raster.voids import fill_voids
 from demiurge.simulation.cover import World, build_world
-from demiurge.simulation.fields import along_rows, blur
+from demiurge.simulation.fields import blur, fractal
+from demiurge.simulation.frame import Frame, look_up
+from demiurge.simulation.gridding import grid_points
 from demiurge.simulation.landforms import make_land
 from demiurge.simulation.light import illuminate
-from demiurge.simulation.matching import Matcher, SemiGlobal, grid_points, ray_miss, triangulate
+from demiurge.simulation.matching import Matcher, Search, make_matcher, ray_miss, triangulate
 from demiurge.simulation.settings import Settings
 from demiurge.simulation.views import View, coarse_heights, expose, render
 
@@ -18,6 +20,10 @@ Array = npt.NDArray[np.float32]
 
 #: Pixels around the scene that are made and cut away, so that its edges are like its middle.
 MARGIN = 96
+#: Pixels around the scene in the epipolar frame, for what leans into it.
+_FRAME_MARGIN = 64
+#: Share of the scenes whose epipolar lines are drawn along rows or columns.
+_STRAIGHT = 0.25
 #: Standard deviation of NDVI's noise.
 _INDEX_NOISE = 0.02
 
@@ -67,17 +73,21 @@ def simulate_stereo(
     layers = {"truth_dsm": world.dsm[inner].copy(), "truth_dtm": world.dtm[inner].copy()}
     if world.landcover.any():
         layers["landcover"] = world.landcover[inner].astype(np.float32)
-    # The orbit is turned against the map by quarters, so that no direction is special.
-    quarters = int(rng.integers(4))
-    dtm, dsm, albedo = (_turned(p, quarters) for p in (world.dtm, world.dsm, world.albedo))
-    ndvi = None if world.ndvi is None else _turned(world.ndvi, quarters)
+    frame = Frame.around(settings.size, _FRAME_MARGIN, world.dsm.shape[0], _turn(settings, rng))
+    dtm, dsm = frame.from_map(world.dtm), frame.from_map(world.dsm)
+    albedo = np.clip(frame.from_map(world.albedo, smooth=True), 0, 1)
+    ndvi = None if world.ndvi is None else frame.from_map(world.ndvi)
     del world
-    made = _take_and_match(dtm, dsm, albedo, ndvi, settings, 90.0 * quarters, rng, matcher)
-    return {k: _turned(v, -quarters)[inner].copy() for k, v in made.items()} | layers
+    made = _take_and_match(dtm, dsm, albedo, ndvi, settings, frame, rng, matcher)
+    return made | layers
 
 
-def _turned(plane: Array, quarters: int) -> Array:
-    return np.ascontiguousarray(np.rot90(plane, quarters))
+def _turn(settings: Settings, rng: np.random.Generator) -> float:
+    """Return the angle of the epipolar lines; drawn, so that no direction is special."""
+    straight, quarters, angle = rng.random(), int(rng.integers(4)), float(rng.uniform(0, 360))
+    if settings.sensor.turn is not None:
+        return settings.sensor.turn
+    return 90.0 * quarters if straight < _STRAIGHT else angle
 
 
 def _take_and_match(
@@ -86,36 +96,37 @@ def _take_and_match(
     albedo: Array,
     ndvi: Array | None,
     settings: Settings,
-    turn: float,
+    frame: Frame,
     rng: np.random.Generator,
     matcher: Matcher | None,
 ) -> dict[str, Array]:
-    """Take two images along the rows, match them, and project them with what was found.
-
-    Parameters
-    ----------
-    turn
-        Degrees by which the world was turned counterclockwise; the sun turns along.
-    """
-    gsd = settings.gsd
+    """Take two images along the rows of the frame, match them, and project them on the map."""
+    gsd, size = settings.gsd, settings.size
     coarse = coarse_heights(dtm, gsd, rng)
-    left, right = (_take(dsm, albedo, coarse, settings, index, turn, rng) for index in (0, 1))
-    match = matcher or SemiGlobal(settings.matcher)
+    left, right = (_take(dsm, albedo, coarse, settings, i, frame.turn, rng) for i in (0, 1))
+    search = Search.of((left.slant - right.slant) * (dsm - coarse), settings.matcher)
+    match = matcher or make_matcher(settings.matcher, search)
     disparity = match(left.image, right.image)
     place, height = triangulate(disparity, coarse, left.slant, right.slant)
     miss = ray_miss(left.image, right.image, disparity, gsd)
-    initial, error = grid_points(place, height, miss)
-    del disparity, place, height, miss
-    filled = fill_voids(initial - coarse) + coarse
+    rows = np.broadcast_to(np.arange(frame.side, dtype=np.float32)[:, None], place.shape)
+    columns, rows = frame.to_map(place, rows)
+    columns, rows = columns - np.float32(MARGIN), rows - np.float32(MARGIN)
+    initial, error = grid_points(columns, rows, [height, miss], size, settings.gridding)
+    del disparity, place, height, miss, columns, rows
+    where = frame.of_map(MARGIN, size)
+    known = look_up(coarse, *where)
+    filled = fill_voids(initial - known) + known
+    shift = settings.sensor.misregistration
     index = {}
     if ndvi is not None:
         seen = _index(render(dsm, ndvi, coarse, left.slant), settings, rng)
-        index["ndvi"] = orthorectify(seen, filled, coarse, settings.sensor.misregistration)
+        index["ndvi"] = orthorectify(seen, filled, coarse, where, shift)
     return {
         "dsm": initial,
         "triangulation_error": error,
-        "ortho_left": orthorectify(left, filled, coarse),
-        "ortho_right": orthorectify(right, filled, coarse, settings.sensor.misregistration),
+        "ortho_left": orthorectify(left, filled, coarse, where),
+        "ortho_right": orthorectify(right, filled, coarse, where, shift),
         **index,
     }
 
@@ -144,29 +155,43 @@ def _take(
     """Light the world at the time of a take, render it, and expose it."""
     light, sensor = settings.light, settings.sensor
     azimuth = (light.azimuth + index * light.later - turn) % 360
-    brightness = illuminate(dsm, albedo, settings.gsd, azimuth, light.elevation)
+    elevation = float(np.clip(light.elevation + index * light.higher, 10, 90))
+    if index and light.change:
+        albedo = _changed(albedo, light.change, rng)
+    brightness = illuminate(dsm, albedo, settings.gsd, azimuth, elevation)
     slant = np.tan(np.radians(sensor.incidence[index])) / settings.gsd
     view = render(dsm, brightness, coarse, float(slant))
     jitter = sensor.jitter if index else 0.0
     return View(expose(view.image, sensor.blur, sensor.noise, jitter, rng), view.slant)
 
 
-def orthorectify(view: View, heights: Array, coarse: Array, shift: float = 0.0) -> Array:
+def _changed(albedo: Array, change: float, rng: np.random.Generator) -> Array:
+    """Return reflectances of another day: other moisture, leaves and things that stand about."""
+    field = fractal(albedo.shape, 0.3, rng) + blur(rng.standard_normal(albedo.shape, np.float32), 1)
+    field *= np.float32(change / max(float(field.std()), 1e-9))
+    return np.asarray(np.clip(albedo * np.exp(field), 0.01, 0.95), np.float32)
+
+
+def orthorectify(
+    view: View, heights: Array, coarse: Array, where: tuple[Array, Array], shift: float = 0.0
+) -> Array:
     """Return a view as heights project it: errors of the heights displace the image.
 
     Parameters
     ----------
     view
-        On the map of the coarse heights.
-    heights, coarse
-        float32 (rows, columns) in metres, finite.
+        In the frame, on the map of the coarse heights.
+    heights
+        float32 (rows, columns) of the map in metres, finite.
+    coarse
+        float32 heights of the frame in metres.
+    where
+        Columns and rows of the frame at each of the map's pixels.
     shift
-        Columns that the result is out of register.
+        Columns of the frame that the result is out of register.
     """
-    columns = np.arange(heights.shape[1], dtype=np.float32)
-    x = columns + np.float32(view.slant) * (heights - coarse)
-    for _ in range(3):  # x + slant h0(x) = column + slant h
-        there = along_rows(coarse, x, np.inf)
-        x = columns + np.float32(view.slant) * (heights - there)
-    x += np.float32(shift)
-    return np.asarray(along_rows(view.image, x, np.nan), np.float32)
+    columns, rows = where
+    x = columns
+    for _ in range(4):  # x + slant h0(x) = column + slant h
+        x = columns + np.float32(view.slant) * (heights - look_up(coarse, x, rows))
+    return look_up(view.image, x + np.float32(shift), rows, np.nan)

@@ -78,23 +78,53 @@ def varied(family: Family, rng: np.random.Generator) -> dict[str, Any]:
                 "canopy": _between(rng, 0, 1),
             },
         }
-    left = -_between(rng, 4, 21)
+    left, apart = _between(rng, -25, 4), _between(rng, 8, 38)
+    same_day = rng.random() < 0.5
     found: dict[str, Any] = {
-        "light": {**light, "later": _between(rng, 0, 12)},
+        "light": {
+            **light,
+            "later": _between(rng, 0, 4) if same_day else _between(rng, -50, 50),
+            "higher": 0.0 if same_day else _between(rng, -18, 18),
+            "change": 0.0 if same_day else _between(rng, 0.02, 0.2),
+        },
         "sensor": {
-            "incidence": [left, round(left + _between(rng, 12, 36), 3)],
+            "incidence": [left, round(left + apart, 3)],
             "blur": _between(rng, 0.3, 0.8),
             "noise": _between(rng, 0.005, 0.03),
             "jitter": _between(rng, 0, 0.35),
             "misregistration": _between(rng, 0, 0.7),
+            "multispectral": _between(rng, 2, 5),
         },
-        "matcher": {
-            "block": int(rng.choice([3, 5, 7, 9])),
-            "uniqueness": int(rng.integers(2, 13)),
-        },
+        "matcher": _matcher(rng),
+        "gridding": _gridding(rng),
     }
-    found["sensor"]["multispectral"] = _between(rng, 2, 5)
     return found
+
+
+def _matcher(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw a matcher as pipelines set theirs."""
+    kind = str(rng.choice(["sgbm", "census"], p=[0.6, 0.4]))
+    return {
+        "kind": kind,
+        "block": int(rng.choice([3, 5, 7, 9])),
+        "smoothness": _between(rng, 0.5, 2) if kind == "sgbm" else _between(rng, 0.7, 2.5),
+        "uniqueness": int(rng.choice([0, 3, 5, 8, 12] if kind == "sgbm" else [0, 0, 1, 2, 4])),
+        "consistency": int(rng.choice([-1, 0, 1, 2], p=[0.1, 0.2, 0.6, 0.1])),
+        "speckle": int(rng.choice([0, 30, 60, 150])),
+        "slack": int(rng.integers(2, 25)),
+    }
+
+
+def _gridding(rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "way": str(
+            rng.choice(["mean", "gaussian", "nearest", "highest"], p=[0.4, 0.35, 0.15, 0.1])
+        ),
+        "radius": _between(rng, 0.75, 2),
+        "outliers": float(rng.choice([0, 0, 6, 12])),
+        "median": int(rng.choice([0, 0, 3, 5])),
+        "fill": int(rng.choice([0, 0, 2, 6])),
+    }
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
