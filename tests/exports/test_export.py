@@ -13,6 +13,8 @@ from conftest import CRS, LEFT, PIXEL, TOP, make_bundle, terrain, write_raster
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.exports import pieces
 from demiurge.exports.export import export
+from demiurge.layers import layer
+from demiurge.scene.source import Source
 
 ROWS, COLUMNS = 130, 170
 
@@ -147,7 +149,7 @@ def test_obj_lies_beside_its_picture(surface: Path, image: Path, tmp_path: Path)
 
 
 def test_bad_input(surface: Path, tmp_path: Path) -> None:
-    with pytest.raises(UsageError, match="no point cloud and no mesh"):
+    with pytest.raises(UsageError, match="name it with one of .las"):
         export(surface, tmp_path / "x.tif")
     with pytest.raises(UsageError, match="has no band 3"):
         export(surface, tmp_path / "x.ply", band=3)
@@ -158,9 +160,9 @@ def test_bad_input(surface: Path, tmp_path: Path) -> None:
     empty = write_raster(tmp_path / "e.tif", np.full((9, 9), np.nan, np.float32), nodata=np.nan)
     with pytest.raises(DataError, match="holds no height"):
         export(empty, tmp_path / "x.glb")
-    degrees = write_raster(tmp_path / "d.tif", terrain(9, 9), crs="EPSG:4326")
-    with pytest.raises(DataError, match="not in a projected CRS"):
-        export(degrees, tmp_path / "x.ply")
+    bare = write_raster(tmp_path / "d.tif", terrain(9, 9), crs=None)
+    with pytest.raises(DataError, match="no coordinate reference system"):
+        export(bare, tmp_path / "x.ply")
     assert not list(tmp_path.glob("*x.*"))
     assert CRS == "EPSG:32633"
 
@@ -190,7 +192,7 @@ def test_progress_counts_every_pixel_once(tmp_path: Path) -> None:
     heights = terrain(700, 600)
     heights[512:, :512] = np.nan
     told: list[float] = []
-    with rasterio.open(write_raster(tmp_path / "s.tif", heights)) as dataset:
-        list(pieces.pieces(dataset, 1, None, None, mesh=False, advance=told.append))
+    source = Source.open(write_raster(tmp_path / "s.tif", heights), layer("dsm"))
+    list(pieces.pieces(source, source.grid, None, None, mesh=False, advance=told.append))
     assert len(told) == 4
     assert sum(told) == pytest.approx(0.42)

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from demiurge.cli.common import Output, Overwrite, Quiet
+from demiurge.cli.common import Output, Overwrite, Quiet, note
 
 
 def export(
@@ -35,6 +35,8 @@ def export(
     )
     if quiet:
         return
+    for text in found.notes:
+        note(f"note: {text}")
     faces = f", {found.triangles} triangles" if found.triangles else ""
     within = f", heights within {found.tolerance:g} m" if found.tolerance else ""
     typer.echo(f"{output}: {found.points} points of {found.pixels} pixels{faces}{within}")

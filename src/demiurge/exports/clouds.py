@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from demiurge.errors import DataError, ResourceError
 
 Points = npt.NDArray[np.float64]
 Colours = npt.NDArray[np.uint8]
@@ -21,69 +27,112 @@ class CloudWriter(Protocol):
     def close(self) -> None:
         """Finish the file."""
 
+    def release(self) -> None:
+        """Let go of open files, finished or not."""
 
-def cloud_writer(
-    path: Path, kind: str, crs: Any, origin: tuple[float, float, float], coloured: bool
-) -> CloudWriter:
-    """Open a point cloud for writing.
 
-    Parameters
+@dataclass(frozen=True)
+class Frame:
+    """What a point cloud says of its coordinates.
+
+    Attributes
     ----------
-    kind
-        ``las``, ``laz``, ``ply`` or ``xyz``.
+    name
+        What the file is called in errors.
     crs
         An odc-geo CRS; LAS and PLY keep it.
     origin
         About which coordinates are stored.
+    reach
+        How far they may be from it, in metres.
     """
+
+    name: str
+    crs: Any
+    origin: tuple[float, float, float]
+    reach: float
+
+
+def cloud_writer(path: Path, kind: str, frame: Frame, coloured: bool) -> CloudWriter:
+    """Open a point cloud for writing: ``las``, ``laz``, ``ply`` or ``xyz``."""
     if kind in ("las", "laz"):
-        return _Las(path, kind, crs, origin, coloured)
+        return _Las(path, kind, frame, coloured)
     if kind == "ply":
-        return _Ply(path, crs, origin, coloured)
+        return _Ply(path, frame, coloured)
     return _Xyz(path)
 
 
-class _Las:
-    """LAS 1.4, millimetres, CRS as WKT."""
+def release(file: IO[Any]) -> None:
+    """Close a file without a word: what it still holds may not fit on the disk."""
+    with suppress(OSError):
+        file.close()
 
-    def __init__(
-        self, path: Path, kind: str, crs: Any, origin: tuple[float, float, float], coloured: bool
-    ) -> None:
+
+class _Las:
+    """LAS 1.4, millimetres where 32 bits hold them, CRS as WKT."""
+
+    def __init__(self, path: Path, kind: str, frame: Frame, coloured: bool) -> None:
         import laspy
 
         header = laspy.LasHeader(point_format=7 if coloured else 6, version="1.4")
-        header.offsets, header.scales = np.array(origin), np.full(3, 0.001)
-        header.add_crs(crs.proj)
-        self._laspy, self._header = laspy, header
-        self._file = laspy.open(str(path), "w", header=header, do_compress=kind == "laz")
+        step = 10.0 ** max(-3, math.ceil(math.log10(max(frame.reach, 1.0) / 2**31)))
+        header.offsets, header.scales = np.array(frame.origin), np.array([step, step, 0.001])
+        header.add_crs(frame.crs.proj)
+        self._laspy, self._header, self._name = laspy, header, frame.name
+        # Laspy cannot be closed once its file could not be written; the file itself can.
+        self._file = path.open("w+b")
+        with self._sentences():
+            self._writer = laspy.open(
+                self._file, "w", header=header, do_compress=kind == "laz", closefd=False
+            )
 
     def add(self, points: Points, colours: Colours | None) -> None:
-        record = self._laspy.ScaleAwarePointRecord.zeros(len(points), header=self._header)
-        record.x, record.y, record.z = points.T
-        if colours is not None:
-            # LAS colours have 16 bits.
-            record.red, record.green, record.blue = colours.T.astype(np.uint16) * 257
-        self._file.write_points(record)
+        with self._sentences():
+            record = self._laspy.ScaleAwarePointRecord.zeros(len(points), header=self._header)
+            record.x, record.y, record.z = points.T
+            if colours is not None:
+                # LAS colours have 16 bits.
+                record.red, record.green, record.blue = colours.T.astype(np.uint16) * 257
+            self._writer.write_points(record)
 
     def close(self) -> None:
-        self._file.close()
+        with self._sentences():
+            self._writer.close()
+            self._file.close()
+
+    def release(self) -> None:
+        release(self._file)
+
+    @contextmanager
+    def _sentences(self) -> Iterator[None]:
+        """Turn what laspy and its coders raise into our errors."""
+        try:
+            yield
+        except OSError:
+            raise
+        except OverflowError:
+            raise DataError(
+                f"{self._name}: has coordinates that LAS cannot hold", "write PLY or XYZ instead"
+            ) from None
+        except Exception as error:
+            raise ResourceError(
+                f"{self._name}: cannot be written ({error})", "check the free space"
+            ) from error
 
 
 class _Ply:
     """Binary PLY; coordinates are float32 about an origin that a comment tells."""
 
-    def __init__(
-        self, path: Path, crs: Any, origin: tuple[float, float, float], coloured: bool
-    ) -> None:
-        self._origin = np.array(origin)
+    def __init__(self, path: Path, frame: Frame, coloured: bool) -> None:
+        self._origin = np.array(frame.origin)
         fields = [(axis, "<f4") for axis in "xyz"]
         lines = ["property float x", "property float y", "property float z"]
         if coloured:
             fields += [(name, "u1") for name in ("red", "green", "blue")]
             lines += [f"property uchar {name}" for name in ("red", "green", "blue")]
         self._type = np.dtype(fields)
-        place = " ".join(f"{v:.3f}" for v in origin)
-        wkt = " ".join(crs.to_wkt().split())
+        place = " ".join(f"{v:.3f}" for v in frame.origin)
+        wkt = " ".join(frame.crs.to_wkt().split())
         self._before = (
             f"ply\nformat binary_little_endian 1.0\ncomment origin {place}\n"
             f"comment crs {wkt}\nelement vertex "
@@ -112,6 +161,9 @@ class _Ply:
         self._head()
         self._file.close()
 
+    def release(self) -> None:
+        release(self._file)
+
 
 class _Xyz:
     """Text: x, y, z and perhaps red, green, blue."""
@@ -126,3 +178,6 @@ class _Xyz:
 
     def close(self) -> None:
         self._file.close()
+
+    def release(self) -> None:
+        release(self._file)

@@ -1,35 +1,47 @@
-"""The verb: a surface to a point cloud or a mesh."""
+"""Export of a surface as a point cloud or a mesh."""
 
 from __future__ import annotations
 
+import math
 import os
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError, missing_extra
-from demiurge.exports.clouds import cloud_writer
+from demiurge.exports.clouds import Frame, cloud_writer
 from demiurge.exports.meshes import mesh_writer
 from demiurge.exports.pieces import Piece, pieces
-from demiurge.exports.texture import Texture, jpeg
-from demiurge.outputs import whole_file
+from demiurge.exports.texture import Texture, image_sources, jpeg
+from demiurge.layers import layer
+from demiurge.outputs import check_output, whole_files
 from demiurge.progress import progress
 from demiurge.scene.grid import wkt
-from demiurge.scene.open import PathLike
+from demiurge.scene.open import PathLike, choose_grid
 from demiurge.scene.paths import open_raster
+from demiurge.scene.source import Source
 
 CLOUDS = ("las", "laz", "ply", "xyz")
 MESHES = ("glb", "obj")
+SUFFIXES = tuple(f".{kind}" for kind in (*CLOUDS, *MESHES))
+#: Packages of which one is needed, by format.
+_WRITERS = {"las": (("laspy",),), "laz": (("laspy",), ("lazrs", "laszip"))}
 
 
 @dataclass(frozen=True)
 class Exported:
-    """What was written: a file, how many vertices and triangles, and how long it took."""
+    """What was written: a file, how many vertices and triangles, and how long it took.
+
+    Attributes
+    ----------
+    notes
+        Sentences for the user about what was done to the heights.
+    """
 
     path: Path
     points: int
@@ -37,6 +49,7 @@ class Exported:
     pixels: int
     tolerance: float | None
     seconds: float
+    notes: tuple[str, ...] = ()
 
 
 def kind_of(path: PathLike) -> str | None:
@@ -47,8 +60,22 @@ def kind_of(path: PathLike) -> str | None:
 
 def require_writer(path: PathLike) -> None:
     """Raise before any work if what a name asks for needs a package that is not there."""
-    if kind_of(path) in ("las", "laz") and find_spec("laspy") is None:
-        raise missing_extra("laspy", "lidar", "LAS and LAZ")
+    for modules in _WRITERS.get(kind_of(path) or "", ()):
+        if not any(find_spec(module) for module in modules):
+            raise missing_extra(modules[0], "lidar", "LAS and LAZ")
+
+
+def check_tolerance(tolerance: float | None) -> None:
+    """Raise UsageError if a tolerance is no number of metres."""
+    if tolerance is not None and not 0 <= tolerance < float("inf"):
+        raise UsageError(f"the tolerance is {tolerance} m", "give metres, 0 or more")
+
+
+def companions_of(path: Path, *, coloured: bool) -> list[Path]:
+    """Return the files that are written beside a point cloud or mesh."""
+    if kind_of(path) != "obj" or not coloured:
+        return []
+    return [path.with_name(f"{path.stem}.{suffix}") for suffix in ("mtl", "jpg")]
 
 
 def export(
@@ -68,7 +95,7 @@ def export(
     Parameters
     ----------
     surface
-        Raster of heights in a projected CRS, NaN or its declared value for no data.
+        Raster of heights in metres. What is not in a projected CRS in metres is warped to UTM.
     image
         Raster whose colours the points take, or that is laid over the mesh; in any CRS.
     tolerance
@@ -81,49 +108,98 @@ def export(
         One sentence each.
     """
     path = Path(os.fspath(output))
-    kind = kind_of(path)
-    if kind is None:
-        known = ", ".join(f".{k}" for k in (*CLOUDS, *MESHES))
-        raise UsageError(f"{path}: is no point cloud and no mesh", f"name it with one of {known}")
-    if tolerance is not None and not 0 <= tolerance < float("inf"):
-        raise UsageError(f"the tolerance is {tolerance} m", "give metres, 0 or more")
+    check_output(
+        path,
+        overwrite=overwrite,
+        inputs=[surface] if image is None else [surface, image],
+        suffixes=SUFFIXES,
+        companions=companions_of(path, coloured=image is not None),
+    )
     require_writer(path)
-    start = time.monotonic()
-    with open_raster(surface if isinstance(surface, str) else Path(surface)) as dataset:
-        grid = _grid(dataset, str(surface), band)
-        if kind in MESHES and tolerance is None:
-            tolerance = abs(float(grid.affine.a)) / 4
-        texture = None if image is None else Texture(image, grid)
-        mesh = kind in MESHES
-        origin = _origin(grid)
-        with whole_file(path, overwrite=overwrite) as partial:
-            total = grid.shape[0] * grid.shape[1] / 1e6
-            with progress("export", total, quiet=quiet, unit="Mpx") as advance:
-                colours = None if mesh else texture
-                found = pieces(dataset, band, tolerance, colours, mesh=mesh, advance=advance)
-                counts = [0, 0]
-                sink = _Sink(partial, path, kind, grid, texture, origin)
-                try:
-                    for piece in found:
-                        sink(piece)
-                        counts[0] += len(piece.heights)
-                        counts[1] += len(piece.faces)
-                finally:
-                    sink.close()
-                if not counts[0]:
-                    raise DataError(f"{surface}: band {band} holds no height", "choose another")
+    check_tolerance(tolerance)
+    heights = open_heights(surface, band)
+    colours = None if image is None else image_sources(image)
+    return write_export(
+        heights, path, colours, tolerance=tolerance, overwrite=overwrite, quiet=quiet
+    )
+
+
+def open_heights(surface: PathLike, band: int) -> Source:
+    """Open a band of heights; relative ones have no unit.
+
+    Raises
+    ------
+    UsageError, ResourceError, DataError
+        If there is no such band or file, or the heights are not in metres.
+    """
+    name = os.fspath(surface)
+    with open_raster(name) as dataset:
+        if not 1 <= band <= dataset.count:
+            raise UsageError(f"{name}: has no band {band}", f"choose 1 to {dataset.count}")
+        relative = dataset.tags().get("units") == "relative"
+    kind = layer("dsm")
+    return Source.open(name, replace(kind, unit="1") if relative else kind, band)
+
+
+def write_export(
+    heights: Source,
+    path: Path,
+    colours: Sequence[Source] | None,
+    *,
+    tolerance: float | None,
+    overwrite: bool,
+    quiet: bool,
+) -> Exported:
+    """Write an opened band of heights; see :func:`export`.
+
+    Parameters
+    ----------
+    colours
+        Red, green and blue, or one grey band; None for no colours.
+    """
+    kind, start = kind_of(path), time.monotonic()
+    assert kind is not None
+    grid, notes = _grid(heights)
+    mesh = kind in MESHES
+    if mesh and tolerance is None:
+        tolerance = math.sqrt(abs(grid.affine.determinant)) / 4
+    texture = None if colours is None else Texture(colours, grid)
+    names = [path, *companions_of(path, coloured=texture is not None)]
+    total = grid.shape[0] * grid.shape[1] / 1e6
+    counts = [0, 0]
+    with (
+        whole_files(names, overwrite=overwrite) as partials,
+        progress("export", total, quiet=quiet, unit="Mpx") as advance,
+    ):
+        found = pieces(
+            heights, grid, tolerance, None if mesh else texture, mesh=mesh, advance=advance
+        )
+        sink = _Sink(partials, path, kind, grid, texture)
+        try:
+            for piece in found:
+                sink(piece)
+                counts[0] += len(piece.heights)
+                counts[1] += len(piece.faces)
+            if not counts[0]:
+                text = f"{heights.path}: band {heights.band} holds no height"
+                raise DataError(text, "choose another")
+            sink.close()
+        finally:
+            sink.release()
     pixels = int(grid.shape[0] * grid.shape[1])
-    return Exported(path, counts[0], counts[1], pixels, tolerance, time.monotonic() - start)
+    seconds = time.monotonic() - start
+    return Exported(path, counts[0], counts[1], pixels, tolerance, seconds, tuple(notes))
 
 
-def _grid(dataset: Any, name: str, band: int) -> GeoBox:
-    if not 1 <= band <= dataset.count:
-        raise UsageError(f"{name}: has no band {band}", f"choose 1 to {dataset.count}")
-    if dataset.crs is None:
-        raise DataError(f"{name}: has no CRS", "set it with gdal_edit -a_srs")
-    if not dataset.crs.is_projected:
-        raise DataError(f"{name}: is not in a projected CRS", "warp it to UTM with gdalwarp")
-    return GeoBox(dataset.shape, dataset.transform, str(dataset.crs.to_wkt()))
+def _grid(heights: Source) -> tuple[GeoBox, list[str]]:
+    """Return the heights' own grid where its CRS is in metres, else one that is, and a note."""
+    grid, notes = choose_grid({"dsm": heights})
+    if heights.layer.unit != "m":
+        notes.append(f"the heights of {heights.path} are relative, not metres")
+    if grid.crs == heights.grid.crs:
+        # Rotated and south-up rasters need no warp: every vertex has its own place.
+        return heights.grid, notes[:0] if heights.layer.unit == "m" else notes[-1:]
+    return grid, notes
 
 
 def _origin(grid: GeoBox) -> tuple[float, float, float]:
@@ -137,21 +213,26 @@ class _Sink:
 
     def __init__(
         self,
-        partial: Path,
+        partials: Sequence[Path],
         path: Path,
         kind: str,
         grid: GeoBox,
         texture: Texture | None,
-        origin: tuple[float, float, float],
     ) -> None:
-        self._grid, self._origin = grid, np.array(origin)
+        self._grid, origin = grid, _origin(grid)
+        self._origin = np.array(origin)
+        # Pieces count triangles counterclockwise for rows that run south.
+        self._mirrored = grid.affine.determinant > 0
         self._cloud = self._mesh = None
         if kind in MESHES:
             about = {"name": path.name, "crs": wkt(grid), "origin": list(origin)}
             picture = None if texture is None else jpeg(texture, grid)
-            self._mesh = mesh_writer(partial, kind, about, picture)
+            self._mesh = mesh_writer(partials, kind, about, picture)
         else:
-            self._cloud = cloud_writer(partial, kind, grid.crs, origin, texture is not None)
+            box = grid.extent.boundingbox
+            reach = max(box.right - box.left, box.top - box.bottom)
+            frame = Frame(path.name, grid.crs, origin, reach)
+            self._cloud = cloud_writer(partials[0], kind, frame, texture is not None)
 
     def __call__(self, piece: Piece) -> None:
         rows, columns = piece.pixels.T + 0.5
@@ -162,9 +243,17 @@ class _Sink:
         if self._mesh is not None:
             height, width = self._grid.shape
             uv = np.stack([columns / width, rows / height], axis=1).astype(np.float32)
-            self._mesh.add(points - self._origin, uv, piece.faces)
+            faces = piece.faces[:, ::-1] if self._mirrored else piece.faces
+            self._mesh.add(points - self._origin, uv, faces)
 
     def close(self) -> None:
+        """Finish the file."""
         for writer in (self._cloud, self._mesh):
             if writer is not None:
                 writer.close()
+
+    def release(self) -> None:
+        """Let go of open files, finished or not."""
+        for writer in (self._cloud, self._mesh):
+            if writer is not None:
+                writer.release()

@@ -6,17 +6,22 @@ import json
 import shutil
 import struct
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from typing import IO, Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from demiurge.errors import ResourceError
+from demiurge.exports.clouds import release
+
 Points = npt.NDArray[np.float64]
 Faces = npt.NDArray[np.int64]
 
 _ARRAY_BUFFER, _ELEMENT_BUFFER, _FLOAT, _UINT = 34962, 34963, 5126, 5125
-_GLB_LIMIT = 2**32
+#: Bytes of vertices and triangles; the format counts to 2³², header and picture included.
+_GLB_LIMIT = 2**32 - 2**26
 
 
 class MeshWriter(Protocol):
@@ -28,14 +33,20 @@ class MeshWriter(Protocol):
     def close(self) -> None:
         """Finish the file."""
 
+    def release(self) -> None:
+        """Let go of open files, finished or not."""
 
-def mesh_writer(path: Path, kind: str, about: dict[str, Any], picture: bytes | None) -> MeshWriter:
+
+def mesh_writer(
+    paths: Sequence[Path], kind: str, about: dict[str, Any], picture: bytes | None
+) -> MeshWriter:
     """Open a mesh for writing.
 
     Parameters
     ----------
-    path
-        Where to write; an OBJ's material and picture go beside ``about["name"]``.
+    paths
+        Where to write; after the mesh an OBJ's material and picture, if it has one. In the files
+        they are called after ``about["name"]``.
     kind
         ``glb`` or ``obj``.
     about
@@ -43,7 +54,7 @@ def mesh_writer(path: Path, kind: str, about: dict[str, Any], picture: bytes | N
     picture
         JPEG of the texture, or None.
     """
-    return _Glb(path, about, picture) if kind == "glb" else _Obj(path, about, picture)
+    return _Glb(paths[0], about, picture) if kind == "glb" else _Obj(paths, about, picture)
 
 
 class _Glb:
@@ -68,17 +79,22 @@ class _Glb:
         self._parts[2].write((faces + self._vertices).astype("<u4").tobytes())
         self._vertices += len(points)
         self._indices += faces.size
+        if sum(self._sizes()) >= _GLB_LIMIT:
+            raise ResourceError(
+                f"{self._about['name']}: a GLB holds at most 4 GiB", "allow a larger --thin"
+            )
+
+    def _sizes(self) -> list[int]:
+        return [12 * self._vertices, 8 * self._vertices, 4 * self._indices]
 
     def close(self) -> None:
-        sizes = [12 * self._vertices, 8 * self._vertices, 4 * self._indices]
+        sizes = self._sizes()
         picture = self._picture or b""
         padded = picture + b"\0" * (-len(picture) % 4)
         head = json.dumps(self._scene(sizes, len(picture))).encode()
         head += b" " * (-len(head) % 4)
         body = sum(sizes) + len(padded)
         total = 12 + 8 + len(head) + 8 + body
-        if total >= _GLB_LIMIT:
-            raise OSError(27, "a GLB holds at most 4 GiB; allow a larger --tolerance")
         with self._path.open("wb") as file:
             file.write(struct.pack("<4sII", b"glTF", 2, total))
             file.write(struct.pack("<I4s", len(head), b"JSON") + head)
@@ -86,8 +102,11 @@ class _Glb:
             for part in self._parts:
                 part.seek(0)
                 shutil.copyfileobj(part, file)
-                part.close()
             file.write(padded)
+
+    def release(self) -> None:
+        for part in self._parts:
+            part.close()
 
     def _scene(self, sizes: list[int], picture: int) -> dict[str, Any]:
         starts = np.concatenate([[0], np.cumsum(sizes)]).tolist()
@@ -137,16 +156,17 @@ class _Glb:
 class _Obj:
     """Wavefront OBJ: z up, metres about the origin that a comment tells."""
 
-    def __init__(self, path: Path, about: dict[str, Any], picture: bytes | None) -> None:
+    def __init__(self, paths: Sequence[Path], about: dict[str, Any], picture: bytes | None) -> None:
         name = Path(about["name"])
-        self._file = path.open("w", encoding="ascii", errors="replace")
+        self._file = paths[0].open("w", encoding="utf-8")
         place = " ".join(f"{v:.3f}" for v in about["origin"])
         self._file.write(f"# origin {place}\n# crs {' '.join(about['crs'].split())}\n")
         if picture is not None:
-            material, image = (path.with_name(f"{name.stem}.{s}") for s in ("mtl", "jpg"))
+            _, material, image = paths
             image.write_bytes(picture)
-            material.write_text(f"newmtl image\nKd 1 1 1\nmap_Kd {image.name}\n", encoding="ascii")
-            self._file.write(f"mtllib {material.name}\nusemtl image\n")
+            text = f"newmtl image\nKd 1 1 1\nmap_Kd {name.stem}.jpg\n"
+            material.write_text(text, encoding="utf-8")
+            self._file.write(f"mtllib {name.stem}.mtl\nusemtl image\n")
         self._vertices = 0
 
     def add(self, points: Points, uv: npt.NDArray[np.float32], faces: Faces) -> None:
@@ -159,3 +179,6 @@ class _Obj:
 
     def close(self) -> None:
         self._file.close()
+
+    def release(self) -> None:
+        release(self._file)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from odc.geo.geobox import GeoBox
 
 from demiurge.exports.rtin import triangles, vertex_errors
 from demiurge.exports.texture import Texture
 from demiurge.progress import Advance, silent
 from demiurge.raster.voids import fill_voids
+from demiurge.scene.grid import Window
+from demiurge.scene.source import Source
 
 Array = npt.NDArray[np.float32]
 
@@ -43,20 +45,20 @@ class Piece:
 
 
 def pieces(
-    dataset: Any,
-    band: int,
+    heights: Source,
+    grid: GeoBox,
     tolerance: float | None,
     image: Texture | None,
     *,
     mesh: bool,
     advance: Advance = silent,
 ) -> Iterator[Piece]:
-    """Yield a surface piece by piece, north to south.
+    """Yield a surface piece by piece, row by row.
 
     Parameters
     ----------
-    dataset
-        An open raster.
+    heights, grid
+        The heights, and the grid they are read on.
     tolerance
         Metres that the surface through what is left may be off at any pixel; None leaves nothing
         out.
@@ -68,18 +70,18 @@ def pieces(
     advance
         Is told the millions of pixels of each piece, also of those that hold nothing.
     """
-    rows, columns = dataset.shape
+    rows, columns = grid.shape
     for top in range(0, max(rows - 1, 1), SIDE):
         for left in range(0, max(columns - 1, 1), SIDE):
-            heights = _read(dataset, band, top, left)
+            here = _read(heights, grid, top, left)
             advance(min(SIDE, rows - top) * min(SIDE, columns - left) / 1e6)
-            known = np.isfinite(heights)
+            known = np.isfinite(here)
             if not known.any():
                 continue
             if tolerance is None and not mesh:
                 vertices, faces = np.argwhere(known), np.empty((0, 3), np.int64)
             else:
-                vertices, faces = _thinned(heights, known, tolerance or 0.0)
+                vertices, faces = _thinned(here, known, tolerance or 0.0)
             if not mesh:
                 vertices = _own(vertices, (top, left), (rows, columns))
                 faces = np.empty((0, 3), np.int64)
@@ -88,20 +90,18 @@ def pieces(
             pixels = vertices + np.array([top, left])
             yield Piece(
                 pixels,
-                heights[vertices[:, 0], vertices[:, 1]],
+                here[vertices[:, 0], vertices[:, 1]],
                 None if image is None else image.at(pixels),
                 faces,
             )
 
 
-def _read(dataset: Any, band: int, top: int, left: int) -> Array:
+def _read(heights: Source, grid: GeoBox, top: int, left: int) -> Array:
     """Read a piece with the first row and column of the next ones; beyond the raster is NaN."""
-    rows, columns = dataset.shape
+    rows, columns = grid.shape
     height, width = min(SIDE + 1, rows - top), min(SIDE + 1, columns - left)
-    window = ((top, top + height), (left, left + width))
     found = np.full((SIDE + 1, SIDE + 1), np.nan, np.float32)
-    data = dataset.read(band, window=window, masked=True, out_dtype="float32")
-    found[:height, :width] = data.filled(np.nan)
+    found[:height, :width] = heights.read(grid, Window(top, left, height, width))
     return found
 
 

@@ -3,42 +3,80 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from demiurge.errors import UsageError
+from demiurge.errors import DataError, UsageError
+from demiurge.layers import PANCHROMATIC, Layer, layer
 from demiurge.scene.grid import Window, window_grid
-from demiurge.scene.open import PathLike, recognise_bands, scene_from_files
+from demiurge.scene.open import PathLike, recognise_bands, split_band
 from demiurge.scene.scene import Scene
+from demiurge.scene.source import Source, open_raster
 
 _COLOURS = ("red", "green", "blue")
 
 
-class Texture:
-    """An image in 8 bits, stretched between its own 1 % and 99 %.
+def image_sources(image: PathLike) -> list[Source]:
+    """Open red, green and blue of an image, or its one grey band.
 
     Raises
     ------
     UsageError
-        If the image has neither red, green and blue nor a panchromatic band.
+        If the image has neither.
+    """
+    path = str(image)
+    try:
+        found = recognise_bands(path)
+    except UsageError:  # nothing says what its bands are
+        found = {}
+    files = [found[name] for name in _COLOURS if name in found]
+    if len(files) != len(_COLOURS):
+        with open_raster(path) as dataset:
+            grey = [found[name] for name in PANCHROMATIC if name in found]
+            files = grey[:1] or ([path] if dataset.count == 1 else [])
+    if not files:
+        raise UsageError(f"{path}: has no red, green and blue", "name an RGB image")
+    named = zip(_COLOURS, files, strict=False) if len(files) > 1 else [(PANCHROMATIC[0], files[0])]
+    return [Source.open(*_split(file, name)) for name, file in named]
+
+
+def _split(file: str, name: str) -> tuple[str, Layer, int]:
+    path, band = split_band(file)
+    return path, layer(name), band
+
+
+class Texture:
+    """An image in 8 bits, stretched between its 1 % and 99 % over the surface.
+
+    Parameters
+    ----------
+    sources
+        Red, green and blue, or one grey band.
+    grid
+        The surface's.
+
+    Raises
+    ------
+    DataError
+        If the image holds nothing there.
     """
 
-    def __init__(self, image: PathLike, grid: GeoBox) -> None:
-        path = str(image)
-        found = recognise_bands(path)
-        names = [n for n in _COLOURS if n in found] or list(found)[:1]
-        if len(names) not in (1, 3):
-            raise UsageError(f"{path}: has no red, green and blue", "name an RGB image")
-        self._scene: Scene = scene_from_files({n: found[n] for n in names})
-        self._names, self._grid = names, grid
-        self._limits = [self._stretch(name) for name in names]
+    def __init__(self, sources: Sequence[Source], grid: GeoBox) -> None:
+        self._sources, self._grid = list(sources), grid
+        scene = Scene("texture", grid, {source.layer.name: source for source in sources})
+        self._limits = [self._stretch(scene, source) for source in sources]
 
-    def _stretch(self, name: str) -> tuple[float, float]:
-        found = self._scene.statistics(name)
-        low, high = float(found["p01"] or 0), float(found["p99"] or 0)
+    def _stretch(self, scene: Scene, source: Source) -> tuple[float, float]:
+        found = scene.statistics(source.layer.name)
+        if not found["measured"]:
+            raise DataError(
+                f"{source.path}: holds no colour where the surface lies", "choose another image"
+            )
+        low, high = float(found["p01"]), float(found["p99"])
         return low, max(high, low + 1e-9)
 
     def read(self, window: Window, shape: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
@@ -54,8 +92,8 @@ class Texture:
             grid = grid.zoom_to(shape)
         whole = Window(0, 0, grid.shape[0], grid.shape[1])
         planes = []
-        for name, (low, high) in zip(self._names, self._limits, strict=True):
-            plane = self._scene.sources[name].read(grid, whole)
+        for source, (low, high) in zip(self._sources, self._limits, strict=True):
+            plane = source.read(grid, whole)
             scaled = np.clip((plane - low) / (high - low), 0, 1)
             planes.append(np.rint(255 * np.nan_to_num(scaled)).astype(np.uint8))
         return np.stack(planes * (3 // len(planes)), axis=-1)

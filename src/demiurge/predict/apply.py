@@ -9,10 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from demiurge.errors import UsageError
-from demiurge.exports.export import export, kind_of, require_writer
-from demiurge.layers import PANCHROMATIC
 from demiurge.model.bundle import Bundle, Task
-from demiurge.outputs import check_output
 from demiurge.predict.anchor import Fit
 from demiurge.predict.anchoring import Anchors, anchored, place_points
 from demiurge.predict.choice import choose_runtime, make_runtime
@@ -23,9 +20,9 @@ from demiurge.predict.levels import SCALES
 from demiurge.predict.options import Options
 from demiurge.predict.plan import swaths
 from demiurge.predict.reduced import judge, settled
+from demiurge.predict.result import check_result, write_result
 from demiurge.predict.runtime import Runtime
-from demiurge.predict.stac import write_item
-from demiurge.predict.surface import Surface, finish_surface
+from demiurge.predict.surface import Surface
 from demiurge.progress import progress
 from demiurge.scene.grid import Window
 from demiurge.scene.open import PathLike
@@ -41,15 +38,7 @@ def apply_bundle(
 ) -> Surface:
     """Apply a bundle to a scene and write the surface: a GeoTIFF, a point cloud or a mesh."""
     path = Path(os.fspath(output))
-    check_output(path, overwrite=options.overwrite)
-    if kind_of(path) is not None:
-        return _exported(scene, bundle, task, path, options)
-    if path.is_dir():
-        raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")
-    if path.suffix == ".vrt" and options.cluster is None:
-        raise UsageError(
-            f"{path}: a virtual mosaic is what --cluster makes", "name the result .tif"
-        )
+    check_result(path, scene, bundle, task, options)
     anchors = _anchors(scene, path, options)
     start = time.monotonic()
     with ThreadPoolExecutor(1) as pool:
@@ -77,10 +66,7 @@ def apply_bundle(
                 done = anchored(rows, bands, scene.grid, anchors, relative=relative)
                 rows, bands, fit, uncertainty = done.rows, done.bands, done.fit, done.uncertainty
                 tags |= _anchored_tags(fit, options)
-            if path.suffix != ".vrt":
-                finish_surface(path, rows, job.scene.grid, bands, tags)
-    if options.stac:
-        write_item(path, job.scene.grid, bands, tags)
+            notes = write_result(path, journal, rows, scene, bands, tags, options)
     return Surface(
         path=path,
         grid=scene.grid,
@@ -91,7 +77,7 @@ def apply_bundle(
         uncertainty=uncertainty,
         unit=bands[0].unit,
         memory=peak_memory(),
-        notes=(*scene.notes, *_notes(job), *(fit.notes if fit else ())),
+        notes=(*scene.notes, *_notes(job), *(fit.notes if fit else ()), *notes),
         fit=fit,
     )
 
@@ -168,28 +154,6 @@ def _anchored_tags(fit: Fit, options: Options) -> dict[str, str]:
         "anchored_rmse": f"{fit.rmse:.4g}",
         "anchored_leave_one_out": f"{fit.loo:.4g}",
     }
-
-
-def _exported(scene: Scene, bundle: Bundle, task: Task, path: Path, options: Options) -> Surface:
-    """Write the surface under a hidden name and turn it into what the name asks for."""
-    require_writer(path)
-    hidden = path.absolute().with_name(f".{path.name}.tif")
-    surface = apply_bundle(
-        scene, bundle, task, hidden, options.model_copy(update={"overwrite": True})
-    )
-    try:
-        colours = next((n for n in ("red", *PANCHROMATIC) if n in scene.sources), None)
-        export(
-            hidden,
-            path,
-            image=None if colours is None else scene.sources[colours].path,
-            tolerance=options.thin,
-            overwrite=options.overwrite,
-            quiet=options.quiet,
-        )
-    finally:
-        hidden.unlink(missing_ok=True)
-    return replace(surface, path=path)
 
 
 def _warm(scene: Scene, bundle: Bundle, options: Options) -> Runtime:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -16,15 +16,18 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ResourceError, UsageError, missing_extra
+from demiurge.outputs import replace_folder, whole_file
 from demiurge.predict.choice import Choice, make_runtime
 from demiurge.predict.job import Job, run_area
 from demiurge.predict.journal import BLOCKS, Journal, Tally
 from demiurge.predict.options import Options
 from demiurge.predict.plan import block_areas
+from demiurge.predict.result import blocks_of
 from demiurge.predict.runtime import Runtime
-from demiurge.predict.surface import finish_surface, write_mosaic
+from demiurge.predict.surface import BandInfo, finish_surface, write_mosaic
 from demiurge.progress import progress
 from demiurge.scene.grid import Window, window_grid
 
@@ -34,6 +37,8 @@ Array = npt.NDArray[np.float32]
 #: not small.
 MOST, LEAST = 4096, 1024
 _ATTEMPTS = 4
+#: The journal's name for the side of a block.
+_SIDE = "side"
 #: Runtimes that this worker has made, by bundle, window, choice and threads.
 _RUNTIMES: dict[Any, Runtime] = {}
 
@@ -41,8 +46,8 @@ _RUNTIMES: dict[Any, Runtime] = {}
 def run_on_cluster(job: Job, journal: Journal, options: Options) -> Job:
     """Predict all blocks on a cluster and bring them together.
 
-    With a result called ``.vrt`` the blocks stay as Cloud Optimized GeoTIFFs in a folder beside
-    it; else they are copied to the journal's rows.
+    With a result called ``.vrt`` the blocks stay in the journal for :func:`write_blocks`; else
+    they are copied to its rows.
 
     Returns
     -------
@@ -59,7 +64,12 @@ def run_on_cluster(job: Job, journal: Journal, options: Options) -> Job:
     parts.mkdir(exist_ok=True)
     with _client(address, options.quiet) as client:
         job, resources, threads = _suited(job, client, address, options)
-        areas = {_name(a): a for a in block_areas(job.scene.shape, _side(job, client))}
+        if journal.settle("runtime", job.choice.about) != job.choice.about:
+            journal.begin_anew()  # other workers than before: their blocks would not match
+            parts.mkdir()
+            journal.settle("runtime", job.choice.about)
+        # The first run decides: the number of workers may be another when work goes on.
+        areas = _areas(job.scene.shape, journal.settle(_SIDE, _side(job, client)))
         todo = [name for name in areas if not journal.done(name)]
         futures = {
             client.submit(
@@ -81,8 +91,13 @@ def run_on_cluster(job: Job, journal: Journal, options: Options) -> Job:
                 name = futures[future]
                 journal.note(name, tally)
                 advance(areas[name].height * areas[name].width / 1e6)
-    _bring_together(job, journal, areas, parts)
+    if journal.target.suffix.lower() != ".vrt":
+        _copy_rows(journal, areas, parts)
     return job
+
+
+def _areas(shape: tuple[int, int], side: int) -> dict[str, Window]:
+    return {_name(area): area for area in block_areas(shape, side)}
 
 
 def _name(area: Window) -> str:
@@ -200,22 +215,31 @@ def _tell_dashboard(client: Any, quiet: bool) -> None:
         say(f"dashboard: {client.dashboard_link}")
 
 
-def _bring_together(job: Job, journal: Journal, areas: dict[str, Window], parts: Path) -> None:
-    """Copy blocks to the journal's rows, or keep them under a virtual mosaic."""
+def write_blocks(
+    path: Path, journal: Journal, grid: GeoBox, bands: list[BandInfo], tags: Mapping[str, str]
+) -> None:
+    """Publish finished blocks in a folder beside a virtual mosaic of them."""
+    parts, folder = journal.folder / BLOCKS, blocks_of(path)
+    shape = (int(grid.shape[0]), int(grid.shape[1]))
+    areas = _areas(shape, journal.settle(_SIDE, MOST))
+    names = [f"{name}.tif" for name in areas]
+    for entry in parts.iterdir():
+        if entry.is_dir():  # of a worker that was lost
+            shutil.rmtree(entry)
+        elif entry.name not in names:
+            entry.unlink()
+    with whole_file(path, overwrite=True) as partial:
+        files = [folder / name for name in names]
+        write_mosaic(partial, grid, bands, tags, files, list(areas.values()))
+        replace_folder(parts, folder)
+
+
+def _copy_rows(journal: Journal, areas: dict[str, Window], parts: Path) -> None:
+    """Copy blocks to the journal's rows."""
     import rasterio
 
-    files = [parts / f"{name}.tif" for name in areas]
-    if journal.target.suffix == ".vrt":
-        folder = journal.target.with_suffix(".blocks")
-        shutil.rmtree(folder, ignore_errors=True)
-        parts.replace(folder)
-        moved = [folder / file.name for file in files]
-        write_mosaic(
-            journal.target, job.scene.grid, job.bands, job.tags, moved, list(areas.values())
-        )
-        return
-    for file, area in zip(files, areas.values(), strict=True):
-        with rasterio.open(file) as source:
+    for name, area in areas.items():
+        with rasterio.open(parts / f"{name}.tif") as source:
             for top in range(0, area.height, 512):
                 count = min(512, area.height - top)
                 values = source.read(window=((top, top + count), (0, area.width)))

@@ -45,6 +45,7 @@ class _State:
     key: str
     done: dict[str, int] = field(default_factory=dict)
     tally: Tally = field(default_factory=Tally)
+    settled: dict[str, Any] = field(default_factory=dict)
 
 
 class Journal:
@@ -103,6 +104,19 @@ class Journal:
         self._state.done[part] = 1
         self._save()
 
+    def settle(self, name: str, value: Any) -> Any:
+        """Return what an interrupted run had settled on by this name; else settle on the value."""
+        if name not in self._state.settled:
+            self._state.settled[name] = value
+            self._save()
+        return self._state.settled[name]
+
+    def begin_anew(self) -> None:
+        """Forget what is finished."""
+        self.close()
+        self._drop()
+        self._state = _State(self._state.key)
+
     def put(self, top: int, left: int, values: Array) -> None:
         """Write rows without taking note of them; see :meth:`write`."""
         _, height, width = self.shape
@@ -143,12 +157,16 @@ class Journal:
             content = json.loads(path.read_text(encoding="utf-8"))
             there = self.rows.exists() or (self.folder / BLOCKS).exists()
             if content["key"] == key and there:
-                return _State(key, dict(content["done"]), Tally(**content["tally"]))
+                tally = Tally(**content["tally"])
+                return _State(key, dict(content["done"]), tally, dict(content["settled"]))
         except (OSError, ValueError, KeyError, TypeError):
             pass  # nothing to go on from
+        self._drop()
+        return _State(key)
+
+    def _drop(self) -> None:
         self.rows.unlink(missing_ok=True)
         shutil.rmtree(self.folder / BLOCKS, ignore_errors=True)
-        return _State(key)
 
     def _save(self) -> None:
         path = self.folder / _STATE
@@ -211,7 +229,7 @@ def journalled(
             # A disk that fills up and a stop from outside are no fault of the work done so far.
             faulty = isinstance(error, DemiurgeError) and not isinstance(error, ResourceError)
             keep = journal.any_done and (journal.whole or not faulty)
-            if keep and not quiet:
+            if keep and not quiet and str(folder) not in str(error):
                 say(f"what is finished is kept in {folder}; the same command goes on from there")
             raise
         finally:

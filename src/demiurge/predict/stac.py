@@ -9,75 +9,126 @@ from typing import Any
 
 from odc.geo.geobox import GeoBox
 
-from demiurge.outputs import whole_file
 from demiurge.predict.surface import BandInfo
-from demiurge.scene.grid import epsg_of, wkt
+from demiurge.scene.acquired import Span
+from demiurge.scene.grid import LOCAL_NAME, epsg_of, wkt
 
-_VERSION = "1.0.0"
-_EXTENSIONS = [
-    "https://stac-extensions.github.io/projection/v2.0.0/schema.json",
-    "https://stac-extensions.github.io/raster/v1.1.0/schema.json",
-]
+_VERSION = "1.1.0"
+_PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
+_RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
+_GEOTIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
+_TYPES = {
+    ".tif": _GEOTIFF,
+    ".tiff": _GEOTIFF,
+    ".vrt": "application/xml",
+    ".las": "application/vnd.las",
+    ".laz": "application/vnd.laszip",
+    ".glb": "model/gltf-binary",
+    ".obj": "model/obj",
+    ".xyz": "text/plain",
+}
 
 
-def write_item(path: Path, grid: GeoBox, bands: list[BandInfo], tags: dict[str, str]) -> Path:
-    """Write ``<name>.stac.json`` beside a surface and return its path.
+def item_path(path: Path) -> Path:
+    """Return the name of the item beside a surface."""
+    return path.with_suffix(".stac.json")
 
-    Follows STAC 1.0 with the projection and raster extensions.
+
+def item_text(
+    path: Path,
+    grid: GeoBox,
+    bands: list[BandInfo],
+    tags: dict[str, str],
+    span: Span | None = None,
+) -> str:
+    """Return a surface as a STAC 1.1 item with the projection and raster extensions, as JSON.
+
+    Parameters
+    ----------
+    path
+        The surface: a raster, a point cloud or a mesh.
+    span
+        When its images were taken; None if unknown.
     """
-    item = path.with_suffix(".stac.json")
-    text = json.dumps(describe(path, grid, bands, tags), indent=1)
-    with whole_file(item, overwrite=True) as partial:
-        partial.write_text(text + "\n", encoding="utf-8")
-    return item
-
-
-def describe(
-    path: Path, grid: GeoBox, bands: list[BandInfo], tags: dict[str, str]
-) -> dict[str, Any]:
-    """Return a surface as a STAC item."""
-    from rasterio.warp import transform_bounds, transform_geom
-
-    box = grid.extent.boundingbox
-    corners = [(box.left, box.bottom), (box.right, box.bottom), (box.right, box.top),
-               (box.left, box.top), (box.left, box.bottom)]  # fmt: skip
-    outline = transform_geom(wkt(grid), "EPSG:4326", {"type": "Polygon", "coordinates": [corners]})
-    epsg = None if grid.crs is None else epsg_of(grid.crs)
-    code = {"proj:code": f"EPSG:{epsg}"} if epsg else {"proj:wkt2": grid.crs.to_wkt()}  # type: ignore[union-attr]
-    made = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-    return {
+    item = {
         "type": "Feature",
         "stac_version": _VERSION,
-        "stac_extensions": _EXTENSIONS,
+        "stac_extensions": [_PROJECTION, _RASTER],
         "id": path.stem,
-        "geometry": {"type": "Polygon", "coordinates": outline["coordinates"]},
-        "bbox": list(transform_bounds(wkt(grid), "EPSG:4326", *box.bbox)),
+        **_footprint(grid),
         "properties": {
-            "datetime": made,
-            "created": made,
+            **_times(span),
             "gsd": abs(grid.affine.a),
-            **code,
+            **_code(grid),
             "proj:shape": list(grid.shape),
             "proj:transform": list(grid.affine)[:6],
             **{f"demiurge:{key}": value for key, value in tags.items() if key != "AREA_OR_POINT"},
         },
         "links": [],
-        "assets": {
-            "surface": {
-                "href": f"./{path.name}",
-                "type": "image/tiff; application=geotiff; profile=cloud-optimized",
-                "roles": ["data"],
-                "raster:bands": [
-                    {
-                        "name": band.name,
-                        "description": band.about,
-                        "data_type": "float32",
-                        "unit": band.unit,
-                        "nodata": "nan",
-                        "sampling": tags.get("AREA_OR_POINT", "Area").lower(),
-                    }
-                    for band in bands
-                ],
-            }
-        },
+        "assets": {"surface": _asset(path, bands, tags)},
     }
+    return json.dumps(item, indent=1) + "\n"
+
+
+def _asset(path: Path, bands: list[BandInfo], tags: dict[str, str]) -> dict[str, Any]:
+    suffix = path.suffix.lower()
+    asset: dict[str, Any] = {
+        "href": f"./{path.name}",
+        "type": _TYPES.get(suffix, "application/octet-stream"),
+        "roles": ["data"],
+    }
+    if suffix not in (".tif", ".tiff", ".vrt"):
+        return asset
+    sampling = tags.get("AREA_OR_POINT", "Area").lower()
+    asset["bands"] = [
+        {
+            "name": band.name,
+            "description": band.about,
+            "data_type": "float32",
+            "unit": band.unit,
+            "nodata": "nan",
+            "raster:sampling": sampling,
+        }
+        for band in bands
+    ]
+    return asset
+
+
+def _times(span: Span | None) -> dict[str, str | None]:
+    """Return when the images were taken, or when the surface was made where that is unknown."""
+    made = _stamp(datetime.now(UTC))
+    if span is None:
+        return {"datetime": made, "created": made}
+    first, last = (_stamp(moment) for moment in span)
+    if first == last:
+        return {"datetime": first, "created": made}
+    return {"datetime": None, "start_datetime": first, "end_datetime": last, "created": made}
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def _footprint(grid: GeoBox) -> dict[str, Any]:
+    """Return the outline in degrees; none for an image without georeference."""
+    from rasterio.warp import transform_bounds, transform_geom
+
+    assert grid.crs is not None
+    if grid.crs.proj.name == LOCAL_NAME:
+        return {"geometry": None}
+    box = grid.extent.boundingbox
+    corners = [(box.left, box.bottom), (box.right, box.bottom), (box.right, box.top),
+               (box.left, box.top), (box.left, box.bottom)]  # fmt: skip
+    outline = transform_geom(wkt(grid), "EPSG:4326", {"type": "Polygon", "coordinates": [corners]})
+    return {
+        "geometry": {"type": outline["type"], "coordinates": outline["coordinates"]},
+        "bbox": list(transform_bounds(wkt(grid), "EPSG:4326", *box.bbox)),
+    }
+
+
+def _code(grid: GeoBox) -> dict[str, str | None]:
+    assert grid.crs is not None
+    epsg = epsg_of(grid.crs)
+    if epsg:
+        return {"proj:code": f"EPSG:{epsg}"}
+    return {"proj:code": None, "proj:wkt2": grid.crs.to_wkt()}

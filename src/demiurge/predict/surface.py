@@ -13,6 +13,7 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ResourceError
+from demiurge.outputs import publish
 from demiurge.predict.anchor import Fit
 from demiurge.scene.grid import Window, wkt
 
@@ -122,7 +123,7 @@ def finish_surface(
             )
         with rasterio.open(partial) as found:  # a disk that fills up while closing is not told
             found.read(len(bands), window=((grid.shape[0] - 1, grid.shape[0]), (0, 1)))
-        partial.replace(path)
+        publish(partial, path)
     except (RasterioError, OSError) as error:
         partial.unlink(missing_ok=True)
         raise ResourceError(
@@ -165,9 +166,7 @@ def write_mosaic(
             ]
         described.append("\n".join([*lines, "</VRTRasterBand>"]))
     text = _raster((len(bands), *grid.shape), [*_place(grid, tags), *described])
-    partial = path.with_name(f".{path.name}.new")
-    partial.write_text(text, encoding="utf-8")
-    partial.replace(path)
+    path.write_text(text, encoding="utf-8")
 
 
 def halved(rows: Path, shape: tuple[int, ...]) -> list[tuple[Path, tuple[int, ...]]]:

@@ -50,9 +50,12 @@ class Window(NamedTuple):
         )
 
 
-#: Where images without georeference lie: metres to the east and north of a corner of their own.
+#: The CRS in which images without georeference lie.
+LOCAL_NAME = "local frame, not georeferenced"
+#: Where that is: metres to the east and north of a corner of their own.
 _LOCAL = (
-    'PROJCS["local frame, not georeferenced",GEOGCS["WGS 84",DATUM["WGS_1984",'
+    f'PROJCS["{LOCAL_NAME}",'
+    'GEOGCS["WGS 84",DATUM["WGS_1984",'
     'SPHEROID["WGS 84",6378137,298.257223563]],PRIMEM["Greenwich",0],'
     'UNIT["degree",0.0174532925199433]],PROJECTION["Transverse_Mercator"],'
     'PARAMETER["latitude_of_origin",0],PARAMETER["central_meridian",0],'

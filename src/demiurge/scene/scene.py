@@ -20,7 +20,7 @@ from demiurge.scene import derive
 from demiurge.scene.equalise import TILE, Equaliser, fit_equaliser
 from demiurge.scene.grid import Window, blocks, full_window, patches, pixel_size
 from demiurge.scene.source import Source
-from demiurge.scene.spec import SceneSpec, Vertical
+from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical
 from demiurge.scene.stack import Stack, map_stack
 from demiurge.scene.statistics import Statistics, grain
 
@@ -99,6 +99,13 @@ class Scene:
         if "valid" not in names and self.measuring:
             names.append("valid")
         return tuple(names)
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """Return the files that the scene is read from, by path or GDAL's name."""
+        own = (SPEC_NAME, FINGERPRINT_NAME, SIMULATION_NAME)
+        folder = [] if self.folder is None else [str(self.folder / name) for name in own]
+        return (*dict.fromkeys(source.path for source in self.sources.values()), *folder)
 
     @property
     def simulated(self) -> bool:
