@@ -8,16 +8,15 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import shutil
 import tempfile
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from urllib.parse import unquote
 
 from demiurge.errors import ResourceError, UsageError
+from demiurge.scene.paths import local_file, split_band
 
 PathLike = str | os.PathLike[str]
 
@@ -143,21 +142,9 @@ def _files_of(given: PathLike) -> Iterator[Path]:
 
 
 def _local(text: str) -> Path | None:
-    """Return the file or folder on disk that a name of GDAL's or ours means, or None."""
-    if Path(text).exists():
-        return Path(text)
-    if text.startswith(("file:", "zip:")) or "+file:" in text:
-        text = unquote(re.sub(r"^[a-z+]+:(//)?", "", text))
-    text = re.sub(r"^(/vsi(zip|tar|gzip|7z|rar|subfile)/)+", "", text)
-    # Band, member of an archive and variable follow the file; the driver's name precedes it.
-    quoted = re.search(r'"([^"]+)"', text)
-    for start in [quoted[1]] if quoted else [text, text.partition(":")[2]]:
-        ends = [match.start() for match in re.finditer(r"[:!/\\]", start)]
-        for end in [len(start), *reversed(ends)]:
-            path, after = Path(start[:end]), start[end : end + 1]
-            if end and (path.is_file() or (path.is_dir() and after not in ("/", "\\"))):
-                return path
-    return None
+    """Return the file or folder on this machine that an input means, or None."""
+    file = local_file(split_band(text)[0])
+    return file if file is not None and file.exists() else None
 
 
 def _gdal_files(path: Path) -> list[str]:

@@ -44,7 +44,8 @@ def compare(
     from demiurge.outputs import check_output, whole_file
 
     if json_file is not None:
-        check_output(json_file, overwrite=overwrite)
+        given = [*surfaces, reference]
+        check_output(json_file, overwrite=overwrite, inputs=given, suffixes=(".json",))
     found = run(surfaces, reference, allow_offset=allow_offset)
     if json_file is not None:
         with whole_file(json_file, overwrite=overwrite) as partial:

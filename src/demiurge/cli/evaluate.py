@@ -67,11 +67,9 @@ def evaluate(
 ) -> None:
     """Compare heights with a reference, and with a baseline."""
     from demiurge.errors import UsageError
-    from demiurge.outputs import check_output
 
-    for path in (json_file, report):
-        if path is not None:
-            check_output(path, overwrite=overwrite)
+    given = [surface, reference, baseline, landcover, ground, mask]
+    _check_outputs(json_file, report, sites, [g for g in given if g], overwrite=overwrite)
     how = {
         "allow_offset": allow_offset, "coregister": coregister, "spatial": spatial, "sun": sun
     }  # fmt: skip
@@ -94,6 +92,32 @@ def evaluate(
         )
     if json_file is not None:
         _write(json_file, json.dumps(found.as_dict(), indent=1) + "\n", overwrite=overwrite)
+
+
+def _check_outputs(
+    json_file: Path | None,
+    report: Path | None,
+    sites: Path | None,
+    given: list[str],
+    *,
+    overwrite: bool,
+) -> None:
+    """Raise before any work if a result could not, or must not, be written."""
+    from demiurge.errors import UsageError
+    from demiurge.outputs import check_output
+
+    if json_file is None and report is None:
+        return
+    if sites is not None:
+        from demiurge.evaluation.sites import read_table
+
+        rows = read_table(sites).values()
+        given = [str(sites), *(file for row in rows for file in row.values() if file)]
+    if json_file is not None and json_file == report:
+        raise UsageError(f"{report}: is to be both report and figures", "give them two names")
+    for path, suffixes in ((json_file, (".json",)), (report, (".html", ".htm"))):
+        if path is not None:
+            check_output(path, overwrite=overwrite, inputs=given, suffixes=suffixes)
 
 
 def _pair(

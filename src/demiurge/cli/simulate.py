@@ -56,9 +56,12 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Make scenes with exact truth: what stereo makes of them, or one image."""
+    from demiurge.outputs import refuse_inputs
     from demiurge.scene.spec import read_yaml
     from demiurge.simulation.sites import simulate as run
 
+    if config is not None and sites == 1:
+        refuse_inputs([output], [config])
     content = {} if config is None else read_yaml(config, "configuration")
     content = content.get("settings", content)
     given = {"size": size, "gsd": gsd}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import sqlite3
 from collections.abc import Mapping
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,6 +20,7 @@ from demiurge.evaluation.result import Evaluation
 from demiurge.evaluation.roles import Opened, open_all
 from demiurge.evaluation.strata import Stratum, strata
 from demiurge.progress import Advance, silent
+from demiurge.scene.geopackage import opened as opened_geopackage
 
 Values = npt.NDArray[np.float64]
 
@@ -256,7 +256,7 @@ def _csv(path: Path) -> list[dict[str, str]]:
 
 def _geopackage(path: Path) -> list[dict[str, str]]:
     try:
-        with closing(sqlite3.connect(f"file:{path}?mode=ro", uri=True)) as base:
+        with opened_geopackage(path) as base:
             table = base.execute(
                 "SELECT table_name FROM gpkg_contents WHERE data_type IN ('features','attributes')"
             ).fetchone()

@@ -13,9 +13,10 @@ from odc.geo.geobox import GeoBox
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PANCHROMATIC, Layer, layer
 from demiurge.scene.grid import Window, window_grid
-from demiurge.scene.open import PathLike, recognise_bands, split_band
+from demiurge.scene.open import PathLike, recognise_bands
+from demiurge.scene.paths import open_raster, split_band
 from demiurge.scene.scene import Scene
-from demiurge.scene.source import Source, open_raster
+from demiurge.scene.source import Source
 
 _COLOURS = ("red", "green", "blue")
 

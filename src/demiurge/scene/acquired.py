@@ -5,8 +5,8 @@ from __future__ import annotations
 import datetime as dt
 
 from demiurge.layers import Kind
+from demiurge.scene.paths import open_raster
 from demiurge.scene.scene import Scene
-from demiurge.scene.source import open_raster
 
 Span = tuple[dt.datetime, dt.datetime]
 

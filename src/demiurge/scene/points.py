@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.errors import DataError, ResourceError, UsageError, missing_extra
+from demiurge.scene.geopackage import opened
 
 Values = npt.NDArray[np.float64]
 
@@ -144,7 +145,7 @@ def _las(path: Path) -> GroundPoints:
 def _geopackage(path: Path) -> GroundPoints:
     """Read the first layer of points, with SQLite alone."""
     try:
-        with sqlite3.connect(f"file:{path}?mode=ro", uri=True) as base:
+        with opened(path) as base:
             found = base.execute(
                 "SELECT table_name, column_name, srs_id FROM gpkg_geometry_columns "
                 "WHERE geometry_type_name IN ('POINT', 'GEOMETRY')"

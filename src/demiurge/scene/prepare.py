@@ -22,7 +22,7 @@ from demiurge.progress import Advance, progress
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
 from demiurge.scene.paths import is_remote, open_raster
-from demiurge.scene.scene import FINGERPRINT_NAME, Scene
+from demiurge.scene.scene import FINGERPRINT_NAME, SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
 from demiurge.scene.stack import STACK_NAME, create_stack, map_stack
 from demiurge.scene.statistics import Statistics
@@ -30,6 +30,8 @@ from demiurge.scene.statistics import Statistics
 Array = npt.NDArray[np.float32]
 
 BLOCK = 1024
+#: What a scene folder holds.
+SCENE_FILES = (SPEC_NAME, FINGERPRINT_NAME, SIMULATION_NAME, STACK_NAME)
 
 
 def prepare(
@@ -78,7 +80,10 @@ def prepare(
         For options that make no sense, missing files, and files that cannot be used.
     """
     path = Path(out)
-    with whole_folder(path, overwrite=overwrite, marker=SPEC_NAME) as partial:
+    inputs = [*files.values(), *([extent] if isinstance(extent, str) else [])]
+    with whole_folder(
+        path, overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
+    ) as partial:
         scene = scene_from_files(
             files,
             gsd=gsd,

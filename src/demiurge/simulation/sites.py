@@ -14,9 +14,11 @@ from typing import Any
 import numpy as np
 
 from demiurge.errors import DataError, ResourceError, UsageError, missing_extra
-from demiurge.outputs import check_output
+from demiurge.outputs import check_output, require_ours
 from demiurge.progress import progress
 from demiurge.scene.open import PathLike
+from demiurge.scene.prepare import SCENE_FILES
+from demiurge.scene.spec import SPEC_NAME
 from demiurge.simulation.optical_settings import OpticalSettings, make_optical_settings
 from demiurge.simulation.settings import Settings, make_settings
 from demiurge.simulation.styles import STYLES, Family, merged, varied
@@ -111,8 +113,10 @@ def simulate(
     config = _with_gsd_of(real, config or {})
     out = Path(output)
     plan = _plan(out, family, style, config, real, sites, seed, vary, terrain_only, overwrite)
+    given = [path for path in (real.terrain, real.surface, real.albedo) if path is not None]
     for site in plan:
-        check_output(site.folder, overwrite=overwrite)
+        check_output(site.folder, overwrite=overwrite, inputs=given)
+        require_ours(site.folder, SPEC_NAME, SCENE_FILES)
     _check_space(plan, min(jobs, len(plan)))
     _make_all(plan, jobs, quiet)
     return [site.folder for site in plan]

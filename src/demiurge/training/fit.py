@@ -19,14 +19,14 @@ import yaml
 
 from demiurge.errors import ConfigError, DataError, UsageError, missing_extra
 from demiurge.layers import truth_of
-from demiurge.model.bundle import Bundle, load_bundle
-from demiurge.outputs import check_output
+from demiurge.model.bundle import SUFFIX, Bundle, load_bundle
+from demiurge.outputs import check_output, refuse_inputs
 from demiurge.scene.check import require_fit
 from demiurge.scene.open import PathLike, open_scene
 from demiurge.scene.scene import Scene
 from demiurge.training.chips import Chips, make_contract
 from demiurge.training.finish import card_of, finish
-from demiurge.training.log import Log
+from demiurge.training.log import TABLE_NAME, Log
 from demiurge.training.plan import Plan, load_plan, make_plan, priced
 from demiurge.training.recipe import Recipe, changed, load_recipe, reduced
 from demiurge.training.work import check_work, follows, make_work, require_begun
@@ -88,12 +88,18 @@ def train(
     """
     path = Path(os.fspath(output))
     _require_torch()
+    begin = None if begin_from is None else load_bundle(begin_from)
     if not follows():
-        check_output(path, overwrite=overwrite)
+        check_output(
+            path,
+            overwrite=overwrite,
+            inputs=_files(plan, recipe, begin and begin.path),
+            suffixes=(SUFFIX,),
+            companions=[] if log is None or resume else [Path(os.fspath(log)) / TABLE_NAME],
+        )
     work = path.with_name(path.name + ".work")
     if resume:
         require_begun(work)
-    begin = None if begin_from is None else load_bundle(begin_from)
     if plan is None:
         opened, settled = fitted(open_all(scenes), _chosen(recipe, changes, begin))
         plan = make_plan(opened, settled)
@@ -127,6 +133,12 @@ def train(
     bundle = finish(path, card, network, chips, work)
     shutil.rmtree(work, ignore_errors=True)
     return bundle
+
+
+def _files(*given: object) -> list[PathLike]:
+    """Return the files among what may be a file, a name or an object."""
+    paths = [os.fspath(g) for g in given if isinstance(g, str | os.PathLike)]
+    return [path for path in paths if Path(path).is_file()]
 
 
 def _origin(plan: Plan, begin: Bundle | None, credits: Sequence[str]) -> dict[str, Any]:
@@ -166,9 +178,11 @@ def plan(
     """
     path = None if output is None else Path(os.fspath(output))
     if path is not None:
-        check_output(path, overwrite=overwrite)
+        check_output(path, overwrite=overwrite, inputs=_files(recipe), suffixes=(".yaml", ".yml"))
     _require_torch()
     opened, settled = fitted(open_all(scenes), recipe, changes)
+    if path is not None:
+        refuse_inputs([path], [file for scene in opened for file in scene.files])
     found = priced(make_plan(opened, settled, fit=True), opened)
     if path is not None:
         found.save(path, overwrite=overwrite)

@@ -15,6 +15,7 @@ from demiurge.figure import Panel, draw
 from demiurge.training.chips import Chips
 
 Array = npt.NDArray[np.float32]
+TABLE_NAME = "metrics.csv"
 History = list[dict[str, float]]
 
 
@@ -56,7 +57,7 @@ class Log:
             rows = csv.DictWriter(file, list(history[-1]), extrasaction="ignore")
             rows.writeheader()
             rows.writerows(history)
-        partial.replace(self.folder / "metrics.csv")
+        partial.replace(self.folder / TABLE_NAME)
         if self._events is not None:
             last = dict(history[-1])
             epoch = int(last.pop("epoch"))

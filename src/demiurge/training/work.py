@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 
 from demiurge.errors import ConfigError, UsageError
+from demiurge.outputs import require_ours
 
 #: The recipe that a training was begun with, in its folder of checkpoints.
 _NOTED = "recipe.yaml"
@@ -35,6 +36,8 @@ def check_work(work: Path, noted: str, *, resume: bool, overwrite: bool) -> None
             raise UsageError(
                 f"{work}: holds an interrupted training", "add --resume to go on, or --overwrite"
             )
+        if work.exists() and any(work.iterdir()):
+            require_ours(work, _NOTED)
         return
     if (work / _NOTED).read_text(encoding="utf-8") != noted:
         raise ConfigError(
