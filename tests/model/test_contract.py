@@ -253,3 +253,22 @@ def test_shrink_needs_an_uncertainty_and_a_base_that_is_a_target() -> None:
     with pytest.raises(ValidationError, match="shrink"):
         contract(shrink=0.25, targets=["dtm"])
     assert contract().shrink == 0, "bundles without the field"
+
+
+def test_local_heights_do_not_depend_on_a_far_cliff() -> None:
+    """About the window's mean, a cliff at one side moves all that the network sees."""
+    rng = np.random.default_rng(0)
+    plain = rng.normal(100, 1, (1, 192, 192)).astype(np.float32)
+    cliff = plain.copy()
+    cliff[:, :, 150:] += 300
+    layers = [InputLayer(name="dsm")]
+    gap = {}
+    for local in (None, 32):
+        contract = Contract(layers=layers, base="dsm", targets=["dsm"], local=local)
+        a, b = (contract.encode(w, 0.5, {}).planes[0, :, :100] for w in (plain, cliff))
+        gap[local] = float(np.abs(a - b).max())
+        encoded = contract.encode(cliff, 0.5, {})
+        same = contract.decode(np.zeros((2, 192, 192), np.float32), encoded)
+        np.testing.assert_allclose(same[0], cliff[0], atol=1e-3)
+    assert gap[None] > 50
+    assert gap[32] < 1e-3

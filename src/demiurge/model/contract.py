@@ -113,13 +113,19 @@ class Contract(Strict):
     targets: list[vocabulary.Target]
     ground: list[Annotated[float, Field(gt=0)]] = Field(
         default_factory=list,
-        description="sides in metres of openings of the base that the network sees, fine to "
-        "coarse; the bare earth is a correction of the last",
+        description="sides in metres of openings of the base that the network sees; the bare "
+        "earth is a correction of the last",
     )
     relief: list[Width] = Field(
         default_factory=list,
         description="widths in pixels, powers of two: the network also sees the base less its mean "
         "over so wide a surrounding, in pixel sizes",
+    )
+    local: Width | None = Field(
+        None,
+        description="width in pixels, a power of two: the base is seen about its mean over so "
+        "wide a surrounding, so that neither the window's size nor a far cliff matters; about "
+        "its window's mean if empty",
     )
     heights: Heights = Heights()
     relative: bool = Field(False, description="heights are relative, not metres above a datum")
@@ -242,13 +248,16 @@ class Contract(Strict):
         planes = np.empty((self.channels, *window.shape[1:]), np.float32)
         measured = np.isfinite(window)
         base = np.zeros(window.shape[1:], np.float32)
-        reference = np.float32(0)
+        middle = np.float32(0)
+        reference: np.float32 | Array = middle
         based = np.zeros(window.shape[1:], bool)
         if self.base is not None:
             index = self.names.index(self.base)
             based = measured[index]
             base = fill_voids(window[index], measured[index])
-            reference = _mean(window[index], measured[index], base)
+            reference = middle = _mean(window[index], measured[index], base)
+            if self.local is not None:
+                reference = middle + tent_mean(base - middle, self.local)
         for i, entry in enumerate(self.layers):
             plane, known = planes[i], measured[i]
             if not known.any():
@@ -275,8 +284,8 @@ class Contract(Strict):
             if self.base is None:
                 planes[channel] = 0
                 continue
-            # About the reference, so that sums over the surrounding keep their digits.
-            np.subtract(base, reference, out=planes[channel])
+            # About the mean, so that sums over the surrounding keep their digits.
+            np.subtract(base, middle, out=planes[channel])
             planes[channel] -= tent_mean(planes[channel], width)
             planes[channel] /= np.float32(gsd)
         starts = np.stack([opened if target == "dtm" else base for target in self.targets])

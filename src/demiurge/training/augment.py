@@ -9,6 +9,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from demiurge.layers import Kind, layer
+from demiurge.training.quality import good_heights, waves
 from demiurge.training.recipe import Recipe
 
 Array = npt.NDArray[np.float32]
@@ -37,6 +38,8 @@ def augment(
         _brighten(inputs, names, settings.brightness, rng)
     if settings.texture:
         _roughen(inputs, names, settings.texture, rng)
+    if recipe.base is not None and (settings.good_inputs or settings.waves):
+        _grade(inputs, truth[recipe.truths.index("truth_dsm")], names, recipe, rng)
     if rng.random() < settings.margins:
         _cut(inputs, truth, rng)
     if recipe.base is not None and rng.random() < settings.voids:
@@ -89,6 +92,22 @@ def _roughen(inputs: Array, names: Sequence[str], most: float, rng: np.random.Ge
         spread = np.nanstd(inputs[index])
         noise = rng.standard_normal(inputs.shape[1:], np.float32)
         inputs[index] += spread * (patches + grain * noise)
+
+
+def _grade(
+    inputs: Array, truth: Array, names: Sequence[str], recipe: Recipe, rng: np.random.Generator
+) -> None:
+    """Exchange the base for good heights, or give it errors that are correlated."""
+    assert recipe.base is not None
+    index = names.index(recipe.base)
+    if rng.random() < recipe.augment.good_inputs:
+        inputs[index] = good_heights(inputs[index], truth, rng)
+        if "triangulation_error" in names:
+            # Good heights come with small errors of the rays, or with none told.
+            told = np.float32(rng.random() if rng.random() < 0.6 else np.nan)
+            inputs[names.index("triangulation_error")] *= told
+    elif rng.random() < recipe.augment.waves:
+        inputs[index] += np.float32(rng.uniform(0.08, 0.8)) * waves(truth.shape, rng)
 
 
 def _cut(inputs: Array, truth: Array, rng: np.random.Generator) -> None:

@@ -288,6 +288,7 @@ def make_contract(
         targets=recipe.targets,
         ground=recipe.ground,
         relief=[] if baseless else recipe.relief,
+        local=recipe.local,
         relative=recipe.heights.relative or baseless,
         scaled=recipe.heights.scaled,
         uncertainty=recipe.losses.uncertainty > 0,

@@ -371,7 +371,7 @@ def _own_interrupts() -> Iterator[None]:
 def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
     from demiurge.model.export import load_weights
 
-    alike = ("names", "targets", "ground", "relief")
+    alike = ("names", "targets", "ground", "relief", "local")
     if any(getattr(begin.contract, key) != getattr(contract, key) for key in alike):
         raise DataError(
             f"{begin.path}: sees {', '.join(begin.contract.names)}, the recipe "

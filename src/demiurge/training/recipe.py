@@ -51,6 +51,14 @@ class Augment(Strict):
     margins: Share = Field(
         0.0, description="share of chips that lack a margin, as at the end of a raster"
     )
+    good_inputs: Share = Field(
+        0.0,
+        description="share of chips whose base is the truth, or near it: good heights are to be "
+        "left alone",
+    )
+    waves: Share = Field(
+        0.0, description="share of the other chips whose base is given smooth, correlated errors"
+    )
     foreign_images: Share = Field(
         0.0,
         description="share of chips whose images are of another place, so that images are doubted "
@@ -137,13 +145,18 @@ class Recipe(Strict):
     targets: list[vocabulary.Target] = Field(min_length=1, description="what is learned")
     ground: list[Positive] = Field(
         default_factory=list,
-        description="sides in metres of openings of the base that the network sees, fine to "
-        "coarse; the bare earth is a correction of the last",
+        description="sides in metres of openings of the base that the network sees; the bare "
+        "earth is a correction of the last",
     )
     relief: list[Width] = Field(
         default_factory=list,
         description="widths in pixels, powers of two: the network also sees the base less its mean "
         "over so wide a surrounding, so that small forms are not lost among large ones",
+    )
+    local: Width | None = Field(
+        None,
+        description="width in pixels, a power of two: the base is seen about its mean over so "
+        "wide a surrounding; about its window's mean if empty",
     )
     images: Literal["bundle", "scene"] = Field(
         "scene", description="image statistics from the training scenes or from each scene"
@@ -187,6 +200,11 @@ class Recipe(Strict):
             raise ValueError(f"base '{self.base}' is not among the layers")
         if self.ground and self.base is None:
             raise ValueError("ground needs a base")
+        improved = self.augment.good_inputs or self.augment.waves
+        if improved and (self.base is None or vocabulary.truth_of("dsm") not in self.truths):
+            raise ValueError("augment.good_inputs and waves need a base and target dsm")
+        if self.local is not None and (self.base is None or self.base in self.optional):
+            raise ValueError("local needs a base that is not optional")
         if self.ground and self.base in self.optional:
             raise ValueError(f"ground needs base '{self.base}', which cannot be optional then")
         lost = [n for n in self.optional if n not in self.layers]
