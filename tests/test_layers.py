@@ -27,7 +27,30 @@ def test_unknown_layer_names_the_closest() -> None:
 
 @pytest.mark.parametrize(
     ("description", "name"),
-    [("red", "red"), ("B08", "nir"), ("Ortho-Left", "ortho_left"), ("x", None), (None, None)],
+    [("red", "red"), ("B08", None), ("Ortho-Left", "ortho_left"), ("x", None), (None, None)],
 )
 def test_bands_are_recognised_by_description(description: str | None, name: str | None) -> None:
     assert layers.recognise(description) == name
+
+
+@pytest.mark.parametrize(
+    ("description", "sensor", "name"),
+    [
+        ("B4", "sentinel2", "red"),
+        ("B04", "sentinel2", "red"),
+        ("B4, central wavelength 665 nm", "sentinel2", "red"),
+        ("B8A", "sentinel2", "nir_narrow"),
+        ("B4", "landsat5", "nir"),
+        ("B3", "landsat7", "red"),
+        ("B6", "landsat7", None),
+        ("B4", "landsat8", "red"),
+        ("SR_B5", "landsat9", "nir"),
+        ("B8", "landsat8", None),
+        ("B4", None, None),
+        ("B4", "ikonos", None),
+    ],
+)
+def test_band_numbers_go_by_the_sensor(
+    description: str, sensor: str | None, name: str | None
+) -> None:
+    assert layers.recognise(description, sensor) == name

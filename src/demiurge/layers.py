@@ -5,6 +5,7 @@ No other module spells out what a band is; they ask here.
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from difflib import get_close_matches
 from enum import StrEnum
@@ -85,17 +86,17 @@ _ALL = (
     _height("dem_prior", "coarse elevation model that covers the scene", Role.INPUT, "prior"),
     _image("ortho_left", "left panchromatic image, orthorectified with the initial DSM", "left"),
     _image("ortho_right", "right panchromatic image, orthorectified likewise", "right"),
-    _image("coastal", "coastal aerosol band, about 443 nm", "b1", "b01", "coastal aerosol"),
-    _image("blue", "blue band, about 490 nm", "b2", "b02"),
-    _image("green", "green band, about 560 nm", "b3", "b03"),
-    _image("red", "red band, about 665 nm", "b4", "b04"),
-    _image("red_edge1", "red edge band, about 705 nm", "b5", "b05"),
-    _image("red_edge2", "red edge band, about 740 nm", "b6", "b06"),
-    _image("red_edge3", "red edge band, about 783 nm", "b7", "b07"),
-    _image("nir", "near infrared band, about 840 nm", "b8", "b08", "near infrared"),
-    _image("nir_narrow", "narrow near infrared band, about 865 nm", "b8a"),
-    _image("swir1", "short-wave infrared band, about 1610 nm", "b11"),
-    _image("swir2", "short-wave infrared band, about 2190 nm", "b12"),
+    _image("coastal", "coastal aerosol band, about 443 nm", "coastal aerosol"),
+    _image("blue", "blue band, about 490 nm"),
+    _image("green", "green band, about 560 nm"),
+    _image("red", "red band, about 665 nm"),
+    _image("red_edge1", "red edge band, about 705 nm", "rededge1"),
+    _image("red_edge2", "red edge band, about 740 nm", "rededge2"),
+    _image("red_edge3", "red edge band, about 783 nm", "rededge3"),
+    _image("nir", "near infrared band, about 840 nm", "near infrared"),
+    _image("nir_narrow", "narrow near infrared band, about 865 nm"),
+    _image("swir1", "short-wave infrared band, about 1610 nm"),
+    _image("swir2", "short-wave infrared band, about 2190 nm"),
     Layer("ndvi", Kind.INDEX, Role.INPUT, "1", "bilinear", "NaN where red or NIR is missing",
           "normalised difference vegetation index, -1 to 1"),
     Layer("triangulation_error", Kind.ERROR, Role.INPUT, "m", "bilinear",
@@ -152,10 +153,48 @@ def layer(name: str) -> Layer:
         raise UsageError(f"there is no layer called '{name}'", hint.rstrip("?.")) from None
 
 
-def recognise(description: str | None) -> str | None:
+_TM = {"1": "blue", "2": "green", "3": "red", "4": "nir", "5": "swir1", "7": "swir2"}
+_OLI = {
+    "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir", "6": "swir1", "7": "swir2",
+}  # fmt: skip
+#: Layers by band number, which means something else for every sensor.
+SENSOR_BANDS: dict[str, dict[str, str]] = {
+    "sentinel2": {
+        "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "red_edge1",
+        "6": "red_edge2", "7": "red_edge3", "8": "nir", "8a": "nir_narrow", "11": "swir1",
+        "12": "swir2",
+    },
+    "landsat4": _TM,
+    "landsat5": _TM,
+    "landsat7": _TM,
+    "landsat8": _OLI,
+    "landsat9": _OLI,
+}  # fmt: skip
+_NUMBERED = re.compile(r"^(?:(?:sr|toa|boa)_)?b0*(\d{1,2}a?)(?:$|[,;( ].*)", re.IGNORECASE)
+
+
+def numbered(description: str | None) -> str | None:
+    """Return the number of a band that is named by its number alone, or None.
+
+    >>> numbered("B08"), numbered("SR_B4"), numbered("B8A"), numbered("blue")
+    ('8', '4', '8a', None)
+    """
+    match = _NUMBERED.match((description or "").strip())
+    return match[1].lower() if match else None
+
+
+def recognise(description: str | None, sensor: str | None = None) -> str | None:
     """Return the layer that a band description names, or None.
 
-    >>> recognise("B08"), recognise("Red"), recognise("foo")
-    ('nir', 'red', None)
+    Parameters
+    ----------
+    sensor
+        One of ``SENSOR_BANDS``; without it, band numbers name nothing.
+
+    >>> recognise("B08", "sentinel2"), recognise("B08"), recognise("Red"), recognise("foo")
+    ('nir', None, 'red', None)
     """
+    number = numbered(description)
+    if number is not None:
+        return SENSOR_BANDS.get(sensor or "", {}).get(number)
     return _ALIASES.get((description or "").strip().lower().replace("-", "_"))

@@ -31,7 +31,7 @@ from demiurge.predict.turns import require_learned, turns_of
 from demiurge.progress import Advance, silent
 from demiurge.scene.check import require_fit
 from demiurge.scene.grid import Window, wkt
-from demiurge.scene.paths import is_remote
+from demiurge.scene.paths import local_file
 from demiurge.scene.scene import Scene
 
 Array = npt.NDArray[np.float32]
@@ -198,9 +198,10 @@ def _tie(scene: Scene, bundle: Bundle, options: Options) -> Tie | None:
 
 def _stamp(path: str) -> tuple[Any, ...]:
     """Return what tells one state of a file from another."""
-    if is_remote(path) or not Path(path).exists():
+    file = local_file(path)
+    if file is None or not file.exists():
         return ()
-    found = Path(path).stat()
+    found = file.stat()
     return found.st_size, found.st_mtime_ns
 
 

@@ -7,13 +7,15 @@ from dataclasses import replace
 from pathlib import Path
 
 from demiurge.errors import UsageError
-from demiurge.layers import PRIOR, layer
+from demiurge.layers import PRIOR, Kind, layer
 from demiurge.model.bundle import Bundle, default_bundle, load_bundle
 from demiurge.predict.apply import apply_bundle
 from demiurge.predict.options import OPTION_OF, Options
 from demiurge.predict.surface import Surface
-from demiurge.scene.open import PathLike, open_scene, recognise_bands, scene_from_files
-from demiurge.scene.paths import open_raster
+from demiurge.scene.bands import Bands, bands_of
+from demiurge.scene.georeference import placed_otherwise, refuse_unplaced, world_pixel
+from demiurge.scene.open import PathLike, open_scene, scene_from_files
+from demiurge.scene.paths import is_raster_folder, open_raster
 from demiurge.scene.scene import Scene
 
 
@@ -101,22 +103,12 @@ def generate(
         scene = _scene_of(image, "", {} if prior is None else {PRIOR: prior})
     else:
         path = str(image)
-        if bands:
-            found = {layer(name).name: f"{path}:{band}" for name, band in bands.items()}
-        else:
-            found = recognise_bands(path)
-        files: dict[str, PathLike] = {n: f for n, f in found.items() if n in chosen.contract.names}
-        if not files:
-            raise UsageError(
-                f"{path}: has none of the layers that bundle '{chosen.card.name}' sees "
-                f"({', '.join(chosen.contract.names)})",
-                "name its bands with --bands red=1,green=2,blue=3",
-            )
+        files, used = _image_layers(path, bands, chosen)
         local, notes = _frame(path, chosen, gsd, prior)
         if prior is not None:
             files[PRIOR] = prior
         scene = scene_from_files(files, name=Path(path).stem, local=local)
-        scene = replace(scene, notes=(*scene.notes, *notes))
+        scene = replace(scene, notes=(*scene.notes, *notes, used))
     return apply_bundle(scene, chosen, "generate", output, options or Options())
 
 
@@ -147,6 +139,28 @@ def imagine(
     return apply_bundle(scene, load_bundle(bundle), "imagine", output, options or Options())
 
 
+def _image_layers(
+    path: str, bands: Mapping[str, int] | None, bundle: Bundle
+) -> tuple[dict[str, PathLike], str]:
+    """Return the layers of an image that a bundle sees, and a sentence on the bands."""
+    names = bundle.contract.names
+    cure = "name its bands with --bands red=1,green=2,blue=3"
+    if bands:
+        with open_raster(path) as dataset:
+            named = {layer(name).name: band for name, band in bands.items()}
+            found = Bands(path, named, tuple(range(1, dataset.count + 1)))
+    else:
+        found = bands_of(path, cure)
+    seen = {n: b for n, b in found.layers.items() if n in names and layer(n).kind is Kind.IMAGE}
+    if not seen:
+        raise UsageError(
+            f"{path}: has none of the layers that bundle '{bundle.card.name}' sees "
+            f"({', '.join(names)})",
+            cure,
+        )
+    return {n: f"{found.path}:{b}" for n, b in seen.items()}, found.using(seen)
+
+
 def _frame(
     path: str, bundle: Bundle, gsd: float | None, prior: PathLike | None
 ) -> tuple[float | None, tuple[str, ...]]:
@@ -160,17 +174,22 @@ def _frame(
                     f"{path}: is georeferenced, so its pixel size is known", "leave out --gsd"
                 )
             return None, ()
-    if prior is not None:
-        raise UsageError(
-            f"{path}: has no georeference, so the prior cannot be laid under it",
-            "georeference it in QGIS, or leave out --prior",
-        )
+        if placed_otherwise(dataset) and (prior is not None or gsd is None):
+            refuse_unplaced(path, dataset)
+        if prior is not None:
+            raise UsageError(
+                f"{path}: has no CRS, so the prior cannot be laid under it",
+                "georeference it in QGIS, or leave out --prior",
+            )
+        own = world_pixel(path, dataset) if gsd is None else None
     sizes = bundle.card.pixel_sizes
-    size = gsd or (sizes.low * sizes.high) ** 0.5
+    size = gsd or own or (sizes.low * sizes.high) ** 0.5
     guessed = "" if gsd else ", as the bundle's are; tell theirs with --gsd"
+    if own:
+        guessed = ", if its world file is in metres; if not, tell their size with --gsd"
     return size, (
-        f"{path} has no georeference: the result lies in a frame of its own, with pixels of "
-        f"{size:g} m{guessed}",
+        f"{path} has no {'CRS' if own else 'georeference'}: the result lies in a frame of its own, "
+        f"with pixels of {size:g} m{guessed}",
     )
 
 
@@ -186,6 +205,8 @@ def _require_unset(**given: object) -> None:
 
 def _is_scene(place: PathLike) -> bool:
     path = Path(place)
+    if any(path.glob("MTD_MSIL*.xml")) or is_raster_folder(path):
+        return False
     return path.is_dir() or path.suffix.lower() in (".yaml", ".yml")
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import Any, NoReturn
 
 from odc.geo.geobox import GeoBox
 
@@ -110,6 +110,6 @@ def placed_otherwise(dataset: Any) -> bool:
     return bool(dataset.gcps[0]) or dataset.rpcs is not None
 
 
-def refuse_unplaced(path: str, dataset: Any) -> None:
+def refuse_unplaced(path: str, dataset: Any) -> NoReturn:
     """Raise the error of a raster without CRS, with the cure that fits it."""
     raise _no_crs(path, dataset)

@@ -13,7 +13,8 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
-from demiurge.layers import Kind, Role, layer, recognise
+from demiurge.layers import Kind, Role, layer
+from demiurge.scene.bands import bands_of
 from demiurge.scene.crs import TRUE_SCALE, WORST_SCALE, ground_scale, is_degrees, parse_crs
 from demiurge.scene.grid import (
     Bounds,
@@ -34,7 +35,7 @@ from demiurge.scene.grid import (
     utm_of,
     window_grid,
 )
-from demiurge.scene.paths import is_remote, open_raster, split_band
+from demiurge.scene.paths import is_remote, local_file, split_band
 from demiurge.scene.scene import Scene, load_fingerprint
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
@@ -128,6 +129,7 @@ def scene_from_files(
     for layer_name, file in files.items():
         path, band = split_band(str(file))
         sources[layer_name] = Source.open(path, layer(layer_name), band, local=local)
+    _refuse_image_as_heights(sources)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
     _check_overlap(sources, grid)
     lead = sources[_leading(sources)]
@@ -159,7 +161,7 @@ def name_inputs(inputs: Sequence[str]) -> dict[str, str]:
                 raise UsageError(f"'{text}' names no file", "write LAYER=FILE")
             named = {layer(head).name: rest}
         else:
-            named = recognise_bands(text)
+            named = recognise_bands(text, f"write LAYER={text}:BAND, e.g. dsm={text}")
         for name, file in named.items():
             if name in found:
                 raise UsageError(
@@ -169,24 +171,21 @@ def name_inputs(inputs: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def recognise_bands(path: str) -> dict[str, str]:
-    """Return the layers in a file by band description, colour interpretation or file name."""
-    with open_raster(path) as dataset:
-        count, descriptions = dataset.count, dataset.descriptions
-        colours = [c.name for c in dataset.colorinterp]
-    by_band = {
-        band: recognise(descriptions[band - 1]) or recognise(colours[band - 1])
-        for band in range(1, count + 1)
-    }
-    named = {name: f"{path}:{band}" for band, name in by_band.items() if name}
-    if not named and count == 1:
-        stem = recognise(Path(path).stem)
-        named = {stem: f"{path}:1"} if stem else {}
-    if not named:
-        raise UsageError(
-            f"{path}: it is not clear which layer this is", f"write LAYER={path}, e.g. dsm={path}"
-        )
-    return named
+def recognise_bands(path: str, cure: str = "") -> dict[str, str]:
+    """Return the layers in a file by band description, sensor, colour or file name.
+
+    Parameters
+    ----------
+    cure
+        What the user can do where nothing is recognised.
+
+    Raises
+    ------
+    UsageError
+        If no band is recognised, or two claim one layer.
+    """
+    found = bands_of(path, cure or "give its bands a colour or a description: red, green, blue")
+    return {name: f"{found.path}:{band}" for name, band in found.layers.items()}
 
 
 def choose_grid(
@@ -296,6 +295,23 @@ def _apart(boxes: dict[str, Bounds]) -> tuple[str, str]:
     pairs = ((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
     lone = (pair for pair in pairs if intersection([boxes[pair[0]], boxes[pair[1]]]) is None)
     return next(lone, (names[0], names[-1]))
+
+
+def _refuse_image_as_heights(sources: Mapping[str, Source]) -> None:
+    """Raise if one band is to be an image and heights at once."""
+    images = {(_place(s), s.band): n for n, s in sources.items() if s.layer.kind is Kind.IMAGE}
+    for name, source in sources.items():
+        image = images.get((_place(source), source.band))
+        if image is not None and source.layer.kind is Kind.HEIGHT:
+            raise UsageError(
+                f"{source.path}: band {source.band} is given as '{image}' and as '{name}'",
+                "name the file with the heights",
+            )
+
+
+def _place(source: Source) -> str:
+    file = local_file(source.path)
+    return source.path if file is None or file.name not in source.path else str(file.resolve())
 
 
 def _check_overlap(sources: Mapping[str, Source], grid: GeoBox) -> None:

@@ -21,7 +21,7 @@ _SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 _RASTER_FOLDERS = (".zgroup", ".zarray", ".zmetadata", "zarr.json", "hdr.adf")
 
 #: Seconds to connect, per request, and without data; a server that never answers is given up.
-_NETWORK = {
+NETWORK = {
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
     "GDAL_HTTP_TIMEOUT": "300",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
@@ -100,7 +100,7 @@ def open_raster(path: str | Path) -> Any:
     if not text.startswith("<"):
         _require_there(text)
     if is_network(text):
-        for key, value in _NETWORK.items():
+        for key, value in NETWORK.items():
             os.environ.setdefault(key, value)
     try:
         with warnings.catch_warnings():

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError
 from demiurge.layers import Kind, Layer
+from demiurge.scene.bands import require_heights
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import (
     Window,
@@ -100,6 +101,7 @@ class Source:
                 )
             if dataset.dtypes[band - 1].startswith("complex"):
                 raise DataError(f"{path}: band {band} is complex", "take its real part first")
+            require_heights(str(path), dataset, band, layer)
             grid = grid_of(str(path), dataset, local)
             if dataset.crs is None:
                 return cls(str(path), band, layer, grid)

@@ -1,0 +1,223 @@
+"""Names of rasters: subdatasets, archives, folders, URLs; missing files, servers that hang."""
+
+import shutil
+import socket
+import threading
+import time
+import zipfile
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import rasterio
+import rasterio.shutil
+from rasterio.control import GroundControlPoint
+from rasterio.transform import from_origin
+
+from conftest import LEFT, TOP, make_bundle, terrain
+from demiurge.errors import DataError, ResourceError
+from demiurge.layers import layer
+from demiurge.predict.verbs import generate, refine
+from demiurge.scene import paths
+from demiurge.scene.grid import full_window
+from demiurge.scene.paths import is_network, open_raster, split_band
+from demiurge.scene.source import Source
+
+Write = Callable[..., Path]
+pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+
+
+def heights(path: str | Path, band: int = 1) -> np.ndarray:
+    source = Source.open(path, layer("dsm"), band)
+    return source.read(source.grid, full_window(source.grid))
+
+
+@pytest.fixture
+def two(tmp_path: Path, raster: Write) -> Path:
+    """Make a netCDF file that holds two rasters."""
+    path = tmp_path / "two.nc"
+    pair = raster("pair.tif", np.stack([terrain(), terrain(seed=1)]))
+    rasterio.shutil.copy(pair, path, driver="netCDF")
+    return path
+
+
+def test_subdatasets_are_opened_and_listed(two: Path) -> None:
+    with pytest.raises(DataError, match=r"holds 2 rasters; name one of them: netcdf:.*:Band1"):
+        open_raster(two)
+    np.testing.assert_array_equal(heights(f'NETCDF:"{two}":Band2'), terrain(seed=1))
+    np.testing.assert_array_equal(heights(f"netcdf:{two}:Band1"), terrain())
+    with pytest.raises(ResourceError, match="no such file"):
+        open_raster(f'NETCDF:"{two.with_name("no.nc")}":Band1')
+
+
+def test_zarr_folders(tmp_path: Path, raster: Write) -> None:
+    store = tmp_path / "dsm.zarr"
+    rasterio.shutil.copy(raster("dsm.tif", terrain()), store, driver="Zarr")
+    np.testing.assert_array_equal(heights(store), terrain())
+    np.testing.assert_array_equal(heights(f'ZARR:"{store}":/dsm'), terrain())
+    bundle = make_bundle(tmp_path / "none.bundle")
+    assert refine(store, tmp_path / "out.tif", bundle=bundle).grid.shape == (160, 192)
+
+
+def test_archives_and_file_urls(tmp_path: Path, raster: Write) -> None:
+    path = raster("a b.tif", terrain())
+    archive = tmp_path / "a.zip"
+    with zipfile.ZipFile(archive, "w") as file:
+        file.write(path, "inside/a b.tif")
+    for name in (
+        f"zip://{archive}!inside/a b.tif",
+        f"/vsizip/{archive}/inside/a b.tif",
+        f"file://{path}",
+        f"file://{str(path).replace(' ', '%20')}",
+    ):
+        np.testing.assert_array_equal(heights(name), terrain())
+    with pytest.raises(ResourceError, match="no such file"):
+        open_raster(f"zip://{tmp_path}/no.zip!a.tif")
+    with pytest.raises(ResourceError, match="no such file"):
+        open_raster(f"file://{tmp_path}/no.tif")
+    with pytest.raises(ResourceError, match="cannot be opened"):
+        open_raster(f"zip://{archive}!inside/no.tif")
+
+
+def test_bands_are_split_off_last(tmp_path: Path, raster: Write) -> None:
+    assert split_band('NETCDF:"two.nc":elevation') == ('NETCDF:"two.nc":elevation', 1)
+    assert split_band('NETCDF:"two.nc":elevation:2') == ('NETCDF:"two.nc":elevation', 2)
+    assert split_band("https://host:8080") == ("https://host:8080", 1)
+    assert split_band("https://host:8080/a.tif:3") == ("https://host:8080/a.tif", 3)
+    called = raster("a:3", terrain())
+    assert split_band(str(called)) == (str(called), 1)
+    np.testing.assert_array_equal(heights(called), terrain())
+
+
+def test_folders_that_are_no_raster(tmp_path: Path, two: Path) -> None:
+    (tmp_path / "plain").mkdir()
+    with pytest.raises(DataError, match="is a folder"):
+        open_raster(tmp_path / "plain")
+    product = tmp_path / "S2A_MSIL2A.SAFE"
+    product.mkdir()
+    (product / "MTD_MSIL2A.xml").write_text("<xml/>")
+    bundle = make_bundle(tmp_path / "g.bundle", task="generate", layers=("red",), base=None,
+                         targets=("dtm",), relative=True)  # fmt: skip
+    with pytest.raises(DataError, match=r"is a Sentinel-2 product.*gdalinfo .*MTD_MSIL2A.xml"):
+        generate(product, tmp_path / "o.tif", prior=two, bundle=bundle)
+
+
+def vrt_over(path: Path, source: str) -> Path:
+    path.write_text(
+        '<VRTDataset rasterXSize="192" rasterYSize="160"><SRS>EPSG:32633</SRS>'
+        f"<GeoTransform>{LEFT}, 2, 0, {TOP}, 0, -2</GeoTransform>"
+        '<VRTRasterBand dataType="Float32" band="1"><SimpleSource>'
+        f'<SourceFilename relativeToVRT="1">{source}</SourceFilename><SourceBand>1</SourceBand>'
+        "</SimpleSource></VRTRasterBand></VRTDataset>"
+    )
+    return path
+
+
+def test_a_vrt_names_the_source_that_is_missing(tmp_path: Path, raster: Write) -> None:
+    path = vrt_over(tmp_path / "a.vrt", "tiles/dsm.tif")
+    outer = vrt_over(tmp_path / "outer.vrt", "a.vrt")
+    for name in (path, outer):
+        with pytest.raises(ResourceError, match=r"needs .*tiles/dsm\.tif, which is not there"):
+            heights(name)
+    (tmp_path / "tiles").mkdir()
+    shutil.copy(raster("dsm.tif", terrain()), tmp_path / "tiles")
+    np.testing.assert_array_equal(heights(outer), terrain())
+
+
+def test_a_file_that_goes_while_it_is_read(raster: Write) -> None:
+    path = raster("a.tif", terrain())
+    source = Source.open(path, layer("dsm"))
+    path.unlink()
+    with pytest.raises(ResourceError, match=r"no such file|no longer there"):
+        source.read(source.grid, full_window(source.grid))
+
+
+def test_ground_control_points_get_the_cure_that_works(tmp_path: Path, raster: Write) -> None:
+    path = raster("gcp.tif", np.ones((3, 64, 64), np.uint8), crs=None, photometric="RGB")
+    corners = [(0, 0, 15.0, 40.0), (0, 64, 15.01, 40.0), (64, 0, 15.0, 39.99)]
+    with rasterio.open(path, "r+") as file:
+        points = [GroundControlPoint(row=r, col=c, x=x, y=y) for r, c, x, y in corners]
+        file.gcps = (points, rasterio.crs.CRS.from_epsg(4326))
+    with pytest.raises(DataError, match="by 3 ground control points alone; warp it first"):
+        Source.open(path, layer("red"))
+    bundle = make_bundle(tmp_path / "g.bundle", task="generate", layers=("red",), base=None,
+                         targets=("dtm",), relative=True)  # fmt: skip
+    with pytest.raises(DataError, match="3 ground control points"):
+        generate(path, tmp_path / "o.tif", bundle=bundle)
+
+
+def test_the_crs_proposed_fits_the_coordinates(raster: Write) -> None:
+    degrees = raster("a.tif", terrain(), crs=None, transform=from_origin(15, 40, 1e-4, 1e-4))
+    with pytest.raises(DataError, match="-a_srs EPSG:4326"):
+        Source.open(degrees, layer("dsm"))
+    with pytest.raises(DataError, match="-a_srs EPSG:32633"):
+        Source.open(raster("b.tif", terrain(), crs=None), layer("dsm"))
+
+
+def test_a_world_file_tells_the_pixel_size(tmp_path: Path) -> None:
+    picture, world = tmp_path / "a.png", tmp_path / "a.pgw"
+    data = np.random.default_rng(0).integers(1, 255, (3, 96, 96)).astype(np.uint8)
+    with rasterio.open(picture, "w", driver="PNG", width=96, height=96, count=3,
+                       dtype="uint8") as file:  # fmt: skip
+        file.write(data)
+    for leftover in tmp_path.glob("*.xml"):
+        leftover.unlink()
+    world.write_text("10\n0\n0\n-10\n500005\n3999995\n")
+    bundle = make_bundle(tmp_path / "g.bundle", task="generate", layers=("red",), base=None,
+                         targets=("dtm",), relative=True, pixel=(5, 60))  # fmt: skip
+    surface = generate(picture, tmp_path / "o.tif", bundle=bundle)
+    assert surface.grid.affine.a == 10
+    assert any("pixels of 10 m, if its world file is in metres" in n for n in surface.notes)
+    world.write_text("0.0001\n0\n0\n-0.0001\n15\n40\n")
+    with pytest.raises(DataError, match="-a_srs EPSG:4326"):
+        generate(picture, tmp_path / "p.tif", bundle=bundle)
+
+
+@pytest.fixture
+def silent_server() -> Iterator[str]:
+    """Run a server on this machine that accepts connections and never answers."""
+    server = socket.create_server(("127.0.0.1", 0), backlog=32)
+    held: list[socket.socket] = []
+    server.settimeout(0.1)
+    going = True
+
+    def accept() -> None:
+        while going:
+            try:
+                held.append(server.accept()[0])
+            except TimeoutError:
+                continue
+
+    thread = threading.Thread(target=accept)
+    thread.start()
+    yield f"http://127.0.0.1:{server.getsockname()[1]}/dsm.tif"
+    going = False
+    thread.join()
+    for connection in (*held, server):
+        connection.close()
+
+
+def test_a_server_that_never_answers_is_given_up(
+    silent_server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for key in paths.NETWORK:
+        monkeypatch.delenv(key, raising=False)
+    quick = {**paths.NETWORK, "GDAL_HTTP_TIMEOUT": "1", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
+    monkeypatch.setattr(paths, "NETWORK", quick)
+    for name in (silent_server, f"/vsicurl/{silent_server}"):
+        start = time.monotonic()
+        with pytest.raises(ResourceError, match="cannot be reached"):
+            open_raster(name)
+        assert time.monotonic() - start < 10
+    for key in quick:
+        monkeypatch.delenv(key, raising=False)
+
+
+def test_there_are_limits_on_every_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    limits = ("CONNECTTIMEOUT", "TIMEOUT", "LOW_SPEED_TIME", "LOW_SPEED_LIMIT")
+    assert all(int(paths.NETWORK[f"GDAL_HTTP_{name}"]) > 0 for name in limits)
+    assert is_network("https://a/b.tif")
+    assert is_network("/vsicurl/https://a/b.tif")
+    assert is_network("/vsizip//vsicurl/https://a/b.zip")
+    assert not is_network("/vsizip/a.zip/b.tif")
