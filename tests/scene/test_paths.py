@@ -1,5 +1,6 @@
 """Names of rasters: subdatasets, archives, folders, URLs; missing files, servers that hang."""
 
+import os
 import shutil
 import socket
 import threading
@@ -16,6 +17,7 @@ from rasterio.control import GroundControlPoint
 from rasterio.transform import from_origin
 
 from conftest import LEFT, TOP, make_bundle, terrain
+from demiurge.cli.main import run
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import layer
 from demiurge.predict.verbs import generate, refine
@@ -198,20 +200,38 @@ def silent_server() -> Iterator[str]:
         connection.close()
 
 
-def test_a_server_that_never_answers_is_given_up(
-    silent_server: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for key in paths.NETWORK:
-        monkeypatch.delenv(key, raising=False)
-    quick = {**paths.NETWORK, "GDAL_HTTP_TIMEOUT": "1", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
-    monkeypatch.setattr(paths, "NETWORK", quick)
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Give servers a second; GDAL reads the environment itself, so it is put back by hand."""
+    before = {key: os.environ.pop(key, None) for key in paths.NETWORK}
+    quick = {"GDAL_HTTP_TIMEOUT": "1", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
+    monkeypatch.setattr(paths, "NETWORK", {**paths.NETWORK, **quick})
+    yield
+    for key, value in before.items():
+        os.environ.pop(key, None)
+        if value is not None:
+            os.environ[key] = value
+
+
+def test_a_server_that_never_answers_is_given_up(silent_server: str, impatient: None) -> None:
     for name in (silent_server, f"/vsicurl/{silent_server}"):
         start = time.monotonic()
         with pytest.raises(ResourceError, match="cannot be reached"):
             open_raster(name)
         assert time.monotonic() - start < 10
-    for key in quick:
-        monkeypatch.delenv(key, raising=False)
+
+
+def test_commands_end_with_4_where_a_server_never_answers(
+    silent_server: str, impatient: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(tmp_path / "r.bundle")
+    words = f"refine {silent_server} -o {tmp_path}/o.tif --bundle {tmp_path}/r.bundle"
+    with pytest.raises(SystemExit) as caught:
+        run(words.split())
+    assert caught.value.code == 4
+    error = capfd.readouterr().err
+    assert "cannot be reached" in error
+    assert error.count("\n") == 1
 
 
 def test_there_are_limits_on_every_wait(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -464,19 +464,53 @@ def source_window(source: GeoBox, target: GeoBox, margin: int = 0) -> Window | N
     margin
         Pixels added on every side before clipping to the source grid.
     """
+    found = _footprint(source, target, margin)
+    first_col, last_col = max(0, found.col), min(source.shape[1], found.col + found.width)
+    if spans_globe(source) and (found.col < 0 or found.col + found.width > source.shape[1]):
+        first_col, last_col = 0, int(source.shape[1])  # on both sides of the seam
+    if found.height <= 0 or last_col <= first_col:
+        return None
+    return Window(found.row, first_col, found.height, last_col - first_col)
+
+
+def window_across_seam(source: GeoBox, target: GeoBox, margin: int = 0) -> Window | None:
+    """Return the window that holds a footprint across the ends of a grid around the globe.
+
+    Its columns go on beyond the grid's last, or before its first: they are those one turn away.
+    None for other grids and footprints.
+    """
+    if not spans_globe(source):
+        return None
+    found = _footprint(source, target, margin)
+    across = found.col < 0 or found.col + found.width > source.shape[1]
+    if not across or found.height <= 0 or found.width >= source.shape[1]:
+        return None
+    return found
+
+
+def spans_globe(grid: GeoBox) -> bool:
+    """Tell whether a grid in degrees goes all around the globe, its ends side by side."""
+    if not is_degrees(grid.crs) or grid.affine.b or grid.affine.d:
+        return False
+    return bool(abs(abs(grid.affine.a) * grid.shape[1] - 360) < abs(grid.affine.a) / 2)
+
+
+def _footprint(source: GeoBox, target: GeoBox, margin: int) -> Window:
+    """Return the window of a target's footprint, rows clipped to the source grid, columns not."""
     near = centre(source)[0] if is_degrees(source.crs) else None
     left, bottom, right, top = bounds_in(target, source.crs, near)
-    if near is not None and abs(source.affine.a) * source.shape[1] > 359:
-        edge = near - 180, near + 180
-        if left < edge[0] or right > edge[1]:  # across the seam of a raster around the globe
-            left, right = edge
     inverse = ~source.affine
     corners = [_at(inverse, x, y) for x in (left, right) for y in (bottom, top)]
     columns, rows = [c for c, _ in corners], [r for _, r in corners]
-    first_row = max(0, math.floor(min(rows)) - margin)
-    first_col = max(0, math.floor(min(columns)) - margin)
-    height = min(source.shape[0], math.ceil(max(rows)) + margin) - first_row
-    width = min(source.shape[1], math.ceil(max(columns)) + margin) - first_col
-    if height <= 0 or width <= 0:
-        return None
-    return Window(first_row, first_col, height, width)
+    row, col = max(0, math.floor(min(rows)) - margin), math.floor(min(columns)) - margin
+    height = min(source.shape[0], math.ceil(max(rows)) + margin) - row
+    return Window(row, col, height, math.ceil(max(columns)) + margin - col)
+
+
+def moved_grid(grid: GeoBox, window: Window) -> GeoBox:
+    """Return the grid of a window that may lie outside of the grid it is counted in."""
+    from affine import Affine
+
+    a = grid.affine
+    left, top = _at(a, window.col, window.row)
+    return GeoBox((window.height, window.width), Affine(a.a, a.b, left, a.d, a.e, top), grid.crs)

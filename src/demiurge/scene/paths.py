@@ -26,8 +26,6 @@ NETWORK = {
     "GDAL_HTTP_TIMEOUT": "300",
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
-    # Without this, every file beside the raster is asked for, each with its own time limit.
-    "GDAL_DISABLE_READDIR_ON_OPEN": "EMPTY_DIR",
 }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import threading
+from collections.abc import Hashable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -19,17 +20,19 @@ from demiurge.scene.bands import require_heights
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import (
     Window,
+    moved_grid,
     patches,
     pixel_ratio,
     pixel_shift,
     same_grid,
     source_window,
+    window_across_seam,
     window_grid,
 )
-from demiurge.scene.paths import is_remote, open_raster, unreadable
+from demiurge.scene.paths import local_file, open_raster, unreadable
 from demiurge.scene.units import require_metres
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of
-from demiurge.scene.warp import halves, warp
+from demiurge.scene.warp import Tiles, from_tiles, halves, warp
 
 Array = npt.NDArray[np.float32]
 
@@ -66,14 +69,15 @@ class Source:
     sentinels: tuple[float, ...] = ()
     native: GeoBox | None = None
     _local: threading.local = field(default_factory=threading.local, compare=False, repr=False)
+    _tiles: Tiles = field(default_factory=Tiles, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind: another process opens its own."""
-        return {k: v for k, v in self.__dict__.items() if k != "_local"}
+        return {k: v for k, v in self.__dict__.items() if k not in ("_local", "_tiles")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over all but open files."""
-        self.__dict__.update(state, _local=threading.local())
+        """Take over all but open files and warped tiles."""
+        self.__dict__.update(state, _local=threading.local(), _tiles=Tiles())
 
     @classmethod
     def open(
@@ -142,10 +146,10 @@ class Source:
         try:
             if same_grid(self.grid, grid):
                 return self._read_own(window, shape)
-            target = window_grid(grid, window)
             if step == 1:
-                return self._warped(target, self._scale(grid))
-            return self._warped(target.zoom_to(shape), None)
+                size = (int(grid.shape[0]), int(grid.shape[1]))
+                return from_tiles(window, size, lambda tile: self._tile(grid, tile))
+            return self._warped(window_grid(grid, window).zoom_to(shape), None)
         except RasterioError as error:
             where = f"band {self.band} at row {window.row}, column {window.col}"
             raise unreadable(self.path, where, error) from None
@@ -177,6 +181,13 @@ class Source:
         stored = read_stored(dataset, self.band, window, shape)
         return clean(stored, dataset, self.band, window, rule)
 
+    def _tile(self, grid: GeoBox, tile: Window) -> Array:
+        """Warp a tile of a grid, or find it among the last."""
+        key = (_key(grid), tile)
+        return self._tiles.get(
+            key, lambda: self._warped(window_grid(grid, tile), self._scale(grid))
+        )
+
     def _warped(self, target: GeoBox, scale: float | None) -> Array:
         """Warp to a target.
 
@@ -188,24 +199,37 @@ class Source:
         """
         shape = (int(target.shape[0]), int(target.shape[1]))
         margin = 4 if scale is None else 4 + math.ceil(2 / min(scale, 1.0))
-        part = source_window(self.grid, target, margin)
+        seam = window_across_seam(self.grid, target, margin)
+        part = seam or source_window(self.grid, target, margin)
         if part is None:
             return np.full(shape, np.nan, np.float32)
         step = 1
-        if scale is None:
+        if scale is None and seam is None:
             step = max(1, min(part.height // (2 * shape[0]), part.width // (2 * shape[1])))
         size = (-(-part.height // step), -(-part.width // step))
         if size[0] * size[1] > _MOST and max(shape) > 1:
             parts = [self._warped(half, scale) for half in halves(target)]
             return np.concatenate(parts, axis=int(shape[1] > shape[0]))
-        here = window_grid(self.grid, part).zoom_to(size)
+        here = moved_grid(self.grid, part).zoom_to(size)
         scale = pixel_ratio(here, target) if scale is None else scale
-        return warp(self._read_own(part, size), here, target, self.layer.resampling, scale)
+        data = self._read_own(part, size) if seam is None else self._read_around(part)
+        return warp(data, here, target, self.layer.resampling, scale)
+
+    def _read_around(self, window: Window) -> Array:
+        """Read a window across the ends of a file around the globe."""
+        columns = np.arange(window.col, window.col + window.width) % self.grid.shape[1]
+        cut = int(np.argmin(columns))  # where the file's first column comes after its last
+        pieces = [
+            Window(window.row, int(part[0]), window.height, len(part))
+            for part in (columns[:cut], columns[cut:])
+            if len(part)
+        ]
+        return np.concatenate([self._read_own(p, (p.height, p.width)) for p in pieces], axis=1)
 
     def _scale(self, grid: GeoBox) -> float:
         """Return how many pixels of a grid go to one of the file's."""
         cache: dict[Any, float] = self._local.__dict__.setdefault("scales", {})
-        key = (tuple(grid.shape), tuple(grid.affine), str(grid.crs))
+        key = _key(grid)
         if key not in cache:
             if len(cache) >= 16:
                 cache.clear()
@@ -222,6 +246,10 @@ class Source:
         return rule
 
 
+def _key(grid: GeoBox) -> Hashable:
+    return tuple(grid.shape), tuple(grid.affine), str(grid.crs)
+
+
 #: This thread's open files.
 _OPEN = threading.local()
 
@@ -229,7 +257,7 @@ _OPEN = threading.local()
 def _shared(path: str) -> Any:
     """Return this thread's open raster, one for all bands, so that a block is decoded once."""
     cache: WeakValueDictionary[Any, Any] = _OPEN.__dict__.setdefault("files", WeakValueDictionary())
-    found = None if is_remote(path) or path.startswith("<") else Path(path)
+    found = local_file(path)
     state = found.stat() if found is not None and found.exists() else None
     key = (path, None if state is None else (state.st_size, state.st_mtime_ns, state.st_ino))
     dataset = cache.get(key)

@@ -2,17 +2,69 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from threading import Lock
+
 import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from demiurge.scene.grid import Window, window_grid, wkt
+from demiurge.scene.crs import is_degrees, wrapped
+from demiurge.scene.grid import Window, centre, window_grid, wkt
 
 Array = npt.NDArray[np.float32]
 
 #: How far, in pixels, GDAL's approximate transformer may be off. Its own 0.125 costs metres
 #: of height on steep ground; this costs under a centimetre and no time.
 WARP_TOLERANCE = 0.001
+
+#: Pixels a side of the tiles that warped windows are put together from.
+TILE = 256
+
+
+class Tiles:
+    """The tiles of warped layers that were made last, for all threads of a process."""
+
+    def __init__(self, most: int = 64) -> None:
+        self._most, self._kept, self._lock = most, OrderedDict[Hashable, Array](), Lock()
+
+    def get(self, key: Hashable, make: Callable[[], Array]) -> Array:
+        """Return a tile, made anew if it is not among the last."""
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        found = make()
+        with self._lock:
+            self._kept[key] = found
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+        return found
+
+
+def from_tiles(window: Window, shape: tuple[int, int], tile: Callable[[Window], Array]) -> Array:
+    """Put a window together from tiles of a grid, so that pixels do not depend on the window.
+
+    Parameters
+    ----------
+    shape
+        Rows and columns of the grid.
+    tile
+        Returns float32 of a tile's shape.
+    """
+    found = np.empty((window.height, window.width), np.float32)
+    bottom, right = window.row + window.height, window.col + window.width
+    for row in range(window.row // TILE * TILE, bottom, TILE):
+        for col in range(window.col // TILE * TILE, right, TILE):
+            size = Window(row, col, min(TILE, shape[0] - row), min(TILE, shape[1] - col))
+            top, left = max(row, window.row), max(col, window.col)
+            height = min(row + size.height, bottom) - top
+            width = min(col + size.width, right) - left
+            here = Window(top - window.row, left - window.col, height, width)
+            there = Window(top - row, left - col, height, width)
+            found[here.slices] = tile(size)[there.slices]
+    return found
 
 
 def halves(grid: GeoBox) -> tuple[GeoBox, GeoBox]:
@@ -58,6 +110,7 @@ def warp(data: Array, source: GeoBox, target: GeoBox, resampling: str, scale: fl
         "transform": source.affine,
     }
     options = {
+        "src_crs": _crs(source),
         "crs": wkt(target),
         "transform": target.affine,
         "height": target.shape[0],
@@ -76,3 +129,14 @@ def warp(data: Array, source: GeoBox, target: GeoBox, resampling: str, scale: fl
             writer.write(data, 1)
         with memory.open() as copy, WarpedVRT(copy, **options) as view:
             return np.asarray(view.read(1), np.float32)
+
+
+def _crs(grid: GeoBox) -> str:
+    """Return a grid's CRS for GDAL; beyond 180° longitudes are counted about the grid's middle.
+
+    Else GDAL looks for a point at 181° E at 179° W, where the grid has no pixels.
+    """
+    left, right = sorted((grid.affine.c, grid.affine.c + grid.affine.a * grid.shape[1]))
+    if is_degrees(grid.crs) and (left < -180 - 1e-9 or right > 180 + 1e-9):
+        return wrapped(grid.crs, centre(grid)[0])
+    return wkt(grid)
