@@ -20,10 +20,11 @@ import yaml
 from demiurge.errors import ConfigError, DataError, UsageError, missing_extra
 from demiurge.layers import truth_of
 from demiurge.model.bundle import SUFFIX, Bundle, load_bundle
-from demiurge.outputs import check_output, refuse_inputs
+from demiurge.outputs import check_output
 from demiurge.scene.check import require_fit
 from demiurge.scene.open import PathLike, open_scene
-from demiurge.scene.scene import Scene
+from demiurge.scene.scene import SIMULATION_NAME, Scene
+from demiurge.scene.spec import SPEC_NAME
 from demiurge.training.chips import Chips, make_contract
 from demiurge.training.finish import card_of, finish
 from demiurge.training.log import TABLE_NAME, Log
@@ -141,6 +142,12 @@ def _files(*given: object) -> list[PathLike]:
     return [path for path in paths if Path(path).is_file()]
 
 
+def _specs(scene: PathLike | Scene) -> list[Path]:
+    """Return the YAML files of a scene, whether they are there or not."""
+    place = (scene.folder or Path()) if isinstance(scene, Scene) else Path(scene)
+    return [place, *(place / name for name in (SPEC_NAME, SIMULATION_NAME))]
+
+
 def _origin(plan: Plan, begin: Bundle | None, credits: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"credits": list(credits)}
     if begin is not None:
@@ -178,11 +185,10 @@ def plan(
     """
     path = None if output is None else Path(os.fspath(output))
     if path is not None:
-        check_output(path, overwrite=overwrite, inputs=_files(recipe), suffixes=(".yaml", ".yml"))
+        given = _files(recipe, *(file for scene in scenes for file in _specs(scene)))
+        check_output(path, overwrite=overwrite, inputs=given, suffixes=(".yaml", ".yml"))
     _require_torch()
     opened, settled = fitted(open_all(scenes), recipe, changes)
-    if path is not None:
-        refuse_inputs([path], [file for scene in opened for file in scene.files])
     found = priced(make_plan(opened, settled, fit=True), opened)
     if path is not None:
         found.save(path, overwrite=overwrite)

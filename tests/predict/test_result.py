@@ -1,0 +1,315 @@
+"""What a finished surface becomes; nothing finished is lost, nothing of the user's is replaced."""
+
+import datetime as dt
+import errno
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import rasterio
+
+from conftest import LEFT, PIXEL, TOP, make_bundle, terrain, write_raster
+from demiurge.cli.main import run
+from demiurge.errors import DataError, ResourceError, UsageError
+from demiurge.exports import clouds
+from demiurge.predict import apply
+from demiurge.predict.journal import Journal
+from demiurge.predict.options import Options
+from demiurge.predict.verbs import generate, refine
+from demiurge.scene.prepare import prepare
+
+
+@pytest.fixture
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    write_raster(Path("dsm.tif"), terrain())
+    write_raster(Path("WV03.tif"), (terrain() * 7).astype(np.uint16))
+    make_bundle(Path("a.bundle"))
+    make_bundle(Path("stereo.bundle"), layers=("dsm", "ortho_left"))
+    return tmp_path
+
+
+def content(folder: Path) -> dict[str, bytes]:
+    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+
+
+def never(*_: object, **__: object) -> None:
+    raise AssertionError("finished work is done again")
+
+
+def test_a_failed_export_keeps_the_finished_surface(
+    place: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    whole = refine("dsm.tif", "whole.tif", bundle="a.bundle")
+    command = "refine dsm.tif -o out.xyz --bundle a.bundle"
+    with monkeypatch.context() as patch:
+        patch.setattr(clouds._Xyz, "add", full)
+        with pytest.raises(SystemExit) as caught:
+            run(command.split())
+    assert caught.value.code == 4
+    error = capsys.readouterr().err
+    assert "No space left on device" in error
+    assert "run the same command again" in error
+    assert not Path("out.xyz").exists()
+    told = re.search(r"or: demiurge (export .*)\.", error)
+    assert told, error
+    # The way that the sentence names leads on without predicting anything.
+    monkeypatch.setattr(apply, "run_area", never)
+    with pytest.raises(SystemExit) as caught:
+        run(f"{told[1]} -q --overwrite".split())
+    assert caught.value.code == 0
+    by_hand = Path("out.xyz").read_bytes()
+    Path("out.xyz").unlink()
+    with pytest.raises(SystemExit) as caught:
+        run(command.split())
+    assert caught.value.code == 0
+    assert Path("out.xyz").read_bytes() == by_hand
+    assert np.loadtxt("out.xyz").shape == (terrain().size, 3)
+    assert whole.filled == 0
+    assert not list(place.glob(".*")), "what was kept goes when all is done"
+
+
+@pytest.mark.parametrize("error", [DataError("no", "choose another"), RuntimeError("a bug")])
+def test_whatever_stops_an_export_loses_nothing(
+    place: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    monkeypatch.setattr("demiurge.predict.result.write_export", fail)
+    with pytest.raises(type(error)):
+        refine("dsm.tif", "out.glb", bundle="a.bundle")
+    kept = place / ".out.glb.partial"
+    with rasterio.open(kept / "out.tif") as file:
+        assert file.count == 2
+    assert (kept / "journal.json").exists()
+
+
+def test_a_full_disk_at_the_end_keeps_the_rows(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("demiurge.predict.surface.halved", full)
+        with pytest.raises(ResourceError, match="No space left"):
+            refine("dsm.tif", "out.tif", bundle="a.bundle", options=Options(stac=True))
+    assert [p.name for p in place.glob("out*")] == []
+    monkeypatch.setattr(apply, "run_area", never)
+    refine("dsm.tif", "out.tif", bundle="a.bundle", options=Options(stac=True))
+    assert sorted(p.name for p in place.glob("*out*")) == ["out.stac.json", "out.tif"]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_colours_are_the_layers_that_were_given(place: Path) -> None:
+    """Not what the files' names and bands suggest: they may suggest nothing."""
+    options = Options(thin=1.0)
+    refine("dsm.tif", "a.obj", left="WV03.tif", bundle="stereo.bundle", options=options)
+    prepare({"dsm": "dsm.tif", "ortho_left": "WV03.tif"}, "scene")
+    refine("scene", "b.obj", bundle="stereo.bundle", options=options)
+    for name in ("a.jpg", "b.jpg"):
+        with rasterio.open(name) as file, rasterio.open("WV03.tif") as image:
+            shown, given = file.read(1).ravel(), image.read(1).ravel()
+        assert np.corrcoef(shown, given)[0, 1] > 0.95, name
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_a_picture_without_georeference_becomes_a_mesh(place: Path) -> None:
+    rgb = np.stack([terrain() * k for k in (1, 1.2, 1.4)]).astype(np.uint8)
+    write_raster(Path("photo.tif"), rgb, crs=None, transform=rasterio.Affine.identity())
+    make_bundle(
+        Path("gen.bundle"), task="generate", layers=("red", "green", "blue"), base=None,
+        relative=True,
+    )  # fmt: skip
+    options = Options(stac=True)
+    found = generate("photo.tif", "m.glb", gsd=2.0, bundle="gen.bundle", options=options)
+    assert any("relative, not metres" in note for note in found.notes)
+    item = valid(Path("m.stac.json"))
+    assert item["geometry"] is None, "a frame of its own lies nowhere"
+
+
+# ---- STAC
+
+
+def valid(path: Path) -> dict[str, Any]:
+    """Return an item that pystac validates against the schema of STAC 1.1."""
+    pystac = pytest.importorskip("pystac")
+    pytest.importorskip("jsonschema")
+    from pystac.validation import validate_dict
+
+    item: dict[str, Any] = json.loads(path.read_text())
+    validate_dict(item, extensions=[])  # those of extensions are on the network
+    read = pystac.Item.from_dict(item)
+    for asset in read.assets.values():
+        assert (path.parent / asset.href).exists()
+    return item
+
+
+@pytest.mark.parametrize(
+    ("name", "kind"),
+    [
+        ("out.tif", "image/tiff; application=geotiff; profile=cloud-optimized"),
+        ("out.glb", "model/gltf-binary"),
+        ("out.ply", "application/octet-stream"),
+    ],
+)
+def test_items_are_valid_and_point_at_what_is_there(place: Path, name: str, kind: str) -> None:
+    refine("dsm.tif", name, bundle="a.bundle", options=Options(stac=True))
+    assert sorted(p.name for p in place.glob("*out*")) == sorted([name, "out.stac.json"])
+    item = valid(Path("out.stac.json"))
+    assert item["stac_version"] == "1.1.0"
+    (asset,) = item["assets"].values()
+    assert asset["href"] == f"./{name}"
+    assert asset["type"] == kind
+    assert ("bands" in asset) == name.endswith(".tif")
+    if "bands" in asset:
+        assert [b["name"] for b in asset["bands"]] == ["dsm", "dsm_uncertainty"]
+        assert {b["data_type"] for b in asset["bands"]} == {"float32"}
+    # Nobody knows when the images were taken: the moment of processing stands for it.
+    made = item["properties"]["created"]
+    assert item["properties"]["datetime"] == made
+    age = dt.datetime.now(dt.UTC) - dt.datetime.fromisoformat(made)
+    assert abs(age) < dt.timedelta(minutes=10)
+    west, south, east, north = item["bbox"]
+    assert 14.9 < west < east < 15.1
+    assert 36 < south < north < 36.2
+
+
+def test_an_item_tells_when_the_images_were_taken(place: Path) -> None:
+    with rasterio.open("WV03.tif", "r+") as file:
+        file.update_tags(ns="IMAGERY", ACQUISITIONDATETIME="2019-05-01 10:20:30")
+        file.update_tags(TIFFTAG_DATETIME="2024:01:01 00:00:00")
+    how = {"bundle": "stereo.bundle", "options": Options(stac=True)}
+    refine("dsm.tif", "a.tif", left="WV03.tif", **how)
+    found = valid(Path("a.stac.json"))["properties"]
+    assert found["datetime"] == "2019-05-01T10:20:30Z"
+    assert found["created"] > "2020"
+    prepare({"dsm": "dsm.tif", "ortho_left": "WV03.tif"}, "scene")
+    spec = Path("scene/scene.yaml")
+    text = spec.read_text()
+    spec.write_text(text + "acquired: [2019-05-01, 2018-04-03]\n")
+    refine("scene", "b.tif", **how)
+    found = valid(Path("b.stac.json"))["properties"]
+    assert found["datetime"] is None
+    assert found["start_datetime"] == "2018-04-03T00:00:00Z"
+    assert found["end_datetime"] == "2019-05-01T23:59:59Z"
+
+
+def test_an_item_replaces_nothing_unasked(place: Path) -> None:
+    Path("out.stac.json").write_text("mine")
+    with pytest.raises(UsageError, match=r"out\.stac\.json: exists already"):
+        refine("dsm.tif", "out.tif", bundle="a.bundle", options=Options(stac=True))
+    assert Path("out.stac.json").read_text() == "mine"
+    assert not Path("out.tif").exists()
+
+
+# ---- never the user's own files
+
+
+INPUTS = [
+    "refine dsm.tif -o dsm.tif --bundle a.bundle",
+    "refine dsm.tif -o ./x/../dsm.tif --bundle a.bundle",
+    "refine dsm.tif -o soft.tif --bundle a.bundle",
+    "refine soft.tif -o dsm.tif --bundle a.bundle",
+    "refine dsm.tif -o hard.tif --bundle a.bundle",
+    "refine dsm.tif --left WV03.tif -o WV03.tif --bundle stereo.bundle",
+    "refine scene -o scene/stack.tif --bundle a.bundle",
+    "refine mosaic.vrt -o dsm.tif --bundle a.bundle",
+    "generate red.tif --bands red=1 --prior prior.tif -o prior.tif --bundle gen.bundle",
+    "generate red.tif --bands red=1 --prior prior.tif -o red.tif --bundle gen.bundle",
+    "export dsm.tif --image x.jpg -o x.obj",
+    "prepare dsm=dsm.tif ortho_left=scene/raw.tif -o scene",
+    "evaluate dsm.tif --reference truth.json --json truth.json",
+    "evaluate --sites sites.csv --json listed.json",
+    "compare dsm.tif truth.json --reference dsm.tif --json truth.json",
+    "simulate -o scene --surface scene/raw.tif --size 64",
+    "simulate -o scene --config scene/simulation.yaml --size 64",
+    "plan scene -o scene/scene.yaml",
+    "train scene -o a.bundle --from a.bundle",
+]
+
+
+@pytest.mark.parametrize("command", INPUTS)
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_no_command_replaces_its_inputs(
+    place: Path, command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    import os
+    import shutil
+
+    import rasterio.shutil
+
+    if command.startswith(("plan", "train")):
+        pytest.importorskip("torch")
+    Path("x").mkdir()
+    Path("soft.tif").symlink_to("dsm.tif")
+    os.link("dsm.tif", "hard.tif")
+    rasterio.shutil.copy("dsm.tif", "mosaic.vrt", driver="VRT")
+    coarse = rasterio.Affine(8 * PIXEL, 0, LEFT, 0, -8 * PIXEL, TOP)
+    write_raster(Path("prior.tif"), terrain(20, 24), transform=coarse)
+    write_raster(Path("red.tif"), (terrain() * 7).astype(np.uint16))
+    write_raster(Path("x.jpg"), (terrain()).astype(np.uint8))
+    for name in ("truth.json", "listed.json"):  # GDAL reads by content, not by name
+        write_raster(Path(name), terrain())
+    Path("sites.csv").write_text("surface,reference\ndsm.tif,listed.json\n")
+    make_bundle(Path("gen.bundle"), task="generate", layers=("dem_prior", "red"), base="dem_prior")
+    prepare({"dsm": "dsm.tif", "truth_dsm": "truth.json"}, "scene")
+    shutil.copy("WV03.tif", "scene/raw.tif")
+    Path("scene/simulation.yaml").write_text("settings: {size: 64}\n")
+    before = content(place)
+    for flag in ("", " --overwrite"):
+        with pytest.raises(SystemExit) as caught:
+            run((command + flag).split())
+        error = capsys.readouterr().err
+        assert caught.value.code == 2, error
+        assert "is an input of this command" in error
+        assert error.count("\n") == 1
+        assert content(place) == before
+    assert Path("soft.tif").is_symlink()
+
+
+@pytest.mark.parametrize("name", ["out.png", "out.jp2", "out.asc", "out", "out.tif.gz"])
+def test_names_that_ask_for_other_formats(place: Path, name: str) -> None:
+    with pytest.raises(UsageError, match=r"name it with one of \.tif, \.tiff, \.las"):
+        refine("dsm.tif", name, bundle="a.bundle")
+    assert not list(place.glob("*out*"))
+
+
+def test_an_old_mask_does_not_hide_a_new_surface(place: Path) -> None:
+    Path("out.tif.aux.xml").write_text("<PAMDataset><SRS>EPSG:32601</SRS></PAMDataset>")
+    with pytest.raises(UsageError, match="would be read as part of"):
+        refine("dsm.tif", "out.tif", bundle="a.bundle")
+    refine("dsm.tif", "out.tif", bundle="a.bundle", options=Options(overwrite=True))
+    with rasterio.open("out.tif") as file:
+        assert file.crs.to_epsg() == 32633
+    assert not Path("out.tif.aux.xml").exists()
+
+
+def test_a_scene_folder_with_results_in_it_is_not_replaced(place: Path) -> None:
+    prepare({"dsm": "dsm.tif"}, "scene")
+    refine("scene", "scene/better.tif", bundle="a.bundle")
+    refine("scene", "scene/better.tif", bundle="a.bundle", options=Options(overwrite=True))
+    before = content(place)
+    with pytest.raises(UsageError, match=r"holds better\.tif"):
+        prepare({"dsm": "dsm.tif"}, "scene", overwrite=True)
+    assert content(place) == before
+
+
+def test_a_journal_knows_what_was_settled(tmp_path: Path) -> None:
+    first = Journal(tmp_path, "k", (1, 4, 5))
+    assert first.settle("side", 96) == 96
+    first.put(0, 0, np.zeros((1, 4, 5), np.float32))
+    first.close()
+    again = Journal(tmp_path, "k", (1, 4, 5))
+    assert again.settle("side", 64) == 96
+    again.begin_anew()
+    assert again.settle("side", 64) == 64
+    other = Journal(tmp_path, "other", (1, 4, 5))
+    assert other.settle("side", 32) == 32
