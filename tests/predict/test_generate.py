@@ -9,6 +9,7 @@ from rasterio.transform import from_origin
 
 import demiurge
 from conftest import LEFT, TOP, make_bundle, terrain, write_raster
+from demiurge import Options
 from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle, save_bundle
 
@@ -119,7 +120,10 @@ def test_without_an_optional_prior_the_result_is_relative(tmp_path: Path) -> Non
     with rasterio.open(alone.path) as file:
         assert file.tags()["units"] == "relative"
         assert file.tags()["vertical_reference"] == "none"
-    laid = demiurge.generate(image, tmp_path / "laid.tif", bundle=bundle, prior=prior)
+    alone_counts = Options(prior_accuracy=float("inf"))
+    laid = demiurge.generate(
+        image, tmp_path / "laid.tif", bundle=bundle, prior=prior, options=alone_counts
+    )
     assert laid.bands == ("dtm", "dtm_uncertainty")
     with rasterio.open(laid.path) as file:
         np.testing.assert_allclose(file.read(1), terrain(100, 120) + 5, atol=0.01)

@@ -12,8 +12,11 @@ import demiurge
 from conftest import LEFT, PIXEL, TOP, make_bundle, terrain
 from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle
+from demiurge.predict import reduced
+from demiurge.predict.choice import make_runtime
+from demiurge.predict.job import plan_job
 from demiurge.predict.options import Options
-from demiurge.scene.open import name_inputs, open_scene
+from demiurge.scene.open import name_inputs, open_scene, scene_from_files
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
 
@@ -149,22 +152,30 @@ def test_voids_of_the_prior_are_left_out_of_the_judgement(raster: Write, tmp_pat
 
 
 def test_heights_keep_the_level_of_a_good_prior_alone(scene: Scene, tmp_path: Path) -> None:
-    """The bundle adds 5 m everywhere, and takes itself to be √2 m off."""
+    """The bundle adds 5 m everywhere, and takes itself to be √2 m off.
+
+    Untold, the uncertainty is what the scene shows at reduced resolution, not what was withheld.
+    """
     bundle = make_bundle(
         tmp_path / "b.bundle", task="generate", layers=("dem_prior", "red"), base="dem_prior",
         targets=("dtm",), answers=[5.0, 0.0], scale=1.0, pixel=(1.0, 20.0),
     )  # fmt: skip
-    prior = scene.read(layers=["dem_prior"])[0]
-    levels, doubts = [], []
+    prior, truth = scene.read(layers=["dem_prior", "truth_dtm"])
+    levels, doubts, errors = [], [], []
+    untold: tuple[str, ...] = ()
     for accuracy in (None, 0.0, 2**0.5, float("inf")):
         _, surface = error(scene, bundle, prior_accuracy=accuracy)
+        untold = surface.notes if accuracy is None else untold
         with rasterio.open(surface.path) as file:
             heights, doubt = file.read()
         levels.append(float((heights - prior)[INSIDE].mean()))
-        doubts.append(float(doubt.mean()))
+        doubts.append(float(np.square(doubt).mean() ** 0.5))
+        errors.append(float(np.square(heights - truth)[INSIDE].mean() ** 0.5))
     np.testing.assert_allclose(levels, [0, 0, 2.5, 5], atol=0.1)
     assert doubts[3] == pytest.approx(2**0.5, rel=1e-3)
-    assert doubts[0] > 5, "the 5 m that were withheld are missing"
+    assert doubts[0] == doubts[1]
+    assert errors[0] < doubts[0] < 3 * errors[0]
+    assert any("does not include the prior's own errors" in n for n in untold)
 
 
 def test_the_prior_may_lie_in_degrees(raster: Write, tmp_path: Path) -> None:
@@ -194,31 +205,145 @@ def test_the_prior_may_lie_in_degrees(raster: Write, tmp_path: Path) -> None:
     assert error(scene, bundle_of(tmp_path, 0.0), detail=0.0)[0] < 0.95
 
 
-def test_a_scene_too_small_to_judge_on_says_so(raster: Write, tmp_path: Path) -> None:
+def test_unjudged_detail_is_not_added_and_the_reason_is_told(raster: Write, tmp_path: Path) -> None:
     wide = PIXEL * FACTOR
     prior = raster("prior.tif", terrain(20, 20), transform=from_origin(LEFT, TOP, wide, wide))
     files = {"red": raster("red.tif", terrain(60, 60)), "dem_prior": prior}
     scene = prepare(files, tmp_path / "scene")
-    surface = demiurge.generate(scene, tmp_path / "o.tif", bundle=bundle_of(tmp_path, 0.5))
-    assert any("too small to judge" in note for note in surface.notes)
-    with rasterio.open(surface.path) as file:
-        assert file.tags()["detail_from"] == "not judged"
+    bundle = bundle_of(tmp_path, 0.5)
+    found = {}
+    for detail in (None, 0.0, 1.0):
+        options = Options(detail=detail, overwrite=True)
+        surface = demiurge.generate(scene, tmp_path / "o.tif", bundle=bundle, options=options)
+        with rasterio.open(surface.path) as file:
+            found[detail] = file.read(1)
+            source = file.tags()["detail_from"]
+        told = next(n for n in surface.notes if "the bundle is not judged" in n)
+        assert "that takes 99 px across, the scene has 60" in told
+        assert source == ("not judged" if detail is None else "as given")
+        assert ("no detail is added" in told) == (detail is None)
+    np.testing.assert_array_equal(found[None], found[0.0])
+    assert np.abs(found[1.0] - found[0.0]).max() > 0.1
 
 
-def test_a_prior_as_fine_as_the_image_holds_nothing_and_that_is_told(
-    raster: Write, tmp_path: Path
+@pytest.mark.parametrize(
+    ("shape", "factor", "window", "reason"),
+    [
+        ((100_000, 100_000), 20, 768, ""),
+        ((100_000, 100_000), 47, 768, ""),
+        ((100_000, 100_000), 60, 768, "the prior is 60 times coarser than the image"),
+        ((100_000, 100_000), 20, 96, "takes windows of 120 px, they have 96"),
+        ((2399, 100_000), 20, 768, "takes 2400 px across, the scene has 2399"),
+        ((300, 300), 6, 320, ""),
+    ],
+)
+def test_why_a_scene_is_not_judged_on(
+    shape: tuple[int, int], factor: int, window: int, reason: str
 ) -> None:
+    told, windows = reduced._windows(shape, factor, window)
+    assert told.endswith(reason) if reason else told == ""
+    assert bool(windows) == (told == "")
+    for found in windows:
+        assert found.row + found.height <= shape[0]
+        assert found.height % factor**2 == 0
+        assert found.height // factor <= window
+    assert sum(w.height * w.width for w in windows) <= reduced._MOST
+
+
+def test_a_prior_20_times_coarser_is_judged(raster: Write, tmp_path: Path) -> None:
+    """The bundle reads heights off the image, smoothed; all of that detail is right."""
+    rows, columns = np.mgrid[:2400, :2400].astype(np.float32)
+    heights = (
+        20 * np.sin(rows / 90) * np.cos(columns / 70) + 3 * np.sin((rows + columns) / 37)
+    ).astype(np.float32)
+    coarse = heights.reshape(120, 20, 120, 20).mean(axis=(1, 3))
+    place = from_origin(LEFT, TOP, 20 * PIXEL, 20 * PIXEL)
+    files = {
+        "red": raster("red.tif", heights), "dem_prior": raster("prior.tif", coarse, transform=place)
+    }  # fmt: skip
+    scene = scene_from_files(files)
+    bundle = bundle_of(tmp_path, 0.5)
+    job = plan_job(scene, bundle, "generate", Options())
+    runtime = make_runtime(bundle, job.plan.size, job.choice)
+    assert job.tie is not None
+    found = reduced.judge(job, job.tie, runtime)
+    assert found.judged
+    assert found.coarser == 20
+    assert found.detail > 0
+
+
+@pytest.fixture
+def fine(raster: Write, tmp_path: Path) -> tuple[Scene, np.ndarray, Bundle]:
+    """A prior as fine as its image, and a bundle that adds 5 m and takes itself to be √2 m off."""
     heights = terrain(96, 96)
-    files = {"red": raster("red.tif", heights), "dem_prior": raster("prior.tif", heights)}
+    heights[40:44, 50:55] = np.nan
+    files = {
+        "red": raster("red.tif", terrain(96, 96)),
+        "dem_prior": raster("prior.tif", heights, nodata=float("nan")),
+    }  # fmt: skip
     bundle = make_bundle(
         tmp_path / "b.bundle", task="generate", layers=("dem_prior", "red"), base="dem_prior",
-        targets=("dtm",),
+        targets=("dtm",), answers=[5.0, 0.0], scale=1.0,
     )  # fmt: skip
-    scene = prepare(files, tmp_path / "scene")
-    surface = demiurge.generate(scene, tmp_path / "o.tif", bundle=bundle)
-    assert any("nothing holds the bundle to it" in note for note in surface.notes)
+    return prepare(files, tmp_path / "scene"), heights, bundle
+
+
+@pytest.mark.parametrize(
+    ("options", "change"),
+    [
+        ({}, 0.0),
+        ({"detail": 0.0}, 0.0),
+        ({"prior_accuracy": 0.0}, 0.0),
+        ({"prior_accuracy": 2**0.5}, 2.5),
+        ({"prior_accuracy": float("inf")}, 5.0),
+    ],
+)
+def test_a_prior_as_fine_as_the_image_is_kept(
+    fine: tuple[Scene, np.ndarray, Bundle], tmp_path: Path, options: dict[str, float], change: float
+) -> None:
+    scene, prior, bundle = fine
+    surface = demiurge.generate(
+        scene, tmp_path / "o.tif", bundle=bundle, options=Options(**options)
+    )
+    known = np.isfinite(prior)
     with rasterio.open(surface.path) as file:
-        np.testing.assert_allclose(file.read(1), heights + 5, atol=0.01)
+        heights, doubt = file.read()
+        tags = file.tags()
+    assert np.isfinite(heights).all(), "its voids are filled"
+    exact = 1e-4 if change == 0 else 0.01  # blending rounds
+    np.testing.assert_allclose(heights[known], prior[known] + change, atol=exact)
+    np.testing.assert_allclose(doubt[known], 1 if change == 2.5 else 2**0.5, rtol=1e-3)
+    told = "corrects its heights" if change == 2.5 else "its heights stay as they are"
+    assert any(told in note for note in surface.notes) == (change < 5)
+    assert "detail" not in tags
+
+
+@pytest.mark.parametrize(
+    ("options", "reason"),
+    [
+        ({"detail": 0.5}, "--detail has no effect: the prior is as fine as the image"),
+        ({"detail": 0.0, "prior_accuracy": 2.0}, "--detail has no effect: the prior is as fine"),
+        ({"detail": 1.0, "prior_accuracy": float("inf")}, "--detail has no effect: --prior-acc"),
+    ],
+)
+def test_options_without_effect_are_refused(
+    fine: tuple[Scene, np.ndarray, Bundle], tmp_path: Path, options: dict[str, float], reason: str
+) -> None:
+    scene, _, bundle = fine
+    with pytest.raises(UsageError, match=reason):
+        demiurge.generate(scene, tmp_path / "o.tif", bundle=bundle, options=Options(**options))
+
+
+@pytest.mark.parametrize("options", [{"detail": 1.0}, {"prior_accuracy": 2.0}])
+def test_without_a_prior_its_options_are_refused(
+    raster: Write, tmp_path: Path, options: dict[str, float]
+) -> None:
+    bundle = make_bundle(tmp_path / "b.bundle")
+    with pytest.raises(UsageError, match="has no effect: bundle 'b' corrects no prior here"):
+        demiurge.refine(
+            raster("dsm.tif", terrain()), tmp_path / "o.tif", bundle=bundle,
+            options=Options(**options),
+        )  # fmt: skip
 
 
 @pytest.mark.parametrize(

@@ -94,14 +94,7 @@ def _notes(job: Job) -> tuple[str, ...]:
 
 
 def _on_judgement(job: Job) -> tuple[str, ...]:
-    if not job.judging:
-        return ()
-    if job.judgement is None:
-        return (
-            "the scene is too small to judge the bundle on it, or its prior has too many voids: "
-            "all of the bundle's detail is kept, and its uncertainty stays as it was learned",
-        )
-    return (str(job.judgement),)
+    return () if job.judgement is None else (str(job.judgement),)
 
 
 def _levelled(job: Job, journal: Journal, options: Options, warming: Future[Runtime] | None) -> Job:

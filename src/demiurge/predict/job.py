@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -39,9 +39,18 @@ Array = npt.NDArray[np.float32]
 #: Windows of relative heights, each of which is an unknown of their levels, at most.
 _MOST = 30_000
 
-_LOOSE = (
-    "the prior is as fine as the image, or was resampled to it: nothing holds the bundle to it, "
-    "and its changes are not judged"
+_FINE = (
+    "the prior is as fine as the image, or was resampled to it: its heights stay as they are, and "
+    "the uncertainty is what the bundle learned on other priors; --prior-accuracy says how far it "
+    "may correct them"
+)
+_CORRECTED = (
+    "the prior is as fine as the image: the bundle corrects its heights as far as their accuracy "
+    "of {accuracy:g} m allows, but adds no detail"
+)
+_UNTOLD = (
+    "the uncertainty does not include the prior's own errors, which are not known; tell them with "
+    "--prior-accuracy"
 )
 
 _ABOUT = {
@@ -65,6 +74,8 @@ class Job:
         Sentences about the scene for the user.
     judging, judgement
         Whether the bundle is to be judged on the scene, and what came of it.
+    detail
+        Share of the bundle's detail that the user asks for; None to judge it.
     tie, levels
         What is done to the heights of each window.
     """
@@ -82,6 +93,7 @@ class Job:
     warnings: tuple[str, ...]
     judging: bool = False
     judgement: Judgement | None = None
+    detail: float | None = None
     tie: Tie | None = None
     levels: Levels | None = None
 
@@ -115,9 +127,7 @@ class Job:
                 "keep_voids": self.keep_voids,
                 "blocks": self.blocks,
                 "reconcile": self.reconcile,
-                "tie": None
-                if self.tie is None
-                else (self.tie.accuracy, None if self.judging else self.tie.detail),
+                "tie": None if self.tie is None else (self.tie.accuracy, self.detail),
             }
         )
 
@@ -154,8 +164,8 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
     warnings = _require_match(scene, bundle, task, options)
     require_learned(bundle.card, options.tta)
     tie = _tie(scene, bundle, options)
-    if tie is None and bundle.contract.base == PRIOR and options.prior_accuracy != math.inf:
-        warnings = (*warnings, _LOOSE)
+    if tie is not None:
+        warnings = (*warnings, *_on_tie(tie))
     choice = choose_runtime(bundle, options.runtime, options.precision)
     if bundle.contract.equalise:
         scene = scene.with_equalised()
@@ -175,15 +185,29 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
         blocks=options.cluster is not None,
         reconcile=options.reconcile,
         warnings=warnings,
-        judging=tie is not None and options.detail is None,
+        judging=tie is not None and not tie.fine,
+        detail=options.detail,
         tie=tie,
     )
 
 
 def _tie(scene: Scene, bundle: Bundle, options: Options) -> Tie | None:
-    """Return how heights are tied to the prior, where that is the base and known by its pixels."""
+    """Return how heights are tied to the prior; None without one, or if the user ignores it.
+
+    Raises
+    ------
+    UsageError
+        For an option that would have no effect.
+    """
     accuracy, detail = options.prior_accuracy, options.detail
-    if bundle.contract.base != PRIOR or accuracy == math.inf:
+    if bundle.contract.base != PRIOR:
+        for name, value in (("--prior-accuracy", accuracy), ("--detail", detail)):
+            if value is not None:
+                raise _idle(name, f"bundle '{bundle.card.name}' corrects no prior here")
+        return None
+    if accuracy == math.inf:
+        if detail is not None:
+            raise _idle("--detail", "--prior-accuracy inf ignores the prior")
         return None
     accuracy = bundle.contract.prior_accuracy if accuracy is None else accuracy
     if accuracy and not bundle.contract.uncertainty:
@@ -193,7 +217,21 @@ def _tie(scene: Scene, bundle: Bundle, options: Options) -> Tie | None:
             "choose --prior-accuracy 0 or inf",
         )
     tie = tie_to_prior(scene, accuracy)
-    return tie if tie is None or detail is None else replace(tie, detail=detail)
+    if tie.fine and detail is not None and (detail or accuracy):
+        raise _idle("--detail", "the prior is as fine as the image, so that it has no finer part")
+    return tie
+
+
+def _idle(option: str, reason: str) -> UsageError:
+    """Return the error for an option without effect."""
+    return UsageError(f"{option} has no effect: {reason}", f"leave out {option}")
+
+
+def _on_tie(tie: Tie) -> tuple[str, ...]:
+    """Say what a user should know of a tie."""
+    if not tie.fine:
+        return (_UNTOLD,) if tie.accuracy is None else ()
+    return (_CORRECTED.format(accuracy=tie.accuracy) if tie.accuracy else _FINE,)
 
 
 def _stamp(path: str) -> tuple[Any, ...]:
@@ -314,13 +352,16 @@ def _tie_tags(job: Job) -> dict[str, str]:
     if job.tie is None:
         return {}
     told = job.tie.accuracy
-    source = "as given"
-    if job.judging:
-        source = "not judged" if job.judgement is None else "judged at reduced resolution"
+    tags = {"prior_accuracy": "not told" if told is None else f"{told:g} m"}
+    if job.tie.fine:
+        return tags
+    judged = job.judgement is not None and job.judgement.judged
+    source = "as given" if job.detail is not None else "judged at reduced resolution"
     return {
-        "prior_accuracy": "not told" if told is None else f"{told:g} m",
+        **tags,
         "detail": f"{job.tie.detail:.4g}",
-        "detail_from": source,
+        "detail_from": source if judged or job.detail is not None else "not judged",
+        "uncertainty_factor": f"{job.tie.spread:.4g}",
     }
 
 

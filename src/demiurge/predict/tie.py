@@ -1,8 +1,8 @@
-"""What a network adds to a coarse prior, held to what the prior knows."""
+"""Tie a network's heights to a prior."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -31,13 +31,14 @@ class Tie:
     native
         The prior's own.
     accuracy
-        Standard deviation in metres of the prior's errors at its own pixels; 0 takes it at its
-        word. None, where nobody tells, does so for the heights but not for the uncertainty: it
-        stays at least what the bundle has learned, and grows by what is withheld of its change.
+        Standard deviation in metres of the prior's errors at its own pixels; 0: it is exact.
+        None: unknown, and taken as 0.
     detail
         Share of the network's finer part that is kept.
     spread
         Factor of the predicted uncertainty.
+    fine
+        The prior is as fine as the image: there is no finer part.
     """
 
     grid: GeoBox
@@ -45,6 +46,7 @@ class Tie:
     accuracy: float | None
     detail: float = 1.0
     spread: float = 1.0
+    fine: bool = False
 
     def cells(self, window: Window, size: int) -> Cells:
         """Return the prior's pixels under a window of ``size`` pixels a side."""
@@ -64,6 +66,8 @@ class Tie:
             float32 (planes, size, size) in metres: ``count`` planes of heights, then perhaps their
             uncertainties.
         """
+        if self.fine:
+            return self._corrected(prior, known, values, count)
         cells = self.cells(window, prior.shape[0])
         found = values.copy()
         for plane in range(count):
@@ -76,18 +80,25 @@ class Tie:
                 heights - prior, prior, cells, known=known, detail=self.detail, trust=trust
             )
             if doubt is not None:
-                found[count + plane] = self._doubt(doubt, heights - found[plane])
+                coarse = self._doubted(doubt)
+                finer = (1 - coarse) * np.float32(self.spread**2)
+                found[count + plane] = doubt * np.sqrt(coarse + finer)
         return found
 
-    def _doubt(self, spread: Array, withheld: Array) -> Array:
-        """Return the standard deviation of heights that a change was withheld from."""
-        if self.accuracy is None:
-            # It may have been right.
-            found = np.hypot(np.float32(max(1.0, self.spread)) * spread, withheld)
-        else:
-            coarse = self._doubted(spread)
-            found = spread * np.sqrt(coarse + (1 - coarse) * np.float32(self.spread**2))
-        return np.asarray(found, np.float32)
+    def _corrected(self, prior: Array, known: Mask, values: Array, count: int) -> Array:
+        """Return a prior's own heights, corrected as far as its accuracy allows.
+
+        Where it is void, the network's heights count if the accuracy is known.
+        """
+        found = values.copy()
+        for plane in range(count):
+            share = np.zeros_like(prior)
+            if self.accuracy and len(values) > count:
+                doubt = values[count + plane]
+                share = np.where(known, self._doubted(doubt), np.float32(1))
+                found[count + plane] = doubt * np.sqrt(share)
+            found[plane] = prior + share * (values[plane] - prior)
+        return found
 
     def _doubted(self, spread: Array) -> Array:
         """Return how little the prior counts against heights with a standard deviation."""
@@ -97,13 +108,14 @@ class Tie:
         return np.asarray(variance / (variance + spread**2), np.float32)
 
 
-def tie_to_prior(scene: Scene, accuracy: float | None) -> Tie | None:
-    """Return how a scene's heights are tied to its prior; None if it is no coarser than the image.
+def tie_to_prior(scene: Scene, accuracy: float | None) -> Tie:
+    """Return how a scene's heights are tied to its prior.
 
-    A scene that was prepared without noting what its prior was warped from has none, either.
+    The prior's own pixels are those that it was read or prepared from. One that was resampled to
+    the image counts as fine as the image.
     """
     source = scene.sources[PRIOR]
     tie = Tie(scene.grid, source.native or source.grid, accuracy)
     rows, columns = scene.shape
     middle = Window(rows // 2, columns // 2, 1, 1)
-    return tie if tie.cells(middle, 8).size >= COARSER else None
+    return replace(tie, fine=tie.cells(middle, 8).size < COARSER)

@@ -82,7 +82,7 @@ def _error_of_prior(region: Region, truth: str) -> npt.NDArray[np.float64]:
     scene, area = region.scene, region.window
     tie = tie_to_prior(scene, None) if {PRIOR, truth} <= {*scene.layers} else None
     side = min(area.height, area.width, _MEASURED)
-    if tie is None:
+    if tie is None or tie.fine:
         return np.empty(0)
     window = Window(
         area.row + (area.height - side) // 2, area.col + (area.width - side) // 2, side, side
