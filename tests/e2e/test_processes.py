@@ -1,6 +1,7 @@
 """Training by several processes."""
 
 import csv
+import json
 import os
 import socket
 import subprocess
@@ -34,17 +35,21 @@ RECIPE = {
 }
 
 
-def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+def make_scene(folder: Path) -> None:
     """Truth with gaps, so that the processes' shares of known pixels differ."""
     truth = terrain(160, 192)
     heights = (truth + 3).astype(np.float32)
     truth[:40, :50] = np.nan
     files = {
-        "dsm": write_raster(tmp_path / "dsm.tif", heights),
-        "truth_dsm": write_raster(tmp_path / "truth.tif", truth),
+        "dsm": write_raster(folder / "dsm.tif", heights),
+        "truth_dsm": write_raster(folder / "truth.tif", truth),
     }
-    prepare(files, tmp_path / "scene")
-    (tmp_path / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
+    prepare(files, folder / "scene")
+    (folder / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
+
+
+def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+    make_scene(tmp_path)
     curves = []
     for count in (1, 2):
         _train(tmp_path, count)
@@ -55,13 +60,21 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(curves[1], curves[0], rtol=2e-3)
 
 
-def _train(folder: Path, count: int) -> None:
+def test_two_processes_cross_validate(tmp_path: Path) -> None:
+    make_scene(tmp_path)
+    _train(tmp_path, 2, "--folds", "3", "--set", "epochs=1", "--set", "split.buffer=0")
+    folds = json.loads((tmp_path / "2.folds.json").read_text())
+    assert [fold["bundle"] for fold in folds] == [f"2.fold{i}.bundle" for i in (1, 2, 3)]
+    assert sum(fold["pixels"] for fold in folds) == 160 * 192 - 40 * 50
+
+
+def _train(folder: Path, count: int, *more: str) -> None:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     command = [
         sys.executable, "-m", "demiurge.cli.main", "train", "scene", "-o", f"{count}.bundle",
-        "--recipe", "tiny.yaml", "--devices", str(count), "--log", f"log{count}", "--quiet",
+        "--recipe", "tiny.yaml", "--devices", str(count), "--log", f"log{count}", "--quiet", *more,
     ]  # fmt: skip
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
     environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}

@@ -6,6 +6,7 @@ import pytest
 pytest.importorskip("segmentation_models_pytorch")
 
 import torch
+from pydantic import ValidationError
 
 from demiurge.errors import ConfigError
 from demiurge.model.network import build_network
@@ -54,10 +55,33 @@ def test_detail_lets_single_pixels_through() -> None:
     assert errors[8] < 0.3 * errors[0]
 
 
-def test_widths_must_fit_the_depth() -> None:
-    settings = NetworkSettings.model_validate({"depth": 4, "decoder_channels": [8, 8]})
-    with pytest.raises(ConfigError, match="names 2 widths for a depth of 4"):
-        build_network(settings, 3, 1)
+@pytest.mark.parametrize(
+    ("settings", "match"),
+    [
+        ({"depth": 4, "decoder_channels": [8, 8]}, "names 2 widths; unet of depth 4 needs 4"),
+        ({"architecture": "resdepth", "decoder_channels": [8, 8]}, "needs 1"),
+        ({"depth": 6}, "depth is above 5"),
+        ({"architecture": "fpn", "depth": 4}, "fpn needs a depth of 5 and no detail"),
+        ({"architecture": "fpn", "detail": 8}, "fpn needs a depth of 5 and no detail"),
+        ({"architecture": "linknet", "decoder_channels": [8] * 5}, "has no decoder_channels"),
+        ({"architecture": "pix2pix", "depth": 8, "detail": 8}, "neither detail nor pretrained"),
+        ({"architecture": "resdepth", "pretrained": True}, "neither detail nor pretrained"),
+        ({"depth": 3, "decoder_channels": [8, 0, 8]}, "greater than 0"),
+        ({"decoder_channels": []}, "at least 1"),
+    ],
+)
+def test_settings_that_no_network_has(settings: dict[str, object], match: str) -> None:
+    with pytest.raises(ValidationError, match=match):
+        NetworkSettings.model_validate(settings)
+
+
+@pytest.mark.parametrize(
+    "encoder", ["tu-swin_tiny_patch4_window7_224", "tu-vit_tiny_patch16_224", "tu-nonsense", ""]
+)
+def test_encoders_that_cannot_be_used(encoder: str) -> None:
+    """The first takes windows of 224 px alone."""
+    with pytest.raises(ConfigError, match=f"network.encoder: '{encoder}' cannot be built"):
+        build_network(NetworkSettings(encoder=encoder), 3, 1)
 
 
 def test_pretrained_weights_are_asked_for_as_each_library_wants(

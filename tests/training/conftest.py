@@ -18,16 +18,24 @@ def make_scene(tmp_path: Path) -> MakeScene:
     """Prepare a scene of hills whose initial DSM is 3 m too high, with an image."""
 
     def make(
-        name: str = "scene", rows: int = 160, columns: int = 192, east: float = 0.0, seed: int = 0
+        name: str = "scene",
+        rows: int = 160,
+        columns: int = 192,
+        east: float = 0.0,
+        seed: int = 0,
+        offset: float = 0.0,
     ) -> Scene:
         truth = terrain(rows, columns, seed)
         heights = truth + 3
         heights[20:30, 20:30] = np.nan
         transform = from_origin(LEFT + east, TOP, 2, 2)
+        truth_file = (truth + offset).astype(np.float32)
         image = (50 * np.gradient(truth)[0] + 500).astype(np.float32)
         files = {
             "dsm": write_raster(tmp_path / f"{name}_dsm.tif", heights, transform=transform),
-            "truth_dsm": write_raster(tmp_path / f"{name}_truth.tif", truth, transform=transform),
+            "truth_dsm": write_raster(
+                tmp_path / f"{name}_truth.tif", truth_file, transform=transform
+            ),
             "ortho_left": write_raster(tmp_path / f"{name}_left.tif", image, transform=transform),
         }
         return prepare(files, tmp_path / name)

@@ -11,6 +11,7 @@ pytest.importorskip("lightning")
 import demiurge
 from conftest import terrain, write_raster
 from demiurge.errors import UsageError
+from demiurge.model.pix2pix import PatchDiscriminator
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
 from demiurge.training.recipe import load_recipe
@@ -82,6 +83,31 @@ def test_the_judge_changes_what_is_learned(scene: Scene, tmp_path: Path) -> None
     assert with_judge.card.sha256 != without.card.sha256
     content = with_judge.graph() + with_judge.weights()
     assert b"judge" not in content, "the second network stays behind"
+
+
+def test_a_plateau_lowers_the_rate(scene: Scene, tmp_path: Path) -> None:
+    """At a rate of nearly nothing no epoch is better than the first, six are waited for."""
+    optimiser = {"name": "adam", "rate": 1e-12, "schedule": "plateau"}
+    recipe = tiny_recipe(
+        **{**PIX2PIX, "optimiser": optimiser, "epochs": 8,
+           "chips": {"size": 32, "per_epoch": 4, "batch": 4}}
+    )  # fmt: skip
+    bundle = demiurge.train([scene], tmp_path / "m.bundle", recipe=recipe)
+    rates = [epoch["rate"] for epoch in bundle.card.metrics["history"]]
+    assert rates[0] == 1e-12
+    assert rates[-1] == pytest.approx(0.5e-12)
+
+
+def test_a_plan_counts_the_discriminator(scene: Scene) -> None:
+    losses = {"absolute": 100.0, "uncertainty": 0.0, "judge_width": 64}
+    alone = demiurge.plan([scene], recipe=tiny_recipe(**{**PIX2PIX, "losses": losses})).cost
+    recipe = tiny_recipe(**{**PIX2PIX, "losses": {**losses, "adversarial": 1.0}})
+    both = demiurge.plan([scene], recipe=recipe).cost
+    assert alone is not None
+    assert both is not None
+    judge = PatchDiscriminator(3 + 3 + 1, 64)
+    assert both.parameters == alone.parameters + sum(p.numel() for p in judge.parameters())
+    assert both.memory_mb > 1.5 * alone.memory_mb
 
 
 def test_images_are_imagined_from_heights(scene: Scene, tmp_path: Path) -> None:

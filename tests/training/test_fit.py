@@ -1,5 +1,6 @@
 """Training end to end, on scenes where the right answer is known: 3 m less."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -11,6 +12,9 @@ pytest.importorskip("lightning")
 import demiurge
 from conftest import terrain
 from demiurge.errors import ConfigError, DataError, UsageError
+from demiurge.model.bundle import Bundle, load_bundle
+from demiurge.scene.scene import Scene
+from demiurge.training.recipe import Recipe
 
 from .conftest import MakeScene, tiny_recipe
 
@@ -60,7 +64,7 @@ def test_the_same_training_twice_gives_the_same_weights(
 def test_an_interrupted_training_goes_on_to_the_same_end(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene, recipe = make_scene(), tiny_recipe(epochs=3)
+    scene, recipe = make_scene(), tiny_recipe(epochs=3, ema=0.5)
     straight = demiurge.train([scene], tmp_path / "s.bundle", recipe=recipe)
     from demiurge.training.callbacks import _Progress
 
@@ -73,10 +77,135 @@ def test_an_interrupted_training_goes_on_to_the_same_end(
     with pytest.raises(UsageError, match="add --resume"):
         demiurge.train([scene], path, recipe=recipe)
     with pytest.raises(ConfigError, match="other settings"):
-        demiurge.train([scene], path, recipe=tiny_recipe(epochs=4), resume=True)
+        demiurge.train([scene], path, recipe=tiny_recipe(epochs=4, ema=0.5), resume=True)
     resumed = demiurge.train([scene], path, recipe=recipe, resume=True)
     assert resumed.card.sha256 == straight.card.sha256
     assert resumed.card.metrics["history"] == straight.card.metrics["history"]
+
+
+def interrupted(
+    scenes: list[Scene], path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> Path:
+    """Interrupt a training after its first epoch; return its last checkpoint."""
+    from demiurge.training.callbacks import _Progress
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_Progress, "on_train_epoch_start", _stop_at(1))
+        with pytest.raises(KeyboardInterrupt):
+            demiurge.train(scenes, path, recipe=recipe)
+    return path.with_name(f"{path.name}.work") / "last.ckpt"
+
+
+def test_a_training_is_resumed_on_its_own_places_alone(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, recipe, path = make_scene(), tiny_recipe(), tmp_path / "m.bundle"
+    begun = interrupted([scene], path, recipe, monkeypatch).read_bytes()
+
+    def refused(scenes: list[Scene], match: str, **options: Bundle) -> None:
+        with pytest.raises(ConfigError, match=match):
+            demiurge.train(scenes, path, recipe=recipe, resume=True, **options)
+        assert (tmp_path / "m.bundle.work" / "last.ckpt").read_bytes() == begun
+
+    refused([scene, make_scene("other", east=9000.0)], "had other places")
+    refused([make_scene("other2", seed=1)], "had other places")
+    # Another place under the same name.
+    kept = (tmp_path / "scene").rename(tmp_path / "kept")
+    for other in ({"seed": 1}, {"east": 4000.0}):
+        refused([make_scene(**other)], "had other contents of its scenes")
+        shutil.rmtree(tmp_path / "scene")
+    # The same place, copied: nothing has changed.
+    shutil.copytree(kept, tmp_path / "scene")
+    found = demiurge.train([tmp_path / "scene"], path, recipe=recipe, resume=True)
+    assert len(found.card.metrics["history"]) == 2
+    assert list(found.card.provenance["contents"]) == ["scene"]
+
+
+def test_a_training_from_a_bundle_is_resumed_from_that_bundle(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scene, recipe = make_scene(), tiny_recipe(epochs=1)
+    first = demiurge.train([scene], tmp_path / "1.bundle", recipe=recipe)
+    recipe = tiny_recipe()
+    interrupted([scene], tmp_path / "m.bundle", recipe, monkeypatch)
+    with pytest.raises(ConfigError, match="another bundle to begin from"):
+        demiurge.train([scene], tmp_path / "m.bundle", recipe=recipe, resume=True, begin_from=first)
+
+
+class _Harmful:
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return Path.touch, (self.path,)
+
+
+def test_a_checkpoint_runs_no_code(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import torch
+
+    scene, recipe, path = make_scene(), tiny_recipe(), tmp_path / "m.bundle"
+    last = interrupted([scene], path, recipe, monkeypatch)
+    whole, trace = last.read_bytes(), tmp_path / "ran"
+    state = torch.load(last, weights_only=True)
+    torch.save({**state, "extra": _Harmful(trace)}, last)
+    with pytest.raises(DataError, match="could run code"):
+        demiurge.train([scene], path, recipe=recipe, resume=True)
+    assert not trace.exists()
+    for content in (whole[: len(whole) // 2], b"", b"nonsense" * 100):
+        last.write_bytes(content)
+        with pytest.raises(DataError, match=r"last\.ckpt: is"):
+            demiurge.train([scene], path, recipe=recipe, resume=True)
+    (last.parent / "training.yaml").write_text("[")
+    with pytest.raises(ConfigError, match="does not say what its training was begun with"):
+        demiurge.train([scene], path, recipe=recipe, resume=True)
+
+
+@pytest.mark.parametrize("adversarial", [0.0, 1.0])
+def test_a_network_of_nan_is_not_written(
+    make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str], adversarial: float
+) -> None:
+    recipe = tiny_recipe(
+        epochs=4,
+        optimiser={"rate": 1e30, "schedule": "constant"},
+        losses={"adversarial": adversarial, "judge_width": 4},
+    )
+    with pytest.raises(ConfigError, match=r"diverged.*lower optimiser.rate"):
+        demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=recipe, quiet=False)
+    assert "diverged in epoch 1 and ends" in capsys.readouterr().err
+    assert not list(tmp_path.glob("m.bundle*"))
+
+
+def test_epochs_before_a_divergence_are_kept(
+    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from demiurge.training.task import HeightTask
+
+    plain = HeightTask._parts
+
+    def spoilt(self, batch):  # type: ignore[no-untyped-def]
+        loss, error = plain(self, batch)
+        return loss * (float("nan") if self.trainer.current_epoch == 1 else 1), error
+
+    monkeypatch.setattr(HeightTask, "_parts", spoilt)
+    found = demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=tiny_recipe(epochs=4))
+    history = load_bundle(tmp_path / "m.bundle").card.metrics["history"]
+    assert [epoch["mae"] is None for epoch in history] == [False, True]
+    assert np.isfinite(found.card.metrics["mae"])
+
+
+def test_what_the_check_warns_of_is_told_before_training(
+    make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    scene = make_scene(offset=573)
+    found = demiurge.train(
+        [scene], tmp_path / "m.bundle", recipe=tiny_recipe(epochs=1), quiet=False
+    )
+    said = "scene 'scene', layer 'truth_dsm': lies +570.0 m from 'dsm' at the median"
+    assert f"note: {said}" in capsys.readouterr().err
+    assert any(said in note for note in found.card.provenance["plan"]["notes"])
+    assert any(said in note for note in demiurge.plan([scene], recipe=tiny_recipe()).notes)
 
 
 def test_processes_that_load_chips_change_nothing(

@@ -12,12 +12,15 @@ from demiurge.model.pix2pix import Pix2PixGenerator
 from demiurge.model.resdepth import ResDepthUNet
 from demiurge.model.settings import NetworkSettings
 
+#: Pixels a side of the window that a new network is tried on.
+_SIDE = 64
+
 
 def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.Module:
     """Build a network whose first answer is "no correction".
 
     It takes float32 (batch, channels, height, width) as the contract encodes it, height and
-    width multiples of 32, and returns float32 (batch, outputs, height, width).
+    width multiples of ``settings.multiple``, and returns float32 (batch, outputs, height, width).
 
     Parameters
     ----------
@@ -27,7 +30,7 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
     Raises
     ------
     ConfigError
-        If there is no such encoder, or the widths do not fit the depth.
+        If there is no such encoder, or it cannot take windows of any size.
     ResourceError
         If pretrained weights cannot be had.
     """
@@ -48,7 +51,12 @@ def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.
         _begin_at_zero(body.answer)
     else:
         _begin_at_zero(head[0])
-    _prune(body, channels)
+    try:
+        shape = _prune(body, channels)
+    except Exception as error:  # every encoder fails in its own way
+        raise _unfit(settings, _short(error)) from None
+    if shape != (1, outputs, _SIDE, _SIDE):
+        raise _unfit(settings, f"it answers {shape[-2]} × {shape[-1]} px for {_SIDE} × {_SIDE}")
     return body
 
 
@@ -56,8 +64,6 @@ def _encoder_decoder(settings: NetworkSettings, channels: int, outputs: int) -> 
     """Build what segmentation-models-pytorch has."""
     import segmentation_models_pytorch as smp
 
-    if settings.depth > 5:
-        raise ConfigError("network.depth is above 5", "only resdepth and pix2pix go deeper")
     options: dict[str, Any] = {
         "encoder_name": settings.encoder,
         "encoder_weights": _weights(settings),
@@ -67,21 +73,12 @@ def _encoder_decoder(settings: NetworkSettings, channels: int, outputs: int) -> 
     }
     if settings.architecture in ("unet", "unetplusplus", "manet"):
         widths = settings.decoder_channels or [256, 128, 64, 32, 16][-settings.depth :]
-        if len(widths) != settings.depth:
-            raise ConfigError(
-                f"network.decoder_channels names {len(widths)} widths for a depth of "
-                f"{settings.depth}",
-                "name one for each halving",
-            )
         options["decoder_channels"] = tuple(widths)
         options["decoder_interpolation"] = settings.upsampling
     try:
         found: nn.Module = smp.create_model(settings.architecture, **options)
-    except (KeyError, ValueError, RuntimeError) as error:
-        raise ConfigError(
-            f"network.encoder: '{settings.encoder}' cannot be built ({_short(error)})",
-            "try resnet18, resnet34 or tu-NAME with a name from timm",
-        ) from None
+    except (KeyError, ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
+        raise _unfit(settings, _short(error)) from None
     except OSError as error:
         raise ResourceError(
             f"the pretrained weights of '{settings.encoder}' cannot be fetched ({_short(error)})",
@@ -127,14 +124,26 @@ def _block(channels: int, width: int) -> nn.Sequential:
     )
 
 
-def _prune(body: nn.Module, channels: int) -> None:
-    """Remove layers that no input reaches: encoders keep those below the depth asked for."""
+def _unfit(settings: NetworkSettings, reason: str) -> ConfigError:
+    return ConfigError(
+        f"network.encoder: '{settings.encoder}' cannot be built ({reason})",
+        "try resnet18, resnet34 or tu-NAME with a name from timm",
+    )
+
+
+def _prune(body: nn.Module, channels: int) -> tuple[int, ...]:
+    """Remove layers that no input reaches: encoders keep those below the depth asked for.
+
+    Returns
+    -------
+    The shape of the answer to one window of 64 px.
+    """
     used: set[nn.Module] = set()
     leaves = [m for m in body.modules() if not list(m.children())]
     hooks = [m.register_forward_hook(lambda module, *_: used.add(module)) for m in leaves]
     training = body.training
     with torch.no_grad():
-        body.eval()(torch.zeros(1, channels, 64, 64))
+        shape = tuple(body.eval()(torch.zeros(1, channels, _SIDE, _SIDE)).shape)
     body.train(training)
     for hook in hooks:
         hook.remove()
@@ -142,6 +151,7 @@ def _prune(body: nn.Module, channels: int) -> None:
         for name, child in list(parent.named_children()):
             if child not in used and not list(child.children()) and list(child.parameters()):
                 setattr(parent, name, nn.Identity())
+    return shape
 
 
 def _begin_at_zero(last: nn.Conv2d | nn.ConvTranspose2d) -> None:

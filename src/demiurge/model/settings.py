@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from demiurge.scene.spec import Strict
 
@@ -20,8 +20,9 @@ class NetworkSettings(Strict):
     )
     encoder: str = Field("resnet18", description="encoder; any name that timm knows as tu-NAME")
     depth: int = Field(5, ge=3, le=8, description="halvings of the resolution")
-    decoder_channels: list[int] | None = Field(
+    decoder_channels: list[Annotated[int, Field(gt=0)]] | None = Field(
         None,
+        min_length=1,
         description="widths of the decoder, coarse to fine, one for each halving; for resdepth and "
         "pix2pix that of the finest level alone",
     )
@@ -37,6 +38,27 @@ class NetworkSettings(Strict):
     pretrained: bool = Field(
         False, description="begin with the encoder's ImageNet weights (fetched once)"
     )
+
+    @model_validator(mode="after")
+    def _buildable(self) -> NetworkSettings:
+        """Refuse what no network can be built from, and settings without effect."""
+        own, widths = self.architecture in ("resdepth", "pix2pix"), self.decoder_channels
+        if self.depth > 5 and not own:
+            raise ValueError("depth is above 5; only resdepth and pix2pix go deeper")
+        if self.architecture == "fpn" and (self.depth != 5 or self.detail):
+            raise ValueError("fpn needs a depth of 5 and no detail")
+        if own and (self.detail or self.pretrained):
+            raise ValueError(f"{self.architecture} has neither detail nor pretrained weights")
+        if widths is not None:
+            if self.architecture in ("fpn", "linknet"):
+                raise ValueError(f"{self.architecture} has no decoder_channels")
+            wanted = 1 if own else self.depth
+            if len(widths) != wanted:
+                raise ValueError(
+                    f"decoder_channels names {len(widths)} widths; {self.architecture} of depth "
+                    f"{self.depth} needs {wanted}"
+                )
+        return self
 
     @property
     def multiple(self) -> int:

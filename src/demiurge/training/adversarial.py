@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any, cast
 
 import torch
@@ -24,24 +25,28 @@ class AdversarialTask(HeightTask):
         self.judge = PatchDiscriminator(channels + targets, recipe.losses.judge_width)
         # Two optimisers take turns.
         self.automatic_optimization = False
+        self._plain = torch.zeros(())
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
         first, second = cast(tuple[Any, Any], self.optimizers())
+        # The discriminator's turn comes first; the second loss already sees its new weights.
+        for optimiser, loss in zip((second, first), self.losses(batch), strict=True):
+            self._move(optimiser, loss)
+        return self._plain
+
+    def losses(self, batch: Batch) -> Iterator[Tensor]:
+        """Yield the discriminator's loss, then the network's; each is computed when it is asked."""
         answer = self(batch["planes"]).float()
         known, truth = batch["known"], batch["truth"]
         heights = self._tied(answer[:, : self.targets], batch)
         heights, truth = (centred(h, known, batch["relative"]) for h in (heights, truth))
         false = torch.cat([batch["planes"], heights * known], 1)
         true = torch.cat([batch["planes"], truth * known], 1)
-
         told = self.judge(false.detach())
-        verdict = (_believed(self.judge(true), True) + _believed(told, False)) / 2
-        self._move(second, verdict)
-
+        yield (_believed(self.judge(true), True) + _believed(told, False)) / 2
         loss, _error = self._loss(answer, batch)
-        total = loss + self.recipe.losses.adversarial * _believed(self.judge(false), True)
-        self._move(first, total)
-        return loss.detach()
+        self._plain = loss.detach()
+        yield loss + self.recipe.losses.adversarial * _believed(self.judge(false), True)
 
     def _move(self, optimiser: Any, loss: Tensor) -> None:
         optimiser.zero_grad()
@@ -53,6 +58,12 @@ class AdversarialTask(HeightTask):
         schedule: Any = self.lr_schedulers()
         if schedule is not None and self.recipe.optimiser.schedule == "onecycle":
             schedule.step()
+
+    def on_validation_epoch_end(self) -> None:
+        super().on_validation_epoch_end()
+        schedule: Any = self.lr_schedulers()
+        if schedule is not None and self.recipe.optimiser.schedule == "plateau":
+            schedule.step(self.trainer.callback_metrics["mae"])
 
     def configure_optimizers(self) -> Any:
         found = self._optimiser(self.network.parameters())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Any
@@ -15,7 +16,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from demiurge.model.processes import mean_over_processes
-from demiurge.progress import Advance, progress, silent
+from demiurge.progress import Advance, progress, say, silent
 from demiurge.training.chips import Chips
 from demiurge.training.log import History, Log
 
@@ -103,6 +104,10 @@ class _Progress(Callback):
         self._note = (
             f"epoch {epoch}/{epochs}: error {found['mae']:.3g} m, input {found['input_mae']:.3g} m"
         )
+        if not (math.isfinite(found["mae"]) and math.isfinite(float(loss))):
+            trainer.should_stop = True  # weights do not come back from NaN
+            if trainer.is_global_zero and not self.quiet:
+                say(f"note: the training diverged in epoch {epoch} and ends; the best one counts")
         if trainer.is_global_zero and self._log.folder is not None:
             self._log.write(self.history)
             self._log.picture(self.chips, _answer(pl_module, self.chips), epoch, self._note)

@@ -376,7 +376,7 @@ def _heights(chips: Chips, recipe: Recipe) -> tuple[float, float]:
     spreads, means = [], []
     for _ in range(100):
         place, inputs, truth = chips.draw(rng)
-        plane = truth[0]
+        plane = next(p for p in truth if np.isfinite(p).any())
         if base is not None and _has(inputs, contract, base):
             plane = inputs[contract.names.index(base)]
         heights = plane[np.isfinite(plane)].astype(np.float64)

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 import torch
 
 from demiurge.model.network import build_network
+from demiurge.training.adversarial import make_task
 from demiurge.training.chips import Chips, make_contract
 from demiurge.training.recipe import Recipe, reduced
 from demiurge.training.split import Region
-from demiurge.training.task import HeightTask
 
 _STEPS = 3
 
@@ -33,7 +33,8 @@ def try_out(regions: Sequence[Region], recipe: Recipe) -> Trial:
     chips = Chips(regions, recipe, contract, training=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build_network(recipe.network, contract.channels, contract.outputs)
-    task = HeightTask(network, recipe, len(contract.targets), steps=_STEPS + 1).to(device)
+    shape = (contract.channels, len(contract.targets))
+    task = make_task(network, recipe, shape, steps=_STEPS + 1).to(device)
     optimiser = torch.optim.AdamW(task.parameters(), lr=1e-6)
     kept = 0
 
@@ -53,15 +54,16 @@ def try_out(regions: Sequence[Region], recipe: Recipe) -> Trial:
             torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
             torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced(recipe)),
         ):
-            loss = task.training_step(batch, step)
-        loss.backward()  # type: ignore[no-untyped-call]
+            for loss in task.losses(batch):
+                loss.backward()  # type: ignore[no-untyped-call]
         optimiser.step()
         optimiser.zero_grad()
         if device.type == "cuda":
             torch.cuda.synchronize()
         seconds.append(time.perf_counter() - begun)
     return Trial(
-        parameters=sum(p.numel() for p in network.parameters()),
+        # With a discriminator both networks are trained.
+        parameters=sum(p.numel() for p in task.parameters()),
         # Two chips were kept; gradients take about as much again while they flow back.
         bytes_per_chip=float(kept),
         seconds_per_chip=min(seconds) / 2,

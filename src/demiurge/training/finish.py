@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 import platform
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from demiurge._version import __version__
+from demiurge.errors import ConfigError
 from demiurge.layers import PRIOR
 from demiurge.model.bundle import Bundle, Card, PixelSizes, WindowPlan, save_bundle
 from demiurge.scene.scene import Scene
@@ -21,6 +23,23 @@ if TYPE_CHECKING:
     from torch import nn
 
     from demiurge.model.contract import Contract
+
+
+class DivergedError(ConfigError):
+    """The training ended in a network whose answers are not numbers."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            "the training diverged: its errors are not numbers",
+            "lower optimiser.rate, and look at the scenes with demiurge check",
+        )
+
+
+def require_learned(network: nn.Module, history: list[dict[str, float]]) -> None:
+    """Raise DivergedError unless an epoch had a finite error and all weights are finite."""
+    finite = all(bool(t.isfinite().all()) for t in network.state_dict().values())
+    if not finite or not any(math.isfinite(epoch["mae"]) for epoch in history):
+        raise DivergedError
 
 
 def card_of(
@@ -49,12 +68,21 @@ def card_of(
             "seconds": round(seconds, 1),
             "machine": platform.machine(),
         },
-        metrics={"history": history},
+        # NaN is not JSON.
+        metrics={
+            "history": [{k: v if math.isfinite(v) else None for k, v in h.items()} for h in history]
+        },
     )
 
 
 def finish(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path) -> Bundle:
-    """Export, judge the exported graph, and write the bundle with what was found."""
+    """Export, judge the exported graph, and write the bundle with what was found.
+
+    Raises
+    ------
+    DivergedError
+        If the graph's answers are not numbers.
+    """
     from demiurge.model.export import round_weights, to_onnx, to_safetensors
     from demiurge.training.judge import judge
 
@@ -63,6 +91,8 @@ def finish(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path)
     weights = to_safetensors(network, graph)
     draft = save_bundle(work / "draft.bundle", card, graph, weights, overwrite=True)
     found = judge(draft, chips)
+    if not math.isfinite(found.metrics["mae"]):
+        raise DivergedError
     accuracy = None
     if card.contract.base == PRIOR:
         accuracy = accuracy_of_priors(chips.regions, card.contract.targets[0])

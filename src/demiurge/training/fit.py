@@ -11,26 +11,31 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import yaml
-
-from demiurge.errors import ConfigError, DataError, UsageError, missing_extra
-from demiurge.layers import truth_of
+from demiurge.errors import ConfigError, DataError, missing_extra
 from demiurge.model.bundle import SUFFIX, Bundle, load_bundle
 from demiurge.outputs import check_output
-from demiurge.scene.check import require_fit
-from demiurge.scene.open import PathLike, open_scene
+from demiurge.progress import say
+from demiurge.scene.open import PathLike
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME
 from demiurge.training.chips import Chips, make_contract
-from demiurge.training.finish import card_of, finish
+from demiurge.training.finish import DivergedError, card_of, finish, require_learned
+from demiurge.training.inputs import fitted, open_all
 from demiurge.training.log import TABLE_NAME, Log
 from demiurge.training.plan import Plan, load_plan, make_plan, priced
 from demiurge.training.recipe import Recipe, changed, load_recipe, reduced
-from demiurge.training.work import check_work, follows, make_work, require_begun
+from demiurge.training.work import (
+    Key,
+    check_work,
+    follows,
+    key_of,
+    load_checkpoint,
+    make_work,
+    require_begun,
+)
 
 if TYPE_CHECKING:
     from torch import nn
@@ -73,7 +78,8 @@ def train(
     begin_from
         A bundle whose weights are trained on; it must see the same layers.
     resume
-        Go on with an interrupted training of the same recipe.
+        Go on with an interrupted training of the same recipe, on the same places with the same
+        contents.
     devices, nodes
         Handed to Lightning. Several processes share each batch and learn what one would.
     credits
@@ -102,36 +108,43 @@ def train(
     if resume:
         require_begun(work)
     if plan is None:
-        opened, settled = fitted(open_all(scenes), _chosen(recipe, changes, begin))
-        plan = make_plan(opened, settled)
+        opened, settled, remarks = fitted(open_all(scenes), _chosen(recipe, changes, begin))
+        plan = make_plan(opened, settled, notes=remarks)
     else:
         plan = plan if isinstance(plan, Plan) else load_plan(plan)
         opened = open_all(scenes or [s.path for s in plan.scenes if s.path])
-        opened, _ = fitted(opened, plan.settings())
+        opened, _, remarks = fitted(opened, plan.settings())
+        new = [text for text in remarks if text not in plan.notes]
+        plan = plan.model_copy(update={"notes": [*plan.notes, *new]})
     recipe = plan.settings()
     split = plan.split(opened)
+    key: Key = {}
     if not follows():
-        noted = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False)
-        check_work(work, noted, resume=resume, overwrite=overwrite)
+        key = key_of(plan, opened, begin)
+        check_work(work, key, resume=resume, overwrite=overwrite)
+        for text in [] if quiet else plan.notes:
+            say(f"note: {text}")
     contract = make_contract(split.training, recipe, None if begin is None else begin.contract)
+    training = Chips(split.training, recipe, contract, training=True)
+    validating = Chips(split.validating, recipe, contract, training=False)
+    network = _network(recipe, contract, begin)
     if not resume and not follows():
-        make_work(work, noted)
+        make_work(work, key)
     start = time.monotonic()
-    network, history = _fit(
-        Chips(split.training, recipe, contract, training=True),
-        Chips(split.validating, recipe, contract, training=False),
-        work,
-        begin,
-        {"devices": devices, "num_nodes": nodes},
-        Log(None if log is None else Path(os.fspath(log))),
-        quiet,
-    )
+    machines = {"devices": devices, "num_nodes": nodes}
+    notes = Log(None if log is None else Path(os.fspath(log)))
+    checkpoint = work / "last.ckpt" if resume else None
+    network, history = _fit(network, training, validating, work, checkpoint, machines, notes, quiet)
     if follows():
         raise SystemExit(0)  # the first process writes the bundle
     card = card_of(opened, recipe, contract, history, time.monotonic() - start)
-    card.provenance.update(_origin(plan, begin, credits))
-    chips = Chips(split.validating, recipe, contract, training=False)
-    bundle = finish(path, card, network, chips, work)
+    card.provenance.update(_origin(plan, begin, credits), contents=key["contents"])
+    try:
+        require_learned(network, history)
+        bundle = finish(path, card, network, validating, work)
+    except DivergedError:
+        shutil.rmtree(work, ignore_errors=True)  # to resume from there leads nowhere
+        raise
     shutil.rmtree(work, ignore_errors=True)
     return bundle
 
@@ -188,25 +201,11 @@ def plan(
         given = _files(recipe, *(file for scene in scenes for file in _specs(scene)))
         check_output(path, overwrite=overwrite, inputs=given, suffixes=(".yaml", ".yml"))
     _require_torch()
-    opened, settled = fitted(open_all(scenes), recipe, changes)
-    found = priced(make_plan(opened, settled, fit=True), opened)
+    opened, settled, remarks = fitted(open_all(scenes), recipe, changes)
+    found = priced(make_plan(opened, settled, fit=True, notes=remarks), opened)
     if path is not None:
         found.save(path, overwrite=overwrite)
     return found
-
-
-def open_all(scenes: Sequence[PathLike | Scene]) -> list[Scene]:
-    """Open scenes that are not open; at least one must be given."""
-    if not scenes:
-        raise UsageError("no scene is given", "name at least one prepared scene")
-    return [s if isinstance(s, Scene) else open_scene(s) for s in scenes]
-
-
-def _with_ground(scene: Scene) -> Scene:
-    """Let the true ground be an input as well, for what begins from it; not its own truth."""
-    if "dtm" in scene.sources or "truth_dtm" not in scene.sources:
-        return scene
-    return replace(scene, sources={**scene.sources, "dtm": scene.sources["truth_dtm"]})
 
 
 def _chosen(
@@ -222,19 +221,6 @@ def _chosen(
     return load_recipe(recipe or "demiurge", changes)
 
 
-def fitted(
-    scenes: Sequence[Scene], recipe: Recipe | str | Path, changes: Sequence[str] = ()
-) -> tuple[list[Scene], Recipe]:
-    """Return scenes and recipe as they fit together, having seen that nothing lacks."""
-    if not isinstance(recipe, Recipe):
-        recipe = load_recipe(recipe, changes)
-    if recipe.task == "imagine":
-        scenes = [_with_ground(scene) for scene in scenes]
-    recipe = _known_targets(scenes, recipe)
-    _require_layers(scenes, recipe)
-    return list(scenes), recipe
-
-
 def _require_torch() -> None:
     for module in ("torch", "lightning", "segmentation_models_pytorch", "safetensors", "onnx"):
         try:
@@ -243,54 +229,43 @@ def _require_torch() -> None:
             raise missing_extra(module, "train", "training") from None
 
 
-def _known_targets(scenes: Sequence[Scene], recipe: Recipe) -> Recipe:
-    """Leave out a target whose truth no scene has, if the truth of another is there."""
-    known = [t for t in recipe.targets if any(truth_of(t) in s.layers for s in scenes)]
-    if known and len(known) < len(recipe.targets):
-        return recipe.model_copy(update={"targets": known})
-    return recipe
+def _network(recipe: Recipe, contract: Contract, begin: Bundle | None) -> nn.Module:
+    """Build the network, with random weights of the recipe's seed or those of a bundle."""
+    import lightning as L
 
+    from demiurge.model.network import build_network
 
-def _require_layers(scenes: Sequence[Scene], recipe: Recipe) -> None:
-    for scene in scenes:
-        needed = [n for n in recipe.layers if n not in recipe.optional]
-        truths = [n for n in recipe.truths if n in scene.layers] or recipe.truths
-        missing = [n for n in (*needed, *truths) if n not in scene.layers]
-        if missing:
-            raise UsageError(
-                f"scene '{scene.name}' has no layer '{missing[0]}', which recipe "
-                f"'{recipe.name}' needs",
-                f"prepare the scene with {missing[0]}=FILE, or --set layers=[…]",
-            )
-        extra = [n for n in recipe.optional if n in scene.layers]
-        require_fit(scene, (*needed, *extra, *truths))
+    with _hushed():
+        L.seed_everything(recipe.seed, verbose=False)
+        network = build_network(recipe.network, contract.channels, contract.outputs)
+        if begin is not None:
+            _load(network, begin, contract)
+    return network
 
 
 def _fit(
+    network: nn.Module,
     training: Chips,
     validating: Chips,
     work: Path,
-    begin: Bundle | None,
+    checkpoint: Path | None,
     machines: dict[str, Any],
     log: Log,
     quiet: bool,
 ) -> tuple[nn.Module, list[dict[str, float]]]:
     """Train and return the network of the best validation epoch, and the course of the errors."""
     import lightning as L
-    import torch
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from demiurge.model.network import build_network
     from demiurge.model.processes import shared_statistics
     from demiurge.training.adversarial import make_task
     from demiurge.training.callbacks import callbacks
 
     recipe, contract = training.recipe, training.contract
+    if checkpoint is not None:
+        # The loader's processes begin before any callback could tell them.
+        training.epoch = int(load_checkpoint(checkpoint)["epoch"]) + 1
     with _hushed():
-        L.seed_everything(recipe.seed, verbose=False)
-        network = build_network(recipe.network, contract.channels, contract.outputs)
-        if begin is not None:
-            _load(network, begin, contract)
         steps = recipe.epochs * -(-len(training) // recipe.chips.batch)
         shape = (contract.channels, len(contract.targets))
         task = make_task(network, recipe, shape, steps)
@@ -311,22 +286,15 @@ def _fit(
             **machines,
         )
         task.network = shared_statistics(network, trainer.world_size)
-        last = work / "last.ckpt"
-        checkpoint = last if last.exists() else None
-        if checkpoint is not None:
-            # The loader's processes begin before any callback could tell them.
-            training.epoch = _epochs_done(checkpoint)
         with _own_interrupts():
             trainer.fit(
                 task,
                 *_loaders(training, validating, trainer.world_size),
                 ckpt_path=checkpoint,
-                weights_only=False,
+                weights_only=True,
             )
-        if follows():
-            return task.network, history
-        state = torch.load(best.best_model_path, map_location="cpu", weights_only=False)
-        task.load_state_dict(state["state_dict"])
+        if not follows():
+            task.load_state_dict(load_checkpoint(Path(best.best_model_path))["state_dict"])
     return task.network.cpu(), history
 
 
@@ -353,12 +321,6 @@ def _loaders(training: Chips, validating: Chips, processes: int) -> tuple[Any, A
 def _workers(gpu: bool) -> int:
     # On CPUs the network takes all cores; more processes would only get in its way.
     return min(8, (os.cpu_count() or 1) - 1) if gpu else 0
-
-
-def _epochs_done(checkpoint: Path) -> int:
-    import torch
-
-    return int(torch.load(checkpoint, map_location="cpu", weights_only=False)["epoch"]) + 1
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,8 @@ from demiurge.outputs import check_output, whole_file
 from demiurge.scene.open import PathLike
 from demiurge.scene.scene import Scene
 from demiurge.training.chips import Chips
-from demiurge.training.fit import fitted, open_all, train
+from demiurge.training.fit import train
+from demiurge.training.inputs import fitted, open_all
 from demiurge.training.judge import errors_of
 from demiurge.training.plan import of_split
 from demiurge.training.recipe import Recipe
@@ -64,18 +66,28 @@ def train_folds(
     if folds < 3:
         raise UsageError(f"there are {folds} folds", "ask for at least 3")
     path = Path(os.fspath(output))
-    opened, recipe = fitted(open_all(scenes), recipe or "demiurge", changes)
+    opened, recipe, remarks = fitted(open_all(scenes), recipe or "demiurge", changes)
     table = path.with_suffix(".folds.json")
     names = [path.with_suffix(f".fold{i + 1}{path.suffix}") for i in range(folds)]
     if not follows():
         for name in (table, *names):
             check_output(name, overwrite=overwrite)
-    found = []
-    for i, split in enumerate(split_folds(opened, recipe, folds)):
-        plan = of_split(opened, split, recipe, [f"fold {i + 1} of {folds}"])
+    splits = split_folds(opened, recipe, folds)
+    bundles = []
+    for i, (name, split) in enumerate(zip(names, splits, strict=True)):
+        plan = of_split(opened, split, recipe, [f"fold {i + 1} of {folds}", *remarks])
         folder = None if log is None else Path(os.fspath(log)) / f"fold{i + 1}"
-        bundle = train(opened, names[i], plan=plan, overwrite=overwrite, log=folder, **options)
-        found.append(_tested(bundle, Chips(split.testing, recipe, bundle.contract, training=False)))
+        # A process that helps goes on to the next fold when the first one writes the bundle.
+        with suppress(SystemExit) if follows() else nullcontext():
+            bundles.append(
+                train(opened, name, plan=plan, overwrite=overwrite, log=folder, **options)
+            )
+    if follows():
+        raise SystemExit(0)
+    found = [
+        _tested(bundle, Chips(split.testing, recipe, bundle.contract, training=False))
+        for bundle, split in zip(bundles, splits, strict=True)
+    ]
     with whole_file(table, overwrite=overwrite) as partial:
         partial.write_text(json.dumps([asdict(fold) for fold in found], indent=1) + "\n")
     return found

@@ -17,7 +17,14 @@ from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
 from demiurge.scene.spec import Strict, first_fault, read_yaml
 from demiurge.training.recipe import Recipe
-from demiurge.training.split import Region, Split, places_of, require_apart, split_places
+from demiurge.training.split import (
+    Region,
+    Split,
+    TooSmallError,
+    places_of,
+    require_apart,
+    split_places,
+)
 
 #: Chips are not planned smaller than this; below it a network sees too little.
 _SMALLEST = 64
@@ -52,11 +59,11 @@ class Part(Strict):
 class Cost(Strict):
     """What the training is expected to take, measured by a few steps on this machine."""
 
-    parameters: int
+    parameters: int = Field(description="that are trained, a discriminator's among them")
     steps: int
     seconds_per_step: float
     hours: float = Field(description="without the validation at the end of each epoch")
-    memory_mb: float = Field(description="of the network's activations for one batch")
+    memory_mb: float = Field(description="of the networks' activations for one batch")
 
 
 class Plan(Strict):
@@ -125,28 +132,32 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     return plan
 
 
-def make_plan(scenes: Sequence[Scene], recipe: Recipe, *, fit: bool = False) -> Plan:
+def make_plan(
+    scenes: Sequence[Scene], recipe: Recipe, *, fit: bool = False, notes: Sequence[str] = ()
+) -> Plan:
     """Return the plan of a training.
 
     Parameters
     ----------
     fit
         Make chips smaller where the scenes are too small for them; otherwise that is an error.
+    notes
+        What is known of the scenes already.
     """
-    notes: list[str] = []
+    found: list[str] = []
     size = recipe.chips.size
     while True:
         try:
             split = split_places(scenes, recipe)
             break
-        except ConfigError as error:
-            smaller = recipe.chips.size - 32
-            if not fit or "too small" not in str(error) or smaller < _SMALLEST:
+        except TooSmallError:
+            smaller = recipe.chips.size - recipe.network.multiple
+            if not fit or smaller < _SMALLEST:
                 raise
             recipe = _with_chips(recipe, size=smaller)
     if recipe.chips.size < size:
-        notes.append(f"chips of {recipe.chips.size} px, not {size}: the scenes hold no larger ones")
-    return of_split(scenes, split, recipe, notes)
+        found.append(f"chips of {recipe.chips.size} px, not {size}: the scenes hold no larger ones")
+    return of_split(scenes, split, recipe, [*found, *notes])
 
 
 def of_split(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import Field, ValidationError, model_validator
+from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from demiurge import layers as vocabulary
 from demiurge.errors import ConfigError, DemiurgeError, ResourceError
@@ -21,7 +21,13 @@ Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
 
 
-class Chips(Strict):
+class _Settings(Strict):
+    """Settings whose numbers are finite."""
+
+    model_config = ConfigDict(allow_inf_nan=False)
+
+
+class Chips(_Settings):
     """Pieces of scenes that the network is trained on."""
 
     size: int = Field(256, ge=32, le=1024, multiple_of=32, description="side in pixels")
@@ -30,7 +36,7 @@ class Chips(Strict):
     min_truth: Share = Field(0.2, description="least share of a chip with known truth")
 
 
-class Augment(Strict):
+class Augment(_Settings):
     """Changes to training chips that keep the truth true."""
 
     flip: bool = Field(True, description="mirror and turn by quarters")
@@ -69,7 +75,7 @@ class Augment(Strict):
     )
 
 
-class Split(Strict):
+class Split(_Settings):
     """Which places validate."""
 
     by: Literal["auto", "scenes", "stripes"] = Field(
@@ -87,7 +93,7 @@ class Split(Strict):
     )
 
 
-class Losses(Strict):
+class Losses(_Settings):
     """Weights of the parts of the loss."""
 
     absolute: Annotated[float, Field(ge=0)] = Field(1.0, description="mean absolute error")
@@ -101,13 +107,13 @@ class Losses(Strict):
     judge_width: int = Field(64, gt=0, description="of the second network's first layer")
 
 
-class Optimiser(Strict):
+class Optimiser(_Settings):
     """How the weights move."""
 
     name: Literal["adam", "adamw"] = Field("adamw", description="which optimiser")
     rate: Positive = Field(1e-3, description="highest learning rate")
     decay: Annotated[float, Field(ge=0)] = Field(1e-2, description="weight decay")
-    momentum: Share = Field(
+    momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.9, description="beta 1 of Adam; onecycle moves it between .85 and .95"
     )
     schedule: Literal["onecycle", "plateau", "constant"] = Field(
@@ -115,7 +121,7 @@ class Optimiser(Strict):
     )
 
 
-class HeightSettings(Strict):
+class HeightSettings(_Settings):
     """How metres become numbers of about unit size."""
 
     unit: Literal["metres", "pixels"] = Field("metres", description="unit of `scale`")
@@ -128,7 +134,7 @@ class HeightSettings(Strict):
     )
 
 
-class Recipe(Strict):
+class Recipe(_Settings):
     """A training, written down."""
 
     name: str = Field("custom", description="what the bundle is called")
@@ -175,7 +181,7 @@ class Recipe(Strict):
         description="decay of the running mean of weights that is kept, reached step by step; "
         "0 keeps none",
     )
-    seed: int = Field(0, description="of chips, augmentation and first weights")
+    seed: int = Field(0, ge=0, lt=2**32, description="of chips, augmentation and first weights")
     precision: Literal["auto", "f32", "bf16"] = Field(
         "auto", description="of training; auto takes bf16 where the hardware has it"
     )
@@ -185,36 +191,82 @@ class Recipe(Strict):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
+        for check in (self._name_layers, self._fit_base, self._fit_targets, self._fit_chips):
+            check()
+        return self
+
+    def _name_layers(self) -> None:
         for name in (*self.layers, *self.optional):
             try:
                 vocabulary.layer(name)
             except DemiurgeError as error:
                 raise ValueError(str(error).rstrip(".")) from None
+        for key in ("layers", "targets"):
+            names: list[str] = getattr(self, key)
+            if twice := [n for i, n in enumerate(names) if n in names[:i]]:
+                raise ValueError(f"{key} names '{twice[0]}' twice")
         truths = [n for n in self.layers if vocabulary.layer(n).role is vocabulary.Role.TRUTH]
         if truths:
             raise ValueError(f"'{truths[0]}' is truth and cannot be an input")
-        both = [n for n in self.truths if n in self.layers]
-        if both:
-            raise ValueError(f"'{both[0]}' is both an input and a target")
-        if self.base is not None and self.base not in self.layers:
-            raise ValueError(f"base '{self.base}' is not among the layers")
-        if self.ground and self.base is None:
-            raise ValueError("ground needs a base")
-        improved = self.augment.good_inputs or self.augment.waves
-        if improved and (self.base is None or vocabulary.truth_of("dsm") not in self.truths):
-            raise ValueError("augment.good_inputs and waves need a base and target dsm")
-        if self.local is not None and (self.base is None or self.base in self.optional):
-            raise ValueError("local needs a base that is not optional")
-        if self.ground and self.base in self.optional:
-            raise ValueError(f"ground needs base '{self.base}', which cannot be optional then")
         lost = [n for n in self.optional if n not in self.layers]
         if lost:
             raise ValueError(f"optional '{lost[0]}' is not among the layers")
+
+    def _fit_base(self) -> None:
+        if self.base is None:
+            if self.ground or self.relief:
+                raise ValueError(f"{'ground' if self.ground else 'relief'} needs a base")
+        elif self.base not in self.layers:
+            raise ValueError(f"base '{self.base}' is not among the layers")
+        elif vocabulary.layer(self.base).kind is not vocabulary.Kind.HEIGHT:
+            raise ValueError(f"base '{self.base}' holds no heights")
+        if self.ground and self.base in self.optional:
+            raise ValueError(f"ground needs base '{self.base}', which cannot be optional then")
+        if self.local is not None and (self.base is None or self.base in self.optional):
+            raise ValueError("local needs a base that is not optional")
         if self.heights.relative and self.base is not None:
             raise ValueError("heights over a base are not relative")
         if self.heights.scaled and not self.heights.relative:
             raise ValueError("heights.scaled needs heights.relative")
-        return self
+
+    def _fit_targets(self) -> None:
+        both = [n for n in self.truths if n in self.layers]
+        if both:
+            raise ValueError(f"'{both[0]}' is both an input and a target")
+        improved = self.augment.good_inputs or self.augment.waves
+        if improved and (self.base is None or vocabulary.truth_of("dsm") not in self.truths):
+            raise ValueError("augment.good_inputs and waves need a base and target dsm")
+        able = vocabulary.PAINTED if self.task == "imagine" else tuple(vocabulary.TARGETS)
+        strange = [n for n in self.targets if n not in able]
+        if strange:
+            raise ValueError(
+                f"{self.task} cannot have target '{strange[0]}', only {', '.join(able)}"
+            )
+        if not (self.losses.absolute or self.losses.gradient or self.losses.adversarial):
+            raise ValueError("one of losses.absolute, gradient and adversarial must be above 0")
+
+    def _fit_chips(self) -> None:
+        chips, multiple = self.chips, self.network.multiple
+        if chips.size % multiple:
+            raise ValueError(
+                f"chips.size is {chips.size}; a network of depth {self.network.depth} needs a "
+                f"multiple of {multiple}"
+            )
+        if self.window is not None and self.window % multiple:
+            raise ValueError(
+                f"window is {self.window}; a network of depth {self.network.depth} needs a "
+                f"multiple of {multiple}"
+            )
+        single = chips.batch == 1 or chips.per_epoch % chips.batch == 1
+        # Batch norms have no spread over one pixel of one chip; pix2pix has none that deep, and
+        # encoders may go to a 32nd whatever the depth.
+        own = self.network.architecture == "resdepth"
+        deepest = 1 << self.network.depth if own else multiple
+        if single and chips.size == deepest and self.network.architecture != "pix2pix":
+            raise ValueError(
+                f"steps of one chip of {chips.size} px leave one pixel at the network's depth; "
+                "choose larger chips, or per_epoch a multiple of batch"
+            )
 
     @property
     def truths(self) -> list[str]:

@@ -25,6 +25,10 @@ from demiurge.training.recipe import Recipe
 MANY = 4
 
 
+class TooSmallError(ConfigError):
+    """A scene holds no chip of the recipe's size."""
+
+
 @dataclass(frozen=True)
 class Region:
     """Part of a scene that chips may be taken from."""
@@ -50,8 +54,10 @@ def split_places(scenes: Sequence[Scene], recipe: Recipe) -> Split:
 
     Raises
     ------
+    TooSmallError
+        If no scene is large enough for the chips.
     ConfigError
-        If a scene is too small for the chips, or one place would both train and validate.
+        If one place would both train and validate.
     """
     by = recipe.split.by
     groups = _places(scenes)
@@ -78,7 +84,7 @@ def split_folds(scenes: Sequence[Scene], recipe: Recipe, folds: int) -> list[Spl
 
     Raises
     ------
-    ConfigError
+    TooSmallError
         If the stripes are too narrow for the chips.
     """
     groups = _places(scenes)
@@ -224,9 +230,9 @@ def _stripe(
     return Window(first, 0, last - first, columns)
 
 
-def _too_small(region: Region, recipe: Recipe) -> ConfigError:
+def _too_small(region: Region, recipe: Recipe) -> TooSmallError:
     rows, columns = region.scene.shape
-    return ConfigError(
+    return TooSmallError(
         f"scene '{region.scene.name}' of {rows} × {columns} px is too small to hold chips of "
         f"{recipe.chips.size} px in each of its parts (training, validation)",
         "set a smaller chips.size or split.buffer, or give more scenes",

@@ -65,8 +65,13 @@ class HeightTask(L.LightningModule):
         return torch.stack(planes, 1)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
-        loss, _error = self._parts(batch)
+        (loss,) = self.losses(batch)
         return loss
+
+    def losses(self, batch: Batch) -> Iterator[Tensor]:
+        """Yield what a step takes gradients of, in order."""
+        loss, _error = self._parts(batch)
+        yield loss
 
     def on_validation_epoch_start(self) -> None:
         self._sums = {k: torch.zeros((), device=self.device) for k in ("error", "input", "count")}
@@ -99,11 +104,10 @@ class HeightTask(L.LightningModule):
             betas=(settings.momentum, 0.999),
         )
         if settings.schedule == "onecycle":
+            # OneCycleLR divides by the length of its rise less one step.
+            share = 0.4 if round(0.2 * self.steps, 6) == 1 else 0.2
             cycle = torch.optim.lr_scheduler.OneCycleLR(
-                optimiser,
-                settings.rate,
-                total_steps=self.steps,
-                pct_start=0.2,
+                optimiser, settings.rate, total_steps=self.steps, pct_start=share
             )
             return {
                 "optimizer": optimiser,
