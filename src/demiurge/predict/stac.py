@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.predict.surface import BandInfo
 from demiurge.scene.acquired import Span
+from demiurge.scene.crs import on_earth
 from demiurge.scene.grid import LOCAL_NAME, epsg_of, wkt
 
 _VERSION = "1.1.0"
@@ -113,6 +114,8 @@ def _footprint(grid: GeoBox) -> dict[str, Any]:
     """Return the outline in degrees; none for an image without georeference."""
     from rasterio.warp import transform_bounds, transform_geom
 
+    if not on_earth(grid.crs):
+        return {"geometry": None}
     assert grid.crs is not None
     if grid.crs.proj.name == LOCAL_NAME:
         return {"geometry": None}

@@ -21,6 +21,7 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError
+from demiurge.scene.crs import transform
 
 Array = npt.NDArray[np.float64]
 
@@ -263,20 +264,12 @@ def centre_of(grid: GeoBox) -> tuple[float, float]:
 
 def to_geographic(grid: GeoBox, x: Array, y: Array) -> tuple[Array, Array]:
     """Return WGS 84 longitudes and latitudes of map coordinates in a grid's CRS."""
-    return _move(_proj(grid), _GEOGRAPHIC, x, y)
+    return transform(x, y, _proj(grid), _GEOGRAPHIC)
 
 
 def from_geographic(grid: GeoBox, lon: Array, lat: Array) -> tuple[Array, Array]:
     """Return map coordinates in a grid's CRS of WGS 84 longitudes and latitudes."""
-    return _move(_GEOGRAPHIC, _proj(grid), lon, lat)
-
-
-def _move(source: Any, target: Any, x: Array, y: Array) -> tuple[Array, Array]:
-    from pyproj import Transformer
-
-    transformer = Transformer.from_crs(source, target, always_xy=True)
-    out = transformer.transform(np.asarray(x, np.float64), np.asarray(y, np.float64))
-    return np.asarray(out[0], np.float64), np.asarray(out[1], np.float64)
+    return transform(lon, lat, _GEOGRAPHIC, _proj(grid))
 
 
 def _proj(grid: GeoBox) -> Any:

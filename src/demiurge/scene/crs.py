@@ -21,8 +21,15 @@ WORST_SCALE = 0.05
 
 
 def proj_of(crs: Any) -> Any:
-    """Return the pyproj CRS of an odc-geo or pyproj CRS."""
-    return getattr(crs, "proj", crs)
+    """Return the pyproj CRS of an odc-geo or pyproj CRS, or of the name of a known one."""
+    return _known(crs) if isinstance(crs, str) else getattr(crs, "proj", crs)
+
+
+@lru_cache(maxsize=32)
+def _known(name: str) -> Any:
+    from pyproj import CRS
+
+    return CRS(name)
 
 
 def parse_crs(text: str, example: str = "EPSG:32633") -> Any:

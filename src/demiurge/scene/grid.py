@@ -298,7 +298,14 @@ def union(boxes: list[Bounds]) -> Bounds:
     )
 
 
-def snapped_grid(bounds: Bounds, crs: Any, gsd: float, *, inward: bool = False) -> GeoBox:
+def snapped_grid(
+    bounds: Bounds,
+    crs: Any,
+    gsd: float,
+    *,
+    inward: bool = False,
+    origin: tuple[float, float] = (0.0, 0.0),
+) -> GeoBox:
     """Return a north-up grid whose edges are whole multiples of the pixel size.
 
     Parameters
@@ -309,6 +316,8 @@ def snapped_grid(bounds: Bounds, crs: Any, gsd: float, *, inward: bool = False) 
         Pixel size in CRS units (metres), above 0.
     inward
         Shrink to whole pixels inside the bounds instead of growing to cover them.
+    origin
+        A corner of a pixel; edges are whole multiples of the pixel size away from it.
 
     Raises
     ------
@@ -317,12 +326,13 @@ def snapped_grid(bounds: Bounds, crs: Any, gsd: float, *, inward: bool = False) 
     """
     if not (gsd > 0 and math.isfinite(gsd)):
         raise UsageError(f"the pixel size is {gsd}", "give --gsd a number of metres above 0")
+    x, y = origin
     low, high = (math.ceil, math.floor) if inward else (math.floor, math.ceil)
     slack = -1e-6 if inward else 1e-6  # an edge that is a multiple but for rounding stays
-    left = low(bounds[0] / gsd + slack) * gsd
-    bottom = low(bounds[1] / gsd + slack) * gsd
-    right = high(bounds[2] / gsd - slack) * gsd
-    top = high(bounds[3] / gsd - slack) * gsd
+    left = x + low((bounds[0] - x) / gsd + slack) * gsd
+    bottom = y + low((bounds[1] - y) / gsd + slack) * gsd
+    right = x + high((bounds[2] - x) / gsd - slack) * gsd
+    top = y + high((bounds[3] - y) / gsd - slack) * gsd
     columns, rows = round((right - left) / gsd), round((top - bottom) / gsd)
     _check_size(rows, columns, gsd)
     box = BoundingBox(left, bottom, right, top, crs)

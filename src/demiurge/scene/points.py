@@ -13,7 +13,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from demiurge.errors import DataError, ResourceError, UsageError, missing_extra
+from demiurge.errors import DataError, ResourceError, missing_extra
+from demiurge.scene.crs import parse_crs, transform
 from demiurge.scene.geopackage import opened
 
 Values = npt.NDArray[np.float64]
@@ -45,13 +46,10 @@ class GroundPoints:
 
     def in_crs(self, crs: Any) -> GroundPoints:
         """Return the points in another pyproj CRS; those that tell none are taken to be in it."""
-        from pyproj import Transformer
-
         if self.crs is None or self.crs == crs:
             return GroundPoints(self.x, self.y, self.z, crs)
-        move = Transformer.from_crs(self.crs, crs, always_xy=True)
-        x, y = move.transform(self.x, self.y)
-        return GroundPoints(np.asarray(x), np.asarray(y), self.z, crs)
+        x, y = transform(self.x, self.y, self.crs, crs)
+        return GroundPoints(x, y, self.z, crs)
 
 
 def read_points(path: str | Path, crs: str | None = None) -> GroundPoints:
@@ -83,18 +81,8 @@ def read_points(path: str | Path, crs: str | None = None) -> GroundPoints:
     known = np.isfinite(found.x) & np.isfinite(found.y) & np.isfinite(found.z)
     if not known.any():
         raise DataError(f"{path}: holds no point with a height", "look into the file")
-    told = _parse(crs) if crs else found.crs
+    told = parse_crs(crs, "EPSG:4326") if crs else found.crs
     return GroundPoints(found.x[known], found.y[known], found.z[known], told)
-
-
-def _parse(text: str) -> Any:
-    from pyproj import CRS
-    from pyproj.exceptions import CRSError
-
-    try:
-        return CRS(text)
-    except CRSError:
-        raise UsageError(f"'{text}' is no CRS", "write it as EPSG:4326") from None
 
 
 def _csv(path: Path) -> GroundPoints:
@@ -122,7 +110,7 @@ def _csv(path: Path) -> GroundPoints:
     table = table.reshape(-1, 3)
     degrees = names[places[0] or 0] in _DEGREES
     x, y, z = table.T
-    return GroundPoints(x, y, z, _parse("EPSG:4326") if degrees else None)
+    return GroundPoints(x, y, z, parse_crs("EPSG:4326", "EPSG:4326") if degrees else None)
 
 
 def _column(names: Sequence[str], wanted: Sequence[str]) -> int | None:
@@ -166,7 +154,7 @@ def _geopackage(path: Path) -> GroundPoints:
     table_ = np.array([[x, y, z if h is None else h] for x, y, z, h in points], np.float64)
     known = crs is not None and crs[0] not in (None, "", "undefined")
     x, y, z = table_.reshape(-1, 3).T
-    return GroundPoints(x, y, z, _parse(crs[0]) if known else None)
+    return GroundPoints(x, y, z, parse_crs(crs[0], "EPSG:4326") if known else None)
 
 
 def _point(blob: bytes, path: Path) -> tuple[float, float, float]:

@@ -19,6 +19,7 @@ from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Role, layer
 from demiurge.outputs import whole_folder
 from demiurge.progress import Advance, progress
+from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
 from demiurge.scene.paths import is_remote, open_raster
@@ -121,9 +122,7 @@ def _extent(extent: str | Bounds) -> str | Bounds | GeoBox:
             raise UsageError(f"--extent {extent}: is empty", "write left,bottom,right,top")
         return (left, bottom, right, top)
     with open_raster(extent) as dataset:
-        if dataset.crs is None:
-            raise DataError(f"{extent}: has no coordinate reference system", "use another file")
-        return GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
+        return grid_of(extent, dataset)
 
 
 def _fill(

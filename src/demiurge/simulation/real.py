@@ -17,10 +17,10 @@ from demiurge.scene.grid import (
     bounds_in,
     full_window,
     intersection,
-    is_metric,
+    metric_crs,
+    north_up,
     pixel_size,
     snapped_grid,
-    utm_of,
 )
 from demiurge.scene.open import recognise_bands
 from demiurge.scene.paths import split_band
@@ -111,7 +111,7 @@ def cut(
     """
     lead = next(iter(sources.values()))[0]
     surface = "surface" in sources
-    crs = lead.grid.crs if is_metric(lead.grid.crs) else utm_of(lead.grid)
+    crs = metric_crs(lead.grid)
     boxes = [bounds_in(s.grid, crs) for group in sources.values() for s in group]
     whole = intersection(boxes)
     side = (size if surface else size + 2 * margin) * gsd
@@ -124,13 +124,19 @@ def cut(
             "choose a smaller --size or --gsd, or a larger raster",
         )
     most = _VOIDS if surface else 0.0
+    corner = _corner(lead.grid, crs, gsd)
     for _ in range(_TRIES):
-        left, bottom = (_placed(whole[i], whole[i + 2] - side, gsd, rng.random()) for i in (0, 1))
+        left, bottom = (
+            corner[i] + _placed(whole[i] - corner[i], whole[i + 2] - corner[i] - side, gsd,
+                                rng.random())
+            for i in (0, 1)
+        )  # fmt: skip
+        box = (left, bottom, left + side, bottom + side)
         if surface:
-            inner = snapped_grid((left, bottom, left + side, bottom + side), crs, gsd)
+            inner = snapped_grid(box, crs, gsd, origin=corner)
             rims = _rims(inner, whole, margin)
         else:
-            grid = snapped_grid((left, bottom, left + side, bottom + side), crs, gsd)
+            grid = snapped_grid(box, crs, gsd, origin=corner)
             inner, rims = _cropped(grid, margin), (margin,) * 4
         heights = _read(lead, inner, margin, rims)
         inside = heights[margin:-margin, margin:-margin] if surface else heights
@@ -145,6 +151,14 @@ def cut(
         f"{lead.path}: no place with few enough voids was found in {_TRIES} tries",
         "fill its voids or crop it",
     )
+
+
+def _corner(grid: GeoBox, crs: object, gsd: float) -> tuple[float, float]:
+    """Return a corner that pixels keep to: the raster's own where it has such pixels, else 0, 0."""
+    upright = north_up(grid) if grid.crs == crs else None
+    if upright is None or not math.isclose(upright.affine.a, gsd, rel_tol=1e-6):
+        return 0.0, 0.0
+    return float(upright.affine.c), float(upright.affine.f)
 
 
 def _placed(low: float, high: float, gsd: float, share: float) -> float:
@@ -187,7 +201,7 @@ def _mean(planes: list[Array]) -> Array:
 
 def _metres(grid: GeoBox, crs: object) -> float:
     """Return the pixel size in metres of a grid that may be in degrees."""
-    if is_metric(grid.crs):
+    if crs == grid.crs:
         return pixel_size(grid)
     box = bounds_in(grid, crs)
     return float(np.sqrt((box[2] - box[0]) * (box[3] - box[1]) / (grid.shape[0] * grid.shape[1])))
@@ -195,7 +209,7 @@ def _metres(grid: GeoBox, crs: object) -> float:
 
 def surface_pixel(source: Source) -> float:
     """Return the pixel size of a surface in metres."""
-    crs = source.grid.crs if is_metric(source.grid.crs) else utm_of(source.grid)
+    crs = metric_crs(source.grid)
     return _metres(source.grid, crs)
 
 
