@@ -24,6 +24,10 @@ class DemiurgeError(Exception):
         self.cure = cure
         super().__init__(f"{what}; {cure}." if cure else f"{what}.")
 
+    def __reduce__(self) -> tuple[type[DemiurgeError], tuple[str, str]]:
+        """Reach another process with both parts."""
+        return type(self), (self.what, self.cure)
+
 
 class UsageError(DemiurgeError):
     """An option, a combination of options or an argument makes no sense."""

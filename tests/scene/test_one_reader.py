@@ -1,0 +1,39 @@
+"""Pixels of users' files come through one reader; who opens rasters otherwise is listed here."""
+
+import re
+from pathlib import Path
+
+import demiurge
+
+SOURCES = Path(demiurge.__file__).parent
+
+#: Modules that write rasters or read back what demiurge wrote itself; outputs.py lists files.
+OWN = {
+    "outputs.py",
+    "predict/cluster.py",
+    "predict/surface.py",
+    "scene/paths.py",
+    "scene/stack.py",
+    "scene/write.py",
+    "demo/sample.py",
+    "demo/rocky.py",
+    "demo/jacksboro.py",
+}
+#: The reader and its parts.
+READERS = {"scene/source.py", "scene/validity.py"}
+
+
+def found_in(pattern: str) -> set[str]:
+    return {
+        path.relative_to(SOURCES).as_posix()
+        for path in SOURCES.rglob("*.py")
+        if re.search(pattern, path.read_text(encoding="utf-8"))
+    }
+
+
+def test_rasters_are_opened_at_one_door() -> None:
+    assert found_in(r"rasterio\.open\(") <= OWN
+
+
+def test_pixels_are_read_by_one_reader() -> None:
+    assert found_in(r"dataset\.read\(") <= READERS | {"demo/rocky.py"}
