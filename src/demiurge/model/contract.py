@@ -18,6 +18,7 @@ from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from demiurge import layers as vocabulary
 from demiurge.layers import Kind
+from demiurge.raster.gaps import narrowed_gaps
 from demiurge.raster.morphology import smooth_opening, tent_mean
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.scene import Scene
@@ -36,6 +37,10 @@ def _power_of_two(width: int) -> int:
 Width = Annotated[int, Field(ge=2, le=256), AfterValidator(_power_of_two)]
 
 _SQRT2 = float(np.sqrt(2))
+#: Pixel sizes that heights of a window may leave out between two of them, as the network sees it.
+_WIDEST_GAP = 36
+#: Pixel sizes up to which an uncertainty holds a change back: what is beyond is no noise.
+_MOST_DOUBT = 24
 
 
 class InputLayer(Strict):
@@ -96,6 +101,8 @@ class Encoded:
         float32 (height, width) in metres: the base with its voids filled; 0 without one.
     measured
         bool (height, width): where the base was measured; nowhere without one.
+    gsd
+        Pixel size in metres.
     """
 
     planes: Array
@@ -103,6 +110,7 @@ class Encoded:
     unit: float
     base: Array
     measured: Mask
+    gsd: float
 
 
 class Contract(Strict):
@@ -148,7 +156,7 @@ class Contract(Strict):
     shrink: Annotated[float, Field(ge=0)] = Field(
         0.0,
         description="soft threshold of the change of the measured base, in predicted standard "
-        "deviations; 0 applies none",
+        "deviations of at most 24 pixel sizes; 0 applies none",
     )
     equalise: bool = Field(True, description="panchromatic images are contrast equalised")
 
@@ -247,7 +255,7 @@ class Contract(Strict):
         count = len(self.layers)
         planes = np.empty((self.channels, *window.shape[1:]), np.float32)
         measured = np.isfinite(window)
-        base = np.zeros(window.shape[1:], np.float32)
+        base = seen = np.zeros(window.shape[1:], np.float32)
         middle = np.float32(0)
         reference: np.float32 | Array = middle
         based = np.zeros(window.shape[1:], bool)
@@ -255,15 +263,18 @@ class Contract(Strict):
             index = self.names.index(self.base)
             based = measured[index]
             base = fill_voids(window[index], measured[index])
-            reference = middle = _mean(window[index], measured[index], base)
+            seen = base
+            if self.base == "dsm":
+                seen = narrowed_gaps(base, based, _WIDEST_GAP * gsd)
+            reference = middle = _mean(seen, based, seen)
             if self.local is not None:
-                reference = middle + tent_mean(base - middle, self.local)
+                reference = middle + tent_mean(seen - middle, self.local)
         for i, entry in enumerate(self.layers):
             plane, known = planes[i], measured[i]
             if not known.any():
                 plane[:] = 0
             elif entry.kind is Kind.HEIGHT:
-                filled = base if entry.name == self.base else fill_voids(window[i], known)
+                filled = seen if entry.name == self.base else fill_voids(window[i], known)
                 about = reference if self.base is not None else _mean(window[i], known, filled)
                 np.subtract(filled, about, out=plane)
                 plane /= np.float32(unit * entry.scale)
@@ -275,21 +286,23 @@ class Contract(Strict):
                     plane[~known] = 0
         for channel, i in enumerate(self._masked, start=count):
             planes[channel] = measured[i]
-        opened = base
+        opened = seen
         for channel, side in enumerate(self.ground, start=count + len(self._masked)):
-            opened = smooth_opening(base, round(side / gsd))
-            np.subtract(base, opened, out=planes[channel])
+            opened = smooth_opening(seen, round(side / gsd))
+            np.subtract(seen, opened, out=planes[channel])
             planes[channel] /= np.float32(unit)
         for channel, width in enumerate(self.relief, start=self.channels - len(self.relief)):
             if self.base is None:
                 planes[channel] = 0
                 continue
             # About the mean, so that sums over the surrounding keep their digits.
-            np.subtract(base, middle, out=planes[channel])
+            np.subtract(seen, middle, out=planes[channel])
             planes[channel] -= tent_mean(planes[channel], width)
             planes[channel] /= np.float32(gsd)
+        if seen is not base:
+            opened = opened + (base - seen)
         starts = np.stack([opened if target == "dtm" else base for target in self.targets])
-        return Encoded(planes, starts, unit, base, based)
+        return Encoded(planes, starts, unit, base, based, gsd)
 
     def decode(self, answer: Array, encoded: Encoded) -> Array:
         """Turn the network's answer into heights.
@@ -331,7 +344,8 @@ class Contract(Strict):
         """Soft-threshold the change of the measured base by its uncertainty, in place."""
         index = [str(target) for target in self.targets].index(str(self.base))
         change = found[index] - encoded.base
-        least = np.float32(self.shrink) * found[len(self.targets) + index]
+        doubt = np.minimum(found[len(self.targets) + index], np.float32(_MOST_DOUBT * encoded.gsd))
+        least = np.float32(self.shrink) * doubt
         kept = np.sign(change) * np.maximum(np.abs(change) - least, 0)
         np.copyto(found[index], encoded.base + kept, where=encoded.measured)
 

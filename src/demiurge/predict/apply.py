@@ -24,6 +24,7 @@ from demiurge.predict.result import check_result, write_result
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import Surface
 from demiurge.progress import progress
+from demiurge.raster.outliers import NARROW_HEIGHT
 from demiurge.scene.grid import Window
 from demiurge.scene.open import PathLike
 from demiurge.scene.points import read_points
@@ -77,7 +78,7 @@ def apply_bundle(
         uncertainty=uncertainty,
         unit=bands[0].unit,
         memory=peak_memory(),
-        notes=(*scene.notes, *_notes(job), *(fit.notes if fit else ()), *notes),
+        notes=(*scene.notes, *_notes(job, tally), *(fit.notes if fit else ()), *notes),
         fit=fit,
     )
 
@@ -89,8 +90,17 @@ def _judged(job: Job, options: Options, warming: Future[Runtime] | None) -> Job:
     return replace(job, judgement=found, tie=settled(job.tie, found))
 
 
-def _notes(job: Job) -> tuple[str, ...]:
-    return (*job.warnings, *_on_judgement(job), *_on_levels(job))
+def _notes(job: Job, tally: Tally) -> tuple[str, ...]:
+    return (*job.warnings, *_on_outliers(tally), *_on_judgement(job), *_on_levels(job))
+
+
+def _on_outliers(tally: Tally) -> tuple[str, ...]:
+    if not tally.outliers:
+        return ()
+    return (
+        f"{tally.outliers} pixels of the DSM are gross outliers ({NARROW_HEIGHT:g} m and more off "
+        "all around them): they were taken as voids, and their uncertainty is how far they are off",
+    )
 
 
 def _on_judgement(job: Job) -> tuple[str, ...]:

@@ -24,6 +24,7 @@ class Blender:
         self._sums = np.zeros((planes, self._size, area.width), np.float32)
         self._weights = np.zeros((self._size, area.width), np.float32)
         self._measured = np.zeros((self._size, area.width), bool)
+        self._outliers = np.zeros((self._size, area.width), bool)
         self._top = area.row
 
     def add(self, window: Window, values: Array, weights: Array) -> None:
@@ -47,10 +48,14 @@ class Blender:
         self._sums[(slice(None), *there)] += part
         self._weights[there] += weight
 
-    def note(self, window: Window, measured: Mask) -> None:
-        """Take note of where the base was measured, bool (height, width)."""
+    def note(self, window: Window, measured: Mask, outliers: Mask | None = None) -> None:
+        """Take note of where the base was measured and where it was an outlier.
+
+        Both are bool (height, width); no outliers if None.
+        """
         here, there = self._places(window)
         self._measured[there] = measured[here]
+        self._outliers[there] = False if outliers is None else outliers[here]
 
     def _places(self, window: Window) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
         """Return the part of a window within the area, in the window and in the buffers."""
@@ -67,12 +72,13 @@ class Blender:
         )
         return (here[0], here[1]), (there[0], there[1])
 
-    def take(self, until: int) -> tuple[Array, Mask]:
-        """Return the rows of the area above ``until``, and where the base was measured in them.
+    def take(self, until: int) -> tuple[Array, Mask, Mask]:
+        """Return the rows of the area above ``until``, and what was noted of them.
 
         Returns
         -------
-        float32 (planes, rows, width), NaN where unknown, and bool (rows, width).
+        float32 (planes, rows, width), NaN where unknown; bool (rows, width) where the base was
+        measured; and the same where it was an outlier.
         """
         until = min(max(until, self._top), self._area.row + self._area.height)
         count = until - self._top
@@ -81,13 +87,13 @@ class Blender:
             done = self._sums[:, :count] / weights
         if not weights.all():
             done[:, weights == 0] = np.nan
-        measured = self._measured[:count].copy()
-        for buffer in (self._sums, self._weights, self._measured):
+        measured, outliers = self._measured[:count].copy(), self._outliers[:count].copy()
+        for buffer in (self._sums, self._weights, self._measured, self._outliers):
             kept = buffer[..., count:, :].copy()
             buffer[..., : kept.shape[-2], :] = kept
             buffer[..., kept.shape[-2] :, :] = 0
         self._top = until
-        return done, measured
+        return done, measured, outliers
 
 
 def _common(start: int, length: int, low: int, high: int) -> tuple[int, int]:

@@ -6,7 +6,7 @@ import os
 from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from demiurge.predict.turns import Turn, gather
 from demiurge.progress import Advance, silent
 from demiurge.raster.voids import enclosed
 from demiurge.scene.grid import Window, full_window, grown
+from demiurge.scene.outliers import outliers_in
 from demiurge.scene.scene import Scene
 
 Array = npt.NDArray[np.float32]
@@ -47,11 +48,14 @@ class Rows:
         NaN where no input says anything.
     measured
         bool (rows, width): where the base was measured.
+    outliers
+        bool (rows, width): where it was a gross outlier and therefore taken for a void.
     """
 
     top: int
     values: Array
     measured: Mask
+    outliers: Mask
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,16 @@ class Question:
     based
         bool (size, size): where the base was measured, also beyond the raster's end; where any
         layer was if the contract has no base.
+    outliers
+        float32 (window's height, its width): heights of gross outliers, which are voids to the
+        network, NaN elsewhere; None if there are none.
     """
 
     window: Window
     encoded: Encoded | None
     informed: Mask
     based: Mask
+    outliers: Array | None = None
 
     @property
     def measured(self) -> Mask:
@@ -120,7 +128,10 @@ def predict_rows(
     for row, below in zip(part.rows, (*part.rows[1:], scene.shape[0]), strict=True):
         for index, _ in enumerate(part.columns):
             question, values = next(answered)
+            outliers = question.outliers
             if values is not None:
+                if outliers is not None:
+                    _doubt(values, outliers, contract)
                 if levels is not None:
                     place = question.window.row, question.window.col
                     values = levels.apply(*place, values, len(contract.targets))
@@ -134,15 +145,26 @@ def predict_rows(
                 if not question.informed.all():
                     here = here * question.informed
                 blender.add(question.window, values[:, :height, :width], here)
-            blender.note(question.window, question.measured)
+            where = None if outliers is None else np.isfinite(outliers)
+            blender.note(question.window, question.measured, where)
             if index % _RELEASE == 0:
                 scene.release()
             advance(question.window.height * question.window.width / 1e6)
-        done, measured = blender.take(below)
+        done, *noted = blender.take(below)
         if done.shape[1]:
-            yield Rows(top, done, measured)
+            yield Rows(top, done, *noted)
             top += done.shape[1]
-        del done, measured, row
+        del done, noted, row
+
+
+def _doubt(values: Array, outliers: Array, contract: Contract) -> None:
+    """Raise the uncertainty of the base at outliers to how far they lie off, in place."""
+    targets = [str(target) for target in contract.targets]
+    if contract.base not in targets or not contract.uncertainty:
+        return
+    index, (height, width) = targets.index(contract.base), outliers.shape
+    spread = values[len(targets) + index, :height, :width]
+    np.fmax(spread, np.abs(outliers - values[index, :height, :width]), out=spread)
 
 
 def ask(
@@ -208,6 +230,7 @@ def _read_ahead(
 
     def read(window: Window) -> Question:
         found = scene.read(window, names)
+        found, outliers = _taken_out(scene, contract, window, found, names)
         if found.shape == whole:
             square = found
         else:
@@ -215,7 +238,8 @@ def _read_ahead(
             beyond = ((0, 0), (0, plan.size - window.height), (0, plan.size - window.width))
             square = np.full(whole, np.nan, np.float32)
             square[places] = np.pad(found, beyond, mode="symmetric")
-        return _question(scene, contract, window, square, normals, keep_voids)
+        question = _question(scene, contract, window, square, normals, keep_voids)
+        return question if outliers is None else replace(question, outliers=outliers)
 
     with ThreadPoolExecutor(readers) as pool:
         waiting: deque[Future[Question]] = deque()
@@ -230,6 +254,22 @@ def _read_ahead(
         finally:
             for left in waiting:
                 left.cancel()
+
+
+def _taken_out(
+    scene: Scene, contract: Contract, window: Window, found: Array, names: list[str]
+) -> tuple[Array, Array | None]:
+    """Return a window's layers with gross outliers of a stereo DSM as voids, and their heights."""
+    if contract.base != "dsm" or contract.base not in names:
+        return found, None
+    place = names.index(contract.base)
+    outliers = outliers_in(scene, contract.base, window, found[place])
+    if outliers is None:
+        return found, None
+    taken = np.where(outliers, found[place], np.float32(np.nan))
+    found = found.copy()
+    found[place][outliers] = np.nan
+    return found, taken
 
 
 def _question(

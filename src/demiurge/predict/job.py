@@ -406,6 +406,7 @@ def run_area(
     ):
         values = rows.values[job.order]
         _count(tally, values, rows.measured, job.bundle)
+        tally.outliers += int(rows.outliers.sum())
         yield rows.top, values
 
 

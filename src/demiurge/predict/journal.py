@@ -33,6 +33,7 @@ class Tally:
     unknown: int = 0
     uncertainty: float = 0.0
     filled: int = 0
+    outliers: int = 0
 
     @property
     def known(self) -> int:
@@ -101,6 +102,7 @@ class Journal:
         ours.unknown += tally.unknown
         ours.uncertainty += tally.uncertainty
         ours.filled += tally.filled
+        ours.outliers += tally.outliers
         self._state.done[part] = 1
         self._save()
 

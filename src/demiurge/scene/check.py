@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from demiurge.errors import DataError
 from demiurge.layers import TARGETS, Kind, Role, layer
+from demiurge.raster.outliers import NARROW_HEIGHT, gross_outliers
 from demiurge.scene.grid import crs_name
 from demiurge.scene.scene import Scene
 
@@ -160,6 +161,12 @@ def _judge_heights(
     name: str, sample: Array, samples: dict[str, Array], scene: Scene
 ) -> tuple[Verdict, str]:
     base = scene.base
+    outliers = int(gross_outliers(sample, scene.pixel_size).sum())
+    if outliers:
+        return Verdict.WARNING, (
+            f"{outliers} of {sample.size} sampled pixels are gross outliers ({NARROW_HEIGHT:g} m "
+            "and more off all around them); mask them, or check the units and the no-data value"
+        )
     if base is None or name == base:
         voids = float(np.isnan(sample).mean())
         if voids > 0.5:

@@ -12,6 +12,7 @@ from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, PRIOR, Kind, layer
 from demiurge.model.contract import Contract, Encoded, Heights, InputLayer
 from demiurge.scene.grid import Window
+from demiurge.scene.outliers import outliers_in
 from demiurge.training.augment import augment
 from demiurge.training.priors import made_prior
 from demiurge.training.recipe import Recipe
@@ -204,6 +205,11 @@ class Chips:
         inputs = np.full((len(self.contract.names), *data.shape[1:]), np.nan, np.float32)
         for name, plane in zip(have, data[: len(have)], strict=True):
             inputs[self.contract.names.index(name)] = plane
+        if "dsm" in have:
+            heights = inputs[self.contract.names.index("dsm")]
+            outliers = outliers_in(scene, "dsm", window, heights)
+            if outliers is not None:
+                heights[outliers] = np.nan
         return inputs, truth
 
     def _item(self, place: int, inputs: Array, truth: Array) -> Item:
