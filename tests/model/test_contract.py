@@ -256,11 +256,11 @@ def test_shrink_needs_an_uncertainty_and_a_base_that_is_a_target() -> None:
 
 
 def test_local_heights_do_not_depend_on_a_far_cliff() -> None:
-    """About the window's mean, a cliff at one side moves all that the network sees."""
+    """About the window's mean, a steep face at one side moves all that the network sees."""
     rng = np.random.default_rng(0)
     plain = rng.normal(100, 1, (1, 192, 192)).astype(np.float32)
     cliff = plain.copy()
-    cliff[:, :, 150:] += 300
+    cliff[:, :, 150:] += np.linspace(0, 600, 42, dtype=np.float32)
     layers = [InputLayer(name="dsm")]
     gap = {}
     for local in (None, 32):
@@ -272,3 +272,32 @@ def test_local_heights_do_not_depend_on_a_far_cliff() -> None:
         np.testing.assert_allclose(same[0], cliff[0], atol=1e-3)
     assert gap[None] > 50
     assert gap[32] < 1e-3
+
+
+def test_shrink_lets_go_what_no_noise_explains() -> None:
+    """A spike whose uncertainty is as large as it is must not be kept for that."""
+    chosen = contract(shrink=0.5)
+    given = window()
+    given[0, 40, 40] += 300
+    encoded = chosen.encode(given, 0.5, NORMALS)
+    answer = np.full((2, 64, 64), np.log(300 / 4.0 / np.sqrt(2)), np.float32)
+    answer[0] = -300 / 4.0
+    found = chosen.decode(answer, encoded)
+    change = found[0, 40, 40] - given[0, 40, 40]
+    assert change == pytest.approx(-300 + 0.5 * 24 * 0.5, abs=0.1)
+
+
+def test_a_cliff_does_not_move_what_lies_at_its_foot_and_top() -> None:
+    chosen = contract(targets=["dsm", "dtm"], ground=[8.0], calibration=[1.0])
+    low = terrain(64, 64)[None].repeat(3, axis=0)
+    low[1:] = np.nan
+    high = low.copy()
+    high[0, :, 32:] += 800
+    flat, cliff = (chosen.encode(given, 0.5, NORMALS) for given in (low, high))
+    assert np.ptp(cliff.planes[0]) * cliff.unit < np.ptp(low[0]) + 40
+    answer = np.zeros((4, 64, 64), np.float32)
+    found = chosen.decode(answer, cliff)
+    np.testing.assert_allclose(found[0], high[0], atol=1e-3, err_msg="heights come back")
+    expected = chosen.decode(answer, flat)[1]
+    np.testing.assert_allclose(found[1][:, :10], expected[:, :10], atol=0.5)
+    np.testing.assert_allclose(found[1][:, -10:], expected[:, -10:] + 800, atol=0.5)

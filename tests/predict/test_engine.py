@@ -342,3 +342,39 @@ def test_what_a_pixel_stands_for_is_kept(tmp_path: Path, kind: str) -> None:
     with rasterio.open(tmp_path / "out.tif") as file:
         assert file.tags()["AREA_OR_POINT"] == kind
         assert file.transform == place
+
+
+@pytest.mark.parametrize("place", [(5, 7), (64, 64), (70, 110), (159, 0)])
+def test_gross_outliers_are_voids_counted_and_doubted(
+    raster: Write, tmp_path: Path, place: tuple[int, int]
+) -> None:
+    heights = terrain()
+    clean = heights.copy()
+    spot = np.zeros(heights.shape, bool)
+    spot[place[0] : place[0] + 3, place[1] : place[1] + 3] = True
+    heights[spot] += 3000
+    bundle = make_bundle(tmp_path / "a.bundle")
+    options = Options(window=64, overwrite=True)
+    surface = refine(raster("dsm.tif", heights), tmp_path / "o.tif", bundle=bundle, options=options)
+    with rasterio.open(surface.path) as file:
+        dsm, spread = file.read()
+    assert np.abs(dsm - clean - 5)[spot].max() < 10
+    np.testing.assert_allclose(dsm[~spot], clean[~spot] + 5, atol=1e-3)
+    assert (spread[spot] > 2900).all()
+    np.testing.assert_allclose(spread[~spot], 10 * np.sqrt(2), rtol=1e-5)
+    (note,) = [n for n in surface.notes if "were taken as voids" in n]
+    assert note.startswith(f"{spot.sum()} pixels")
+    kept = predicted(
+        scene_from_files({"dsm": tmp_path / "dsm.tif"}), bundle, keep_voids=True
+    )  # fmt: skip
+    np.testing.assert_array_equal(np.isnan(kept[0]), spot)
+
+
+def test_outliers_do_not_depend_on_the_area(raster: Write, tmp_path: Path) -> None:
+    heights = terrain()
+    heights[60:68, 90:98] += 2000
+    scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
+    whole = predicted(scene, bundle)
+    part = predicted(scene, bundle, area=Window(62, 92, 60, 80))
+    np.testing.assert_array_equal(whole[:, 62:122, 92:172], part)

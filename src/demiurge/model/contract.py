@@ -263,9 +263,8 @@ class Contract(Strict):
             index = self.names.index(self.base)
             based = measured[index]
             base = fill_voids(window[index], measured[index])
-            seen = base
-            if self.base == "dsm":
-                seen = narrowed_gaps(base, based, _WIDEST_GAP * gsd)
+            most = _WIDEST_GAP * gsd if self.base == "dsm" else np.inf
+            seen = narrowed_gaps(base, based, most)
             reference = middle = _mean(seen, based, seen)
             if self.local is not None:
                 reference = middle + tent_mean(seen - middle, self.local)
@@ -299,8 +298,7 @@ class Contract(Strict):
             np.subtract(seen, middle, out=planes[channel])
             planes[channel] -= tent_mean(planes[channel], width)
             planes[channel] /= np.float32(gsd)
-        if seen is not base:
-            opened = opened + (base - seen)
+        opened = opened + (base - seen) if seen is not base else opened
         starts = np.stack([opened if target == "dtm" else base for target in self.targets])
         return Encoded(planes, starts, unit, base, based, gsd)
 
