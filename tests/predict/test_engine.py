@@ -315,7 +315,7 @@ def test_a_stac_item_describes_the_surface(raster: Write, tmp_path: Path) -> Non
     bundle = make_bundle(tmp_path / "a.bundle")
     refine(dsm, tmp_path / "out.tif", bundle=bundle, options=Options(stac=True))
     item = json.loads((tmp_path / "out.stac.json").read_text())
-    assert item["stac_version"] == "1.0.0"
+    assert item["stac_version"] == "1.1.0"
     assert item["assets"]["surface"]["href"] == "./out.tif"
     assert item["properties"]["proj:code"] == "EPSG:32633"
     assert item["properties"]["gsd"] == 2
