@@ -97,6 +97,18 @@ def test_a_folder_that_holds_something_else_is_not_replaced(tmp_path: Path) -> N
     assert names(tmp_path) == ["scene"]
 
 
+def test_a_link_to_a_folder_is_replaced_and_not_what_it_leads_to(tmp_path: Path) -> None:
+    real, link = tmp_path / "real", tmp_path / "scene"
+    real.mkdir()
+    (real / "scene.yaml").write_text("old")
+    link.symlink_to(real)
+    with whole_folder(link, overwrite=True, marker="scene.yaml") as partial:
+        (partial / "scene.yaml").write_text("new")
+    assert (real / "scene.yaml").read_text() == "old"
+    assert (link / "scene.yaml").read_text() == "new"
+    assert names(tmp_path) == ["real", "scene"]
+
+
 def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
     (tmp_path / "a").write_text("")
     with pytest.raises(UsageError, match="--overwrite"):

@@ -294,7 +294,10 @@ def replace_folder(fresh: Path, path: Path) -> None:
     except OSError:
         old.replace(path)
         raise
-    shutil.rmtree(old, ignore_errors=True)
+    if old.is_symlink():
+        old.unlink()  # what it leads to stays
+    else:
+        shutil.rmtree(old, ignore_errors=True)
 
 
 def _unwritable(path: Path, error: OSError) -> ResourceError:

@@ -169,6 +169,7 @@ def test_items_are_valid_and_point_at_what_is_there(place: Path, name: str, kind
     assert asset["href"] == f"./{name}"
     assert asset["type"] == kind
     assert ("bands" in asset) == name.endswith(".tif")
+    assert any("/raster/" in uri for uri in item["stac_extensions"]) == ("bands" in asset)
     if "bands" in asset:
         assert [b["name"] for b in asset["bands"]] == ["dsm", "dsm_uncertainty"]
         assert {b["data_type"] for b in asset["bands"]} == {"float32"}

@@ -54,7 +54,7 @@ def item_text(
     item = {
         "type": "Feature",
         "stac_version": _VERSION,
-        "stac_extensions": [_PROJECTION, _RASTER],
+        "stac_extensions": [_PROJECTION, *([_RASTER] if _is_raster(path) else [])],
         "id": path.stem,
         **_footprint(grid),
         "properties": {
@@ -71,14 +71,17 @@ def item_text(
     return json.dumps(item, indent=1) + "\n"
 
 
+def _is_raster(path: Path) -> bool:
+    return path.suffix.lower() in (".tif", ".tiff", ".vrt")
+
+
 def _asset(path: Path, bands: list[BandInfo], tags: dict[str, str]) -> dict[str, Any]:
-    suffix = path.suffix.lower()
     asset: dict[str, Any] = {
         "href": f"./{path.name}",
-        "type": _TYPES.get(suffix, "application/octet-stream"),
+        "type": _TYPES.get(path.suffix.lower(), "application/octet-stream"),
         "roles": ["data"],
     }
-    if suffix not in (".tif", ".tiff", ".vrt"):
+    if not _is_raster(path):
         return asset
     sampling = tags.get("AREA_OR_POINT", "Area").lower()
     asset["bands"] = [
