@@ -11,12 +11,16 @@ import pytest
 import rasterio
 
 from conftest import blur_graph, make_bundle, terrain, write_raster
+from demiurge.errors import UsageError
 from demiurge.predict.journal import Journal
+from demiurge.predict.options import Options
 from demiurge.predict.verbs import refine
 
 STOPPED = """
 import os, sys
+from demiurge.errors import UsageError
 from demiurge.predict.journal import Journal
+from demiurge.predict.options import Options
 write, rows = Journal.write, []
 def stop_later(self, *a):
     write(self, *a)
@@ -82,10 +86,14 @@ def test_the_same_command_goes_on(
     assert not Path(".out.tif.partial").exists()
 
 
-def test_other_options_begin_anew(place: Path) -> None:
+def test_other_options_begin_anew_only_when_told(place: Path) -> None:
     stopped_by(signal.SIGKILL)
     make_bundle(place / "a.bundle", answers=[0.5, 0.0])
-    refine("dsm.tif", "out.tif", bundle="a.bundle")
+    rows = Path(".out.tif.partial/rows.f32").read_bytes()
+    with pytest.raises(UsageError, match=r"other inputs or options.*--overwrite"):
+        refine("dsm.tif", "out.tif", bundle="a.bundle")
+    assert Path(".out.tif.partial/rows.f32").read_bytes() == rows, "finished work is not lost"
+    refine("dsm.tif", "out.tif", bundle="a.bundle", options=Options(overwrite=True))
     with rasterio.open("out.tif") as file, rasterio.open("dsm.tif") as dsm:
         change = file.read(1) - dsm.read(1)
     assert np.nanmax(np.abs(change - 5)) < 1e-3, "nothing of the other bundle is left"

@@ -75,9 +75,11 @@ def test_a_failed_export_keeps_the_finished_surface(
     assert not list(place.glob(".*")), "what was kept goes when all is done"
 
 
-@pytest.mark.parametrize("error", [DataError("no", "choose another"), RuntimeError("a bug")])
+@pytest.mark.parametrize(
+    "error", [DataError("no", "choose another"), RuntimeError("a bug"), KeyboardInterrupt()]
+)
 def test_whatever_stops_an_export_loses_nothing(
-    place: Path, monkeypatch: pytest.MonkeyPatch, error: Exception
+    place: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
 ) -> None:
     def fail(*_: object, **__: object) -> None:
         raise error

@@ -47,7 +47,9 @@ def apply_bundle(
         warming = None if options.cluster else pool.submit(_warm, scene, bundle, options)
         job = plan_job(scene, bundle, task, options)
         shape = (len(job.bands), *job.scene.shape)
-        with journalled(path, job.key, shape, quiet=options.quiet) as journal:
+        with journalled(
+            path, job.key, shape, quiet=options.quiet, overwrite=options.overwrite
+        ) as journal:
             if job.judging:
                 job = _judged(job, options, warming)
             if needs_levels(job):

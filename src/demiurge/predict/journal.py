@@ -177,6 +177,15 @@ class Journal:
         fresh.replace(path)
 
 
+def _holds_other(folder: Path, key: str) -> bool:
+    """Tell whether a folder holds finished work of another key."""
+    try:
+        content = json.loads((folder / _STATE).read_text(encoding="utf-8"))
+        return content["key"] != key and any(content["done"].values())
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return False
+
+
 def _put(file: IO[bytes], offset: int, plane: Array) -> None:
     left = plane.data.cast("B")
     file.seek(offset)
@@ -192,7 +201,7 @@ def key_of(content: Mapping[str, Any]) -> str:
 
 @contextmanager
 def journalled(
-    path: Path, key: str, shape: tuple[int, int, int], *, quiet: bool
+    path: Path, key: str, shape: tuple[int, int, int], *, quiet: bool, overwrite: bool = False
 ) -> Iterator[Journal]:
     """Keep a journal for a result; it goes when the result is whole, or cannot become so.
 
@@ -201,14 +210,17 @@ def journalled(
     path
         The result. Its journal is the hidden folder ``.<name>.partial`` beside it.
     key
-        From :func:`key_of`; a journal of another key is thrown away.
+        From :func:`key_of`.
     shape
         Bands, rows and columns.
+    overwrite
+        Throw a journal of another key away.
 
     Raises
     ------
     UsageError
-        If another process is at work on the same result.
+        If another process is at work on the same result, or a journal of another key holds
+        finished work.
     """
     folder = path.absolute().with_name(f".{path.name}.partial")
     try:
@@ -223,6 +235,11 @@ def journalled(
             raise UsageError(
                 f"{path}: another process is writing it", "wait for it, or choose another name"
             ) from None
+        if not overwrite and _holds_other(folder, key):
+            raise UsageError(
+                f"{path}: {folder} holds what a command with other inputs or options finished",
+                "run that one again, add --overwrite to begin anew, or choose another name",
+            )
         journal = Journal(folder, key, shape, path)
         keep = False
         try:
