@@ -156,7 +156,7 @@ def _gdal_files(path: Path) -> list[str]:
             warnings.simplefilter("ignore")
             with rasterio.open(path) as dataset:
                 return [str(name) for name in dataset.files]
-    except (RasterioError, OSError):
+    except (RasterioError, OSError, ValueError):  # ValueError: a CRS or text in it is damaged
         return []  # no raster
 
 

@@ -3,6 +3,8 @@
 import os
 import shutil
 import socket
+import subprocess
+import sys
 import threading
 import time
 import zipfile
@@ -20,6 +22,7 @@ from conftest import LEFT, TOP, make_bundle, terrain
 from demiurge.cli.main import run
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import layer
+from demiurge.outputs import refuse_inputs
 from demiurge.predict.verbs import generate, refine
 from demiurge.scene import paths
 from demiurge.scene.grid import full_window
@@ -241,3 +244,88 @@ def test_there_are_limits_on_every_wait(monkeypatch: pytest.MonkeyPatch) -> None
     assert is_network("/vsicurl/https://a/b.tif")
     assert is_network("/vsizip//vsicurl/https://a/b.zip")
     assert not is_network("/vsizip/a.zip/b.tif")
+
+
+@pytest.mark.parametrize("seed", [10, 33, 40, 43, 48, 88])
+def test_a_damaged_header_ends_in_a_sentence(tmp_path: Path, raster: Write, seed: int) -> None:
+    """Where the CRS is damaged, rasterio raises what is none of its errors for files."""
+    path = tmp_path / "a.img"
+    rasterio.shutil.copy(raster("whole.tif", terrain()[:32, :32]), path, driver="HFA")
+    rng = np.random.default_rng(seed)
+    content = np.frombuffer(path.read_bytes(), np.uint8).copy()
+    places = rng.integers(0, min(content.size, 3000), 20)
+    content[places] = rng.integers(0, 256, places.size)
+    path.write_bytes(content.tobytes())
+    with pytest.raises(DataError, match="not a raster that GDAL can read"):
+        open_raster(path)
+    refuse_inputs([tmp_path / "whole.tif"], [path])
+
+
+#: Serves one file in ranges; what lies beyond a limit it never sends. A process of its own, for
+#: GDAL holds this one's lock while it waits.
+SERVER = """
+import http.server, pathlib, sys, time
+content, limit = pathlib.Path(sys.argv[1]).read_bytes(), int(sys.argv[2])
+class Handler(http.server.BaseHTTPRequestHandler):
+    def do_HEAD(self):
+        if not self.path.endswith("/dsm.tif"):
+            return self.send_error(404)
+        range = self.headers.get("Range")
+        first, _, last = (range or "bytes=0-").removeprefix("bytes=").partition("-")
+        self.start, self.stop = int(first), min(int(last or len(content)), len(content) - 1) + 1
+        self.send_response(206 if range else 200)
+        self.send_header("Accept-Ranges", "bytes")
+        self.send_header("Content-Length", str(self.stop - self.start))
+        span = f"bytes {self.start}-{self.stop - 1}/{len(content)}"
+        if range:
+            self.send_header("Content-Range", span)
+        self.end_headers()
+        return True
+    def do_GET(self):
+        if self.do_HEAD():
+            self.wfile.write(content[self.start : min(self.stop, limit)])
+            self.wfile.flush()
+            if self.stop > limit:
+                time.sleep(60)
+    def log_message(self, *_):
+        pass
+server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+print(server.server_port, flush=True)
+server.serve_forever()
+"""
+
+
+@pytest.fixture
+def serve(raster: Write) -> Iterator[Callable[[int], str]]:
+    """Return a function that serves a raster up to a byte, and returns the URL of its folder."""
+    path = raster("served.tif", terrain(600, 600))
+    started: list[subprocess.Popen[str]] = []
+
+    def start(limit: int) -> str:
+        words = [sys.executable, "-c", SERVER, str(path), str(limit)]
+        process = subprocess.Popen(words, stdout=subprocess.PIPE, text=True)
+        started.append(process)
+        assert process.stdout is not None
+        return f"http://127.0.0.1:{process.stdout.readline().strip()}"
+
+    yield start
+    for process in started:
+        process.kill()
+        process.communicate()
+
+
+def test_rasters_are_read_over_http(serve: Callable[[int], str]) -> None:
+    url = serve(10**9)
+    np.testing.assert_array_equal(heights(f"{url}/dsm.tif"), terrain(600, 600))
+    with pytest.raises(ResourceError, match="cannot be reached"):
+        open_raster(f"{url}/no.tif")
+
+
+def test_a_server_that_stalls_while_pixels_are_read(
+    serve: Callable[[int], str], impatient: None
+) -> None:
+    url = serve(100_000)
+    start = time.monotonic()
+    with pytest.raises(ResourceError, match=r"cannot be (read|reached).*(server|connection)"):
+        heights(f"{url}/dsm.tif")
+    assert time.monotonic() - start < 15

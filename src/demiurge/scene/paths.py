@@ -103,13 +103,25 @@ def open_raster(path: str | Path) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", NotGeoreferencedWarning)
-            dataset = rasterio.open(text)
+            dataset = _probed(rasterio.open(text))
     except (RasterioError, ValueError) as error:
         raise _unopened(text, error) from None
     if dataset.count == 0:
         parts = list(dataset.subdatasets)
         dataset.close()
         raise _no_bands(text, parts)
+    return dataset
+
+
+def _probed(dataset: Any) -> Any:
+    """Return a raster whose header can be read: damaged ones open and fail later, in many ways."""
+    try:
+        dataset.tags()
+        _ = dataset.crs, dataset.transform, dataset.gcps, dataset.descriptions, dataset.units
+        _ = dataset.nodatavals, dataset.scales, dataset.offsets, dataset.colorinterp
+    except Exception:
+        dataset.close()
+        raise
     return dataset
 
 
