@@ -33,7 +33,8 @@ def draw(
 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    tall = panels[0].data.shape[0] / panels[0].data.shape[1]
+    # Strips are drawn no longer than eight times their width.
+    tall = float(np.clip(panels[0].data.shape[0] / panels[0].data.shape[1], 1 / 8, 8))
     figure = Figure(figsize=(2.9 * columns, 0.9 + rows * (2.7 * tall + 0.5)), layout="compressed")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
@@ -94,7 +95,12 @@ def _show(axis: Any, panel: Panel, limits: tuple[float, float], reach: float, gs
 
 def hillshade(heights: Array, gsd: float, azimuth: float = 315, elevation: float = 45) -> Array:
     """Return Lambert shading 0 … 1 of heights in metres, twice exaggerated (Horn 1981)."""
-    down, across = np.gradient(2 * heights.astype(np.float64), gsd)
+    twice = 2 * heights.astype(np.float64)
+    # A single row or column has no slope across itself.
+    down, across = (
+        np.gradient(twice, gsd, axis=axis) if twice.shape[axis] > 1 else np.zeros(twice.shape)
+        for axis in (0, 1)
+    )
     slope = np.arctan(np.hypot(across, down))
     aspect = np.arctan2(down, -across)
     light = np.radians(90 - azimuth)

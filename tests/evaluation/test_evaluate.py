@@ -63,6 +63,57 @@ def test_a_large_offset_stops_unless_it_is_allowed(raster: Write) -> None:
     assert "vertical references" in found.notes[0]
 
 
+@pytest.mark.parametrize("noise", [1.0, 20.0, 60.0])
+def test_a_geoid_is_not_hidden_by_noise(raster: Write, noise: float) -> None:
+    truth = terrain()
+    rough = truth + 35 + np.random.default_rng(0).normal(0, noise, truth.shape)
+    surface, reference = raster("s.tif", rough.astype("f4")), raster("r.tif", truth)
+    with pytest.raises(DataError, match=r"s\.tif: lies \+3\d.\d m from the reference"):
+        evaluate(surface, reference)
+    # So is that of a baseline, which would flatter the surface.
+    with pytest.raises(DataError, match=r"s\.tif: lies \+3\d.\d m from the reference"):
+        evaluate(raster("good.tif", truth + 1), reference, baseline=surface)
+    found = evaluate(raster("good.tif", truth + 1), reference, baseline=surface, allow_offset=True)
+    assert any("s.tif: lies" in note for note in found.notes)
+
+
+def test_an_offset_within_the_spread_is_told(raster: Write) -> None:
+    truth = terrain()
+    rough = truth + 8 + np.random.default_rng(0).normal(0, 30, truth.shape)
+    found = evaluate(raster("s.tif", rough.astype("f4")), raster("r.tif", truth))
+    assert any("within its spread (NMAD 3" in note for note in found.notes)
+
+
+@pytest.mark.parametrize("error", [0.1, 3.0])
+@pytest.mark.parametrize("feet", ["surface", "reference", "baseline", "reference, baseline"])
+@pytest.mark.parametrize("level", [0.0, 1500.0])
+def test_feet_are_not_taken_for_metres(
+    raster: Write, feet: str, error: float, level: float
+) -> None:
+    """Heights between −40 and 40 m, where no offset tells, and high up; heights without a unit."""
+    truth = terrain() - 100 + np.float32(level)
+    noise = np.random.default_rng(0).normal(0, error, (2, *truth.shape))
+    made = {"surface": truth + noise[0], "reference": truth, "baseline": truth + 2 * noise[1]}
+    files = {}
+    for role, heights in made.items():
+        metres = heights.astype(np.float32)
+        files[role] = raster(f"{role}.tif", metres / np.float32(0.3048 if role in feet else 1))
+    wrong = feet.split(",", 1)[0]
+    with pytest.raises(DataError, match=rf"{wrong}\.tif: its heights are about 3.28 times"):
+        evaluate(files["surface"], files["reference"], baseline=files["baseline"])
+    found = evaluate(
+        files["surface"], files["reference"], baseline=files["baseline"], allow_offset=True
+    )
+    assert any("as feet are of metres" in note for note in found.notes)
+
+
+def test_flattened_heights_are_not_taken_for_feet(raster: Write) -> None:
+    """A surface with a third of the relief, about the true mean."""
+    truth = terrain()
+    flat = (truth.mean() + 0.3048 * (truth - truth.mean())).astype(np.float32)
+    assert evaluate(raster("s.tif", flat), raster("r.tif", truth)).surface.rmse > 1
+
+
 def test_nothing_to_compare(raster: Write) -> None:
     surface = raster("s.tif", terrain())
     far = raster("far.tif", terrain(), transform=from_origin(LEFT + 9999, TOP, 2, 2))

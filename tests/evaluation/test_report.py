@@ -85,3 +85,20 @@ def test_an_unwritable_report_is_told_before_work(
         run([*command, "--report", str(tmp_path / "x.html"), "--quiet"])
     assert caught.value.code == 0
     assert (tmp_path / "x.html").exists()
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 300), (300, 1), (2, 2), (20, 50_000)])
+def test_reports_of_single_pixels_and_long_strips(
+    raster: Write, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(0)
+    heights = (100 + rng.normal(0, 3, shape)).astype(np.float32)
+    told = np.stack([heights + 1, np.full(shape, 2, np.float32)])
+    surface = raster("s.tif", told, names=["dsm", "dsm_uncertainty"])
+    reference, baseline = raster("r.tif", heights), raster("b.tif", heights + 2)
+    report = tmp_path / "x.html"
+    command = ["evaluate", str(surface), "--reference", str(reference), "--quiet"]
+    with pytest.raises(SystemExit) as caught:
+        run([*command, "--baseline", str(baseline), "--report", str(report)])
+    assert caught.value.code == 0
+    assert report.read_text(encoding="utf-8").count("<img") >= 5

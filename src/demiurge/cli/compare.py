@@ -28,7 +28,7 @@ def compare(
     ],
     reference: Annotated[str, typer.Option(help="Reference heights, e.g. lidar.")],
     allow_offset: Annotated[
-        bool, typer.Option("--allow-offset", help="Go on at a median offset beyond 5 m.")
+        bool, typer.Option("--allow-offset", help="Go on where unit or level seem wrong.")
     ] = False,
     json_file: Annotated[
         Path | None, typer.Option("--json", help="Write the figures here.")

@@ -50,7 +50,7 @@ def evaluate(
         bool, typer.Option("--spatial", help="Variogram; standard error of the mean (xdem).")
     ] = False,
     allow_offset: Annotated[
-        bool, typer.Option("--allow-offset", help="Go on at a median offset beyond 5 m.")
+        bool, typer.Option("--allow-offset", help="Go on where unit or level seem wrong.")
     ] = False,
     report: Annotated[
         Path | None, typer.Option(help="Write an HTML report with pictures here.")

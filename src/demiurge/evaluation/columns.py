@@ -27,11 +27,16 @@ class Columns:
     pixels
         How many there may come to be.
     most
-        How many are kept of them, chosen at random with a fixed seed.
+        How many are kept of them, chosen at random with a fixed seed; 10⁸ if None.
+
+    Attributes
+    ----------
+    share
+        Of the pixels that are kept.
     """
 
-    def __init__(self, pixels: int, most: int = MOST) -> None:
-        self.share = min(1.0, most / max(pixels, 1))
+    def __init__(self, pixels: int, most: int | None = None) -> None:
+        self.share = min(1.0, (MOST if most is None else most) / max(pixels, 1))
         self.count = 0
         self._rng = np.random.default_rng(0)
         self._files: dict[str, tuple[IO[bytes], np.dtype[Any]]] = {}
@@ -48,8 +53,13 @@ class Columns:
         """Return the names of the columns."""
         return tuple(self._files)
 
-    def add(self, block: Mapping[str, Column]) -> None:
+    def add(self, block: Mapping[str, Column], share: float | None = None) -> None:
         """Append a block.
+
+        Parameters
+        ----------
+        share
+            Of its pixels that are kept; the columns' own if None.
 
         Raises
         ------
@@ -58,8 +68,9 @@ class Columns:
         """
         count = len(next(iter(block.values())))
         chosen: Any = slice(None)
-        if self.share < 1:
-            chosen = np.flatnonzero(self._rng.random(count) < self.share)
+        share = self.share if share is None else share
+        if share < 1:
+            chosen = np.flatnonzero(self._rng.random(count) < share)
             count = len(chosen)
         self.count += count
         for name, values in block.items():
@@ -102,8 +113,14 @@ class Columns:
         return np.concatenate(kept) if kept else self.read(name)
 
     def extend(self, other: Columns) -> None:
-        """Append another's columns, those that both have."""
+        """Append another's columns, those that both have, a million pixels at a time.
+
+        What the other has left out already is not left out again: of all its pixels the share that
+        is kept here is the same as of any others.
+        """
         names = [n for n in other.names if not self._files or n in self._files]
-        self.add({name: other.read(name) for name in names})
+        share = min(1.0, self.share / other.share)
+        for parts in zip(*(other.parts(name) for name in names), strict=True):
+            self.add(dict(zip(names, parts, strict=True)), share)
         for name in set(self._files) - set(names):
             self._files.pop(name)[0].close()

@@ -8,11 +8,12 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from demiurge.errors import DataError, UsageError
+from demiurge.evaluation.agreement import require_level, require_metres
 from demiurge.evaluation.columns import Columns
 from demiurge.evaluation.gather import Pair, gather
 from demiurge.evaluation.judged import Judged
 from demiurge.evaluation.metrics import ErrorStatistics, statistics_of
-from demiurge.evaluation.roles import common_grid, open_role, require_level
+from demiurge.evaluation.roles import common_grid, open_role
 from demiurge.evaluation.shape import ShapeErrors
 from demiurge.evaluation.strata import known
 from demiurge.progress import Advance, silent
@@ -61,7 +62,8 @@ def compare(
     reference
         Likewise; warped to the first surface's grid, as the others are, bilinearly.
     allow_offset
-        Go on where one lies more than 5 m from the reference at the median.
+        Go on where one lies more than 5 m and half of its NMAD from the reference at the median,
+        or differs from it as feet do from metres.
 
     Raises
     ------
@@ -94,6 +96,7 @@ def compare(
         for name, key in keys.items():
             difference = columns.read(key)
             own = statistics_of(difference, shared, columns.count)
+            require_metres(gathered.moments.get(key), name, truth.path, allow_offset=allow_offset)
             require_level(own, name, allow_offset=allow_offset)
             covered = float(np.isfinite(difference).sum()) / columns.count
             found[name] = Compared(replace(own, coverage=covered), gathered.shapes.get(key))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from demiurge.errors import DataError
+from demiurge.evaluation.agreement import require_level, require_metres
 from demiurge.evaluation.columns import Column, Columns
 from demiurge.evaluation.gather import Gathered, Pair, gather
 from demiurge.evaluation.judged import Affinity, Judged, affinity
@@ -18,7 +19,7 @@ from demiurge.evaluation.metrics import (
     statistics_of,
 )
 from demiurge.evaluation.result import Evaluation
-from demiurge.evaluation.roles import Opened, open_all, require_level
+from demiurge.evaluation.roles import Opened, open_all
 from demiurge.evaluation.spatial import Shift, moved_onto, require_xdem, spatial_of
 from demiurge.evaluation.strata import known, strata
 from demiurge.progress import Advance, silent
@@ -86,8 +87,8 @@ def evaluate(
     mask
         Raster that is 0 where nothing is to be compared.
     allow_offset
-        Go on where the surface lies more than 5 m from the reference at the median, which most
-        often means another vertical reference or unit.
+        Go on where surface or baseline lie more than 5 m and half of their NMAD from the reference
+        at the median, or differ from it as feet do from metres.
     coregister
         First move surface and baseline to lie on the reference (needs xdem).
     affine
@@ -151,10 +152,11 @@ def judge(
     own = error_statistics(columns.read("surface"), count)
     notes = [*opened.notes, *arranged.notes, *_remarks(opened, own, found, columns)]
     if not opened.relative:
-        notes += require_level(own, path, allow_offset=how.allow_offset)
+        notes += _compatible(opened, found, "surface", own, how)
     other, common = None, None
     if "baseline" in pair.judged:
         other, common = _against(columns, own, opened.sources["baseline"].path)
+        notes += _compatible(opened, found, "baseline", other, how)
     told = _doubt(columns) if "spread" in columns.names else None
     if report is not None:
         report.take(pair, columns)
@@ -175,6 +177,17 @@ def judge(
             pair.judged["surface"], pair.reference, pair.grid, own.std, pair.mask
         ) if how.spatial else None,
     )  # fmt: skip
+
+
+def _compatible(
+    opened: Opened, found: Gathered, role: str, errors: ErrorStatistics, how: How
+) -> list[str]:
+    """See that heights and reference share unit and level; raises or returns remarks."""
+    path, reference = opened.sources[role].path, opened.sources["reference"].path
+    remarks = require_metres(
+        found.moments.get(role), path, reference, allow_offset=how.allow_offset
+    )
+    return remarks or require_level(errors, path, allow_offset=how.allow_offset)
 
 
 def _arrange(opened: Opened, how: How) -> _Arranged:

@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.evaluation.agreement import Moments
 from demiurge.evaluation.columns import Column, Columns
 from demiurge.evaluation.judged import BLOCK, Judged
 from demiurge.evaluation.shape import (
@@ -74,11 +75,14 @@ class Gathered:
         Errors of slope and aspect, by role.
     ranges
         Lowest and highest height of surface and reference, to tell constant rasters.
+    moments
+        Of the heights and the reference, by role, to tell feet from metres.
     """
 
     count: int = 0
     shapes: dict[str, ShapeErrors] = field(default_factory=dict)
     ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    moments: dict[str, Moments] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -89,6 +93,7 @@ class _Piece:
     columns: dict[str, Column]
     shapes: dict[str, ShapeSums]
     ranges: dict[str, tuple[float, float]]
+    moments: dict[str, Moments]
 
 
 def gather(pair: Pair, columns: Columns, advance: Advance) -> Gathered:
@@ -110,6 +115,8 @@ def gather(pair: Pair, columns: Columns, advance: Advance) -> Gathered:
         for role, (low, high) in piece.ranges.items():
             before = found.ranges.get(role, (low, high))
             found.ranges[role] = (min(low, before[0]), max(high, before[1]))
+        for role, moments in piece.moments.items():
+            found.moments.setdefault(role, Moments()).add(moments)
         advance(piece.pixels / 1e6)
     found.shapes = {role: part.errors() for role, part in sums.items() if part.slopes}
     return found
@@ -147,6 +154,7 @@ def _piece(pair: Pair, window: Window, shape: tuple[int, int]) -> _Piece:
     }
     theirs: dict[str, Gradient] = {}
     ranges: dict[str, tuple[float, float]] = {}
+    moments: dict[str, Moments] = {}
     _note_range(ranges, "reference", held)
     for role, judged in pair.judged.items():
         heights = judged.read(grid, wide)
@@ -154,6 +162,7 @@ def _piece(pair: Pair, window: Window, shape: tuple[int, int]) -> _Piece:
         theirs[role] = Gradient(own.across[inner][known], own.down[inner][known])
         here = heights[inner][known]
         _note_range(ranges, role, here)
+        moments[role] = Moments.of(here, held)
         columns[role] = here - held
     if pair.spread is not None:
         columns["spread"] = pair.spread.read(grid, window)[known]
@@ -161,7 +170,7 @@ def _piece(pair: Pair, window: Window, shape: tuple[int, int]) -> _Piece:
         columns["landcover"] = pair.landcover.read(grid, window)[known]
     if pair.ground is not None:
         columns["above"] = held - pair.ground.read(grid, window)[known]
-    return _Piece(window.height * window.width, columns, _shapes(flat, theirs), ranges)
+    return _Piece(window.height * window.width, columns, _shapes(flat, theirs), ranges, moments)
 
 
 def _note_range(ranges: dict[str, tuple[float, float]], role: str, heights: Array) -> None:

@@ -106,7 +106,8 @@ def by_slope(file: IO[bytes], differences: Mapping[str, Array], slope: Array) ->
     axis.axhline(0, color="gray", lw=0.5)
     axis.set_xlabel("slope of the reference, degrees")
     axis.set_ylabel("error, m")
-    axis.legend(frameon=False)
+    if axis.get_legend_handles_labels()[0]:  # no class may have pixels enough
+        axis.legend(frameon=False)
     _save(figure, file)
 
 

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
-from demiurge.evaluation.metrics import ErrorStatistics
 from demiurge.layers import PRIOR, layer
 from demiurge.scene.grid import bounds_in, intersection, is_plain
 from demiurge.scene.open import PathLike, choose_grid
@@ -17,9 +16,6 @@ from demiurge.scene.source import Source
 from demiurge.scene.vertical import agree, vertical_of
 
 HEIGHTS = ("surface", "reference", "baseline", "ground")
-#: A median offset in metres that hints at different vertical references.
-SUSPICIOUS_OFFSET = 5.0
-
 _LAYERS = {"baseline": PRIOR, "landcover": "landcover", "mask": "valid"}
 
 
@@ -134,20 +130,3 @@ def _overlap(grid: GeoBox, sources: Mapping[str, Source]) -> GeoBox:
     part = grid[first_row : max(last_row, first_row + 1), first_col : max(last_col, first_col + 1)]
     assert isinstance(part, GeoBox)
     return part
-
-
-def require_level(found: ErrorStatistics, name: str, *, allow_offset: bool) -> list[str]:
-    """Raise if a surface lies so far from the reference that something else is wrong.
-
-    Returns
-    -------
-    What to say of it if that is allowed; nothing if there is nothing to say.
-    """
-    if abs(found.median) <= SUSPICIOUS_OFFSET or abs(found.median) <= 2 * found.nmad:
-        return []
-    text = f"{name}: lies {found.median:+.1f} m from the reference at the median"
-    if not allow_offset:
-        raise DataError(
-            text, "compare their vertical references and units, or add --allow-offset to go on"
-        )
-    return [f"{text}: compare their vertical references"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -118,11 +118,13 @@ def evaluate_sites(
             opened[name] = open_all(roles)
         except DemiurgeError as error:
             notes.append(_left_out(name, error))
+    shares: list[float] = []
     with Columns(sum(site.pixels for site in opened.values())) as pooled:
         for name, site in opened.items():
             try:
                 with Columns(site.pixels) as columns:
                     found[name] = judge(site, columns, how)
+                    shares.append(columns.share)
                     pooled.extend(columns)
                 notes += [f"{name}: {note}" for note in found[name].notes]
             except DemiurgeError as error:
@@ -130,7 +132,13 @@ def evaluate_sites(
             advance(1)
         if not found:
             raise DataError(f"{table}: no site can be evaluated; {notes[0]}")
-        return _together(found, pooled, how, tuple(notes))
+        bare = [name for name, site in found.items() if site.baseline is None]
+        if 0 < len(bare) < len(found):
+            notes.append(
+                f"pooled figures leave out the baselines: {len(bare)} of {len(found)} sites have "
+                f"none ('{bare[0]}')"
+            )
+        return _together(found, shares, pooled, how, notes)
 
 
 def _left_out(name: str, error: DemiurgeError) -> str:
@@ -138,7 +146,11 @@ def _left_out(name: str, error: DemiurgeError) -> str:
 
 
 def _together(
-    found: dict[str, Evaluation], pooled: Columns, how: How, notes: tuple[str, ...]
+    found: dict[str, Evaluation],
+    shares: list[float],
+    pooled: Columns,
+    how: How,
+    notes: list[str],
 ) -> Sites:
     surface = pooled.read("surface")
     common = None
@@ -149,18 +161,31 @@ def _together(
             error_statistics(surface[both], pooled.count),
             error_statistics(baseline[both], pooled.count),
         )
+    try:
+        classes = strata(pooled, how.sun)
+    except DataError as error:  # land covers of all sites together may be too many
+        classes = {}
+        notes.append(f"no classes of all sites together: {error}")
     return Sites(
         found,
         error_statistics(surface, pooled.count),
         common,
-        strata(pooled, how.sun),
-        intervals(list(found.values())),
-        notes,
+        classes,
+        intervals(list(found.values()), shares),
+        tuple(notes),
     )
 
 
-def intervals(found: list[Evaluation]) -> dict[str, Interval]:
-    """Draw sites with replacement, as often as there are, and pool their figures each time."""
+def intervals(
+    found: list[Evaluation], shares: Sequence[float] | None = None
+) -> dict[str, Interval]:
+    """Draw sites with replacement, as often as there are, and pool their figures each time.
+
+    Parameters
+    ----------
+    shares
+        Of each site's pixels that its figures were taken from; all if None.
+    """
     if len(found) < _FEWEST:
         return {}
     based = all(e.common is not None for e in found)
@@ -173,6 +198,8 @@ def intervals(found: list[Evaluation]) -> dict[str, Interval]:
             for a, b in pairs
         ]
     )  # fmt: skip
+    if shares is not None:
+        sums /= np.array(shares)[:, None]
     rng = np.random.default_rng(0)
     drawn = sums[rng.integers(len(found), size=(_DRAWS, len(found)))].sum(axis=1)
     whole, each = _figures(sums.sum(axis=0)[None]), _figures(drawn)
