@@ -107,7 +107,7 @@ def _grade(
             told = np.float32(rng.random() if rng.random() < 0.6 else np.nan)
             inputs[names.index("triangulation_error")] *= told
     elif rng.random() < recipe.augment.waves:
-        inputs[index] += np.float32(rng.uniform(0.08, 0.8)) * waves(truth.shape, rng)
+        inputs[index] += np.float32(rng.uniform(0.05, 0.5)) * waves(truth.shape, rng)
 
 
 def _cut(inputs: Array, truth: Array, rng: np.random.Generator) -> None:
