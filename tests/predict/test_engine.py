@@ -319,7 +319,7 @@ def test_a_stac_item_describes_the_surface(raster: Write, tmp_path: Path) -> Non
     assert item["assets"]["surface"]["href"] == "./out.tif"
     assert item["properties"]["proj:code"] == "EPSG:32633"
     assert item["properties"]["gsd"] == 2
-    assert [b["name"] for b in item["assets"]["surface"]["raster:bands"]] == [
+    assert [b["name"] for b in item["assets"]["surface"]["bands"]] == [
         "dsm", "dsm_uncertainty",
     ]  # fmt: skip
     west, south, east, north = item["bbox"]
