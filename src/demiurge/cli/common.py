@@ -80,6 +80,10 @@ AnyPixelSize = Annotated[
     bool, typer.Option("--any-pixel-size", help="Go on outside the bundle's pixel sizes.")
 ]
 
+AnyInput = Annotated[
+    bool, typer.Option("--any-input", help="Go on where the DSM is too clean for the bundle.")
+]
+
 
 def share_memory() -> None:
     """Let all threads of this process allocate from one pool, where the C library is glibc.
@@ -109,6 +113,7 @@ def options(
     thin: float | None = None,
     keep_voids: bool = False,
     any_pixel_size: bool,
+    any_input: bool = False,
     no_reconcile: bool = False,
     prior_accuracy: float | None = None,
     detail: float | None = None,
@@ -133,6 +138,7 @@ def options(
         thin=thin,
         keep_voids=keep_voids,
         any_pixel_size=any_pixel_size,
+        any_input=any_input,
         reconcile=not no_reconcile,
         prior_accuracy=prior_accuracy,
         detail=detail,

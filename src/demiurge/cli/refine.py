@@ -35,10 +35,15 @@ def refine(
     thin: common.Thin = None,
     keep_voids: common.KeepVoids = False,
     any_pixel_size: common.AnyPixelSize = False,
+    any_input: common.AnyInput = False,
     overwrite: common.Overwrite = False,
     quiet: common.Quiet = False,
 ) -> None:
-    """Make a better DSM, or the DTM, from a stereo DSM."""
+    """Make a better DSM, or the DTM, from a raw stereo DSM.
+
+    The shipped bundle is made for DSMs as a stereo matcher leaves them. In a clean one, from lidar
+    or a drone, roofs and crowns would lose height: such a DSM is refused where it is recognised.
+    """
     from demiurge.predict.verbs import refine as run
 
     common.share_memory()
@@ -57,6 +62,7 @@ def refine(
         thin=thin,
         keep_voids=keep_voids,
         any_pixel_size=any_pixel_size,
+        any_input=any_input,
         overwrite=overwrite,
         quiet=quiet,
     )

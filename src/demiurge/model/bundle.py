@@ -91,6 +91,11 @@ class Card(BaseModel):
     pixel_sizes: PixelSizes
     vertical: Vertical = Vertical()
     window: WindowPlan = WindowPlan()
+    clean_below: float | None = Field(
+        None,
+        description="smoothness of a base below which it is too clean for the model, which learned "
+        "from raw stereo alone; left out where clean ones were learned from",
+    )
     recipe: dict[str, Any] = Field(default_factory=dict, description="as trained, resolved")
     provenance: dict[str, Any] = Field(
         default_factory=dict, description="scenes, versions, device, time, attributions"

@@ -23,7 +23,7 @@ from demiurge.predict.levels import Levels
 from demiurge.predict.options import OPTION_OF, Options, Target
 from demiurge.predict.plan import Plan, plan_windows
 from demiurge.predict.reduced import Judgement
-from demiurge.predict.remarks import unlike, without_prior
+from demiurge.predict.remarks import clean, unlike, without_prior
 from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import BandInfo
 from demiurge.predict.tie import Tie, tie_to_prior
@@ -290,6 +290,7 @@ def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -
     scene.survey(needed)
     found = require_fit(scene, needed)
     notes += [f"{f.layer}: {f.message}" for f in found]
+    notes += clean(scene, bundle, _targets(bundle, options.target), options.any_input)
     return (*notes, *without_prior(scene, bundle), *unlike(scene, bundle))
 
 

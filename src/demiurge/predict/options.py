@@ -88,6 +88,9 @@ class Options(Strict):
     any_pixel_size: bool = Field(
         False, description="go on where the pixel size is outside the bundle's range"
     )
+    any_input: bool = Field(
+        False, description="go on where the DSM is cleaner than those the bundle is made for"
+    )
     prior_accuracy: Number | None = Field(
         None,
         ge=0,
