@@ -100,6 +100,7 @@ def measure(
 ) -> dict[str, dict[str, float]]:
     """Return the figures by place, and their means under ``mean``."""
     found: dict[str, dict[str, float]] = {}
+    options = Options(tta=tta, any_pixel_size=True, any_input=True)
     with tempfile.TemporaryDirectory() as name:
         for place, folder in places(data, bundle).items():
             if only and place not in only:
@@ -111,7 +112,12 @@ def measure(
                 gsd = file.res[0]
             source, out = Path(name) / f"{place}.tif", Path(name) / f"{place}_out.tif"
             _written(source, given, gsd)
-            refine(source, out, bundle=bundle, options=Options(tta=tta, any_pixel_size=True))
+            refine(
+                source,
+                out,
+                bundle=bundle,
+                options=Options(tta=tta, any_input=True, any_pixel_size=True, any_input=True),
+            )
             found[place] = judge(named_bands(out), given, earth, gsd)
             for rule, apply in (("bulldozer", bulldozer_of), ("dsm2dtm", dsm2dtm_of)):
                 ground = apply(source) if rules else None

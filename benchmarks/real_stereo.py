@@ -113,7 +113,7 @@ def measure(
             refine(
                 take / "dsm.tif", out, bundle=bundle,
                 **{side: take / f"{side}.tif" for side in sides},
-                options=Options(overwrite=True, any_pixel_size=True, tta=tta),
+                options=Options(overwrite=True, any_pixel_size=True, any_input=True, tta=tta),
             )  # fmt: skip
             truth, earth = (read_heights(place / f"truth_{n}.tif") for n in ("dsm", "dtm"))
             found[name] = judge(out, read_heights(take / "dsm.tif"), truth, earth)

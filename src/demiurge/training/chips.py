@@ -298,6 +298,7 @@ def make_contract(
         relative=recipe.heights.relative or baseless,
         scaled=recipe.heights.scaled,
         uncertainty=recipe.losses.uncertainty > 0,
+        shrink=recipe.shrink if recipe.losses.uncertainty and recipe.base in recipe.targets else 0,
         equalise=_equalised(regions, names),
     )
     if begin is not None and begin.heights.unit == recipe.heights.unit:

@@ -57,7 +57,8 @@ def card_of(
         contract=contract,
         pixel_sizes=PixelSizes(low=min(sizes), high=max(sizes)),
         vertical=agree({scene.name: scene.vertical for scene in scenes}),
-        window=WindowPlan(size=recipe.window or min(4096, 2 * recipe.chips.size)),
+        window=WindowPlan(size=recipe.window or min(4096, max(64, recipe.chips.size))),
+        clean_below=recipe.clean_below,
         recipe=recipe.model_dump(mode="json"),
         provenance={
             "created": dt.datetime.now(dt.UTC).isoformat(timespec="seconds"),

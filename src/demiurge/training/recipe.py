@@ -186,7 +186,15 @@ class Recipe(_Settings):
         "auto", description="of training; auto takes bf16 where the hardware has it"
     )
     window: int | None = Field(
-        None, ge=64, le=4096, multiple_of=32, description="window when applied; 2 chips if empty"
+        None, ge=64, le=4096, multiple_of=32, description="window when applied; a chip if empty"
+    )
+    shrink: Annotated[float, Field(ge=0)] = Field(
+        0.0,
+        description="soft threshold of the change of the base when applied, in predicted standard "
+        "deviations; none without uncertainty, or where the base is no target",
+    )
+    clean_below: float | None = Field(
+        None, description="smoothness of a base that is too clean for the bundle when applied"
     )
 
     @model_validator(mode="after")

@@ -1,0 +1,63 @@
+"""A DSM too clean for a bundle is refused; the way to go on is said and works."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from scipy import ndimage
+
+from conftest import make_bundle, terrain
+from demiurge.errors import DataError
+from demiurge.model.bundle import Bundle
+from demiurge.predict.options import Options
+from demiurge.predict.verbs import refine
+
+Write = Callable[..., Path]
+
+
+def for_stereo(tmp_path: Path, **changes: object) -> Bundle:
+    bundle = make_bundle(tmp_path / "a.bundle", **changes)  # type: ignore[arg-type]
+    return replace(bundle, card=bundle.card.model_copy(update={"clean_below": 3.1}))
+
+
+@pytest.fixture
+def clean(raster: Write) -> Path:
+    """Flat land under white noise of centimetres, and boxes with sharp edges."""
+    rng = np.random.default_rng(0)
+    heights = rng.normal(100, 0.05, (160, 192)).astype(np.float32)
+    for row, column in rng.integers(0, 140, (25, 2)):
+        heights[row : row + 12, column : column + 15] += rng.uniform(3, 12)
+    return raster("clean.tif", heights)
+
+
+def test_a_clean_dsm_is_refused_with_the_way_to_go_on(clean: Path, tmp_path: Path) -> None:
+    bundle = for_stereo(tmp_path)
+    with pytest.raises(DataError, match="made for raw stereo") as caught:
+        refine(clean, tmp_path / "o.tif", bundle=bundle)
+    assert "--any-input" in str(caught.value)
+    assert not (tmp_path / "o.tif").exists()
+    surface = refine(clean, tmp_path / "o.tif", bundle=bundle, options=Options(any_input=True))
+    assert any("lose height" in note for note in surface.notes)
+
+
+def test_a_clean_dsm_has_its_bare_earth_taken(clean: Path, tmp_path: Path) -> None:
+    bundle = for_stereo(tmp_path, targets=("dsm", "dtm"))
+    surface = refine(clean, tmp_path / "o.tif", bundle=bundle, options=Options(target="dtm"))
+    assert surface.bands == ("dtm", "dtm_uncertainty")
+
+
+def test_bundles_without_a_limit_take_any_dsm(clean: Path, tmp_path: Path) -> None:
+    surface = refine(clean, tmp_path / "o.tif", bundle=make_bundle(tmp_path / "b.bundle"))
+    assert not any("raw stereo" in note for note in surface.notes)
+
+
+def test_stereo_is_taken_and_without_images_the_bundles_purpose_is_said(
+    raster: Write, tmp_path: Path
+) -> None:
+    noise = np.random.default_rng(0).normal(0, 2, (160, 192))
+    heights = terrain() + ndimage.gaussian_filter(noise, 1.5).astype(np.float32)
+    bundle = for_stereo(tmp_path)
+    surface = refine(raster("dsm.tif", heights), tmp_path / "o.tif", bundle=bundle)
+    assert any("made for raw stereo DSMs" in note for note in surface.notes)
