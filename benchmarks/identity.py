@@ -116,7 +116,7 @@ def measure(
                 source,
                 out,
                 bundle=bundle,
-                options=Options(tta=tta, any_input=True, any_pixel_size=True, any_input=True),
+                options=options,
             )
             found[place] = judge(named_bands(out), given, earth, gsd)
             for rule, apply in (("bulldozer", bulldozer_of), ("dsm2dtm", dsm2dtm_of)):
