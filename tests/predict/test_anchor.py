@@ -38,6 +38,55 @@ def test_a_known_trend_is_found_among_gross_errors(count: int, scaled: bool) -> 
         assert fit.trend[1] == pytest.approx(3, abs=0.5)
 
 
+@pytest.mark.parametrize("count", [4, 9, 12, 20, 41])
+def test_exact_points_are_no_gross_errors(count: int) -> None:
+    """The surface is a sketch, so that residuals scatter; the points are all right.
+
+    A robust fit loses a little against least squares, which is the best there is here.
+    """
+    wrong, worse = [], []
+    for seed in range(8):
+        heights, u, v, noise = points(count, seed)
+        truth = 2.5 * heights + 400 + 100 * noise
+        fit = fit_points(heights, u, v, truth, scaled=True)
+        terms = [np.ones(count), u, v, u * u, u * v, v * v][: len(fit.trend)]
+        plain = np.linalg.lstsq(np.stack([*terms, heights], 1), truth, rcond=None)[0]
+        missed = (
+            truth - fit.scale * heights - sum(c * t for c, t in zip(fit.trend, terms, strict=True))
+        )
+        best = truth - np.stack([*terms, heights], 1) @ plain
+        wrong.append(fit.wrong)
+        worse.append(np.sqrt(np.square(missed).mean() / np.square(best).mean()))
+    assert np.mean(wrong) < 0.02 * count
+    assert np.mean(worse) < 1.05
+
+
+@pytest.mark.parametrize("share", [0.1, 0.25, 0.4])
+def test_points_set_aside_are_told(share: float) -> None:
+    heights, u, v, noise = points(50)
+    truth = heights + 400 + noise
+    wrong = int(share * 50)
+    truth[:wrong] += np.random.default_rng(1).choice([-1, 1], wrong) * 60
+    fit = fit_points(heights, u, v, truth, scaled=False)
+    assert fit.wrong == wrong
+    assert f"{wrong} of 50 ground points lie more than" in fit.notes[0]
+    truth[2:wrong] -= truth[2:wrong] - heights[2:wrong] - 400 - noise[2:wrong]
+    fit = fit_points(heights, u, v, truth, scaled=False)
+    assert fit.wrong == 2
+    assert fit.notes == (), "fewer than a tenth"
+
+
+def test_the_reported_error_is_that_of_all_points_but_gross_errors() -> None:
+    """Heavy tails: what misses by three times the usual is no gross error, and counts."""
+    rng = np.random.default_rng(3)
+    heights, u, v, _ = points(200)
+    noise = rng.standard_t(4, 200)
+    fit = fit_points(heights, u, v, heights + noise, scaled=False)
+    assert fit.wrong < 4
+    assert fit.rmse == pytest.approx(noise.std(), rel=0.15)
+    assert fit.loo >= fit.rmse
+
+
 def test_leaving_one_out_is_what_refitting_without_it_gives() -> None:
     heights, u, v, noise = points(8)
     truth = heights + 100 + noise
@@ -148,6 +197,19 @@ def test_reports_print_metres_for_metres_alone(
     assert line.endswith(" m" if fitted else "(relative, not metres)")
 
 
+def test_points_in_feet_give_metres(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
+    image, bundle = relative
+    before = demiurge.generate(image, tmp_path / "r.tif", bundle=bundle)
+    with rasterio.open(before.path) as file:
+        truth = 4 * file.read(1) + 300
+    gcp = _write_points(tmp_path / "gcp.csv", truth / 0.3048, 30)
+    options = Options(points=gcp, points_crs="EPSG:32633+8228")
+    out = demiurge.generate(image, tmp_path / "a.tif", bundle=bundle, options=options)
+    with rasterio.open(out.path) as file:
+        np.testing.assert_allclose(file.read(1), truth, atol=0.05)
+    assert any("gcp.csv are in feet: brought to metres" in note for note in out.notes)
+
+
 def test_wrong_points_lose_no_work(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     image, bundle = relative
     gcp = tmp_path / "gcp.csv"
@@ -156,7 +218,11 @@ def test_wrong_points_lose_no_work(relative, tmp_path: Path) -> None:  # type: i
     with pytest.raises(DataError, match="none of its 1 points lies on the image"):
         demiurge.generate(image, tmp_path / "a.tif", bundle=bundle, options=options)
     gcp.write_text(f"x,y,z\n{LEFT + 50},{TOP - 50},100\n")
-    with pytest.raises(DataError, match="2 are needed"):
+    with pytest.raises(DataError, match="1 ground points lie on the surface, 2 are needed"):
+        demiurge.generate(image, tmp_path / "a.tif", bundle=bundle, options=options)
+    assert not (tmp_path / ".a.tif.partial").exists(), "found out before anything was predicted"
+    _write_points(gcp, 500 + terrain(), 30)  # the bundle's heights are the image upside down
+    with pytest.raises(DataError, match="low where the surface is high"):
         demiurge.generate(image, tmp_path / "a.tif", bundle=bundle, options=options)
     assert (tmp_path / ".a.tif.partial" / "rows.f32").exists()
     out = demiurge.generate(image, tmp_path / "a.tif", bundle=bundle)

@@ -5,6 +5,7 @@ import struct
 from pathlib import Path
 
 import numpy as np
+import pyproj
 import pytest
 
 from demiurge.errors import DataError, ResourceError, UsageError
@@ -37,10 +38,10 @@ def test_degrees_are_known_by_their_names(tmp_path: Path) -> None:
     assert moved.y[0] == pytest.approx(4000000, abs=100)
 
 
-def _geopackage(path: Path, kind: int, height: float | None) -> Path:
+def _geopackage(path: Path, kind: int, height: float | None, crs: str = "EPSG:32633") -> Path:
     with sqlite3.connect(path) as base:
         base.execute("CREATE TABLE gpkg_spatial_ref_sys (srs_id INT, definition TEXT)")
-        base.execute("INSERT INTO gpkg_spatial_ref_sys VALUES (32633, 'EPSG:32633')")
+        base.execute("INSERT INTO gpkg_spatial_ref_sys VALUES (32633, ?)", (crs,))
         base.execute(
             "CREATE TABLE gpkg_geometry_columns "
             "(table_name TEXT, column_name TEXT, srs_id INT, geometry_type_name TEXT)"
@@ -72,6 +73,74 @@ def test_las(tmp_path: Path) -> None:
     cloud.write(str(tmp_path / "p.las"))
     found = read_points(tmp_path / "p.las")
     np.testing.assert_allclose([found.x[0], found.y[0], found.z[0]], [500010, 4000020, 7.5])
+
+
+FOOT, US_FOOT = 0.3048, 1200 / 3937
+
+
+@pytest.mark.parametrize(
+    ("crs", "factor", "name"),
+    [
+        ("EPSG:2249+6360", US_FOOT, "US survey feet"),
+        ("EPSG:32633+8228", FOOT, "feet"),
+        ("EPSG:32633+5703", 1, None),
+    ],
+)
+def test_heights_in_feet_are_brought_to_metres(
+    tmp_path: Path, crs: str, factor: float, name: str | None
+) -> None:
+    """Whoever tells it: GeoPackage, LAS, or the option; US survey and international."""
+    table = tmp_path / "p.csv"
+    table.write_text("x,y,z\n500010,4000020,1000\n")
+    wkt = pyproj.CRS(crs).to_wkt()
+    package = _geopackage(tmp_path / "p.gpkg", 1, 1000.0, wkt)
+    for found in (read_points(table, crs), read_points(package)):
+        assert found.z[0] == pytest.approx(1000 * factor, abs=1e-9)
+        assert [name in note for note in found.notes] == ([True] if name else [])
+
+
+@pytest.mark.parametrize(
+    ("header", "factor"), [("Elev (ft)", FOOT), ("z_ft", FOOT), ("height (US ft)", US_FOOT)]
+)
+def test_a_columns_name_tells_feet(tmp_path: Path, header: str, factor: float) -> None:
+    path = tmp_path / "p.csv"
+    path.write_text(f"x,y,{header}\n500010,4000020,1000\n")
+    found = read_points(path)
+    assert found.z[0] == pytest.approx(1000 * factor, abs=1e-9)
+    assert "brought to metres" in found.notes[0]
+    with pytest.raises(DataError, match="but heights of its CRS are in metres"):
+        read_points(path, "EPSG:32633+5703")
+
+
+def test_a_crs_in_feet_that_says_nothing_of_heights_is_refused(tmp_path: Path) -> None:
+    package = _geopackage(tmp_path / "p.gpkg", 1, 1000.0, pyproj.CRS("EPSG:2249").to_wkt())
+    with pytest.raises(
+        DataError, match="US survey feet and nothing says whether heights are; tell"
+    ):
+        read_points(package)
+    assert read_points(package, "EPSG:2249+5703").z[0] == 1000
+    feet = _geopackage(tmp_path / "f.gpkg", 1, 1000.0, pyproj.CRS("EPSG:2249+6360").to_wkt())
+    with pytest.raises(DataError, match="--points-crs says nothing of them"):
+        read_points(feet, "EPSG:32633")
+    assert read_points(feet, "EPSG:2249").z[0] == pytest.approx(1000 * US_FOOT)
+
+
+@pytest.mark.parametrize(
+    ("keys", "factor"),
+    [({4099: 9002}, FOOT), ({4099: 9003}, US_FOOT), ({4096: 6360}, US_FOOT), ({4099: 9001}, 1)],
+)
+def test_las_in_feet(tmp_path: Path, keys: dict[int, int], factor: float) -> None:
+    laspy = pytest.importorskip("laspy")
+    header = laspy.LasHeader(point_format=6, version="1.4")
+    header.scales, header.offsets = [0.01] * 3, [500000, 4000000, 0]
+    entries = [(1024, 1), (3072, 2249), *sorted(keys.items())]
+    words = [1, 1, 0, len(entries)] + [w for key, value in entries for w in (key, 0, 1, value)]
+    content = struct.pack(f"<{len(words)}H", *words)
+    header.vlrs.append(laspy.VLR("LASF_Projection", 34735, "", content))
+    cloud = laspy.LasData(header)
+    cloud.x, cloud.y, cloud.z = (np.array([v]) for v in (500010.0, 4000020.0, 1000.0))
+    cloud.write(str(tmp_path / "p.las"))
+    assert read_points(tmp_path / "p.las").z[0] == pytest.approx(1000 * factor, abs=1e-6)
 
 
 def test_bad_files(tmp_path: Path) -> None:

@@ -134,3 +134,10 @@ def test_a_band_in_metres_under_a_crs_in_feet_is_refused(raster: Write) -> None:
     path = raster("a.tif", terrain(), crs="EPSG:26910+6360", unit="m")
     with pytest.raises(DataError, match="says 'm', but heights of its CRS are in US survey feet"):
         Source.open(path, layer("dsm"))
+
+
+def test_relative_heights_are_no_feet(raster: Write) -> None:
+    path = raster("relative.tif", terrain(20, 20), unit="relative")
+    with pytest.raises(DataError, match=r"heights are relative, not metres; .*--points") as found:
+        Source.open(path, layer("dsm"))
+    assert "0.3048" not in str(found.value)

@@ -15,11 +15,14 @@ Values = npt.NDArray[np.float64]
 #: Points from which a plane, and from which a bent trend, is fitted.
 PLANE, BENT = 10, 40
 _ROUNDS = 50
-#: Tukey's constant: 95 % efficient for normal errors.
-_TUKEY = 4.685
-_TRIALS = 500
-#: No point is set aside for less than a few of these metres.
+#: Tukey's constants: 95 % efficient for normal errors; and withstanding half of the points.
+_TUKEY, _HALF = 4.685, 1.5476
+#: Random minimal fits, how many of them are refined, and how many points they look at most.
+_TRIALS, _REFINED, _LOOKED = 200, 10, 2000
+#: Points have at least this standard deviation, in metres.
 _FINEST = 0.01
+#: Share of points set aside from which it is said.
+_MANY = 0.1
 
 
 @dataclass(frozen=True)
@@ -36,8 +39,8 @@ class Fit:
     used, wrong
         Points inside the raster, and how many of them were set aside as gross errors.
     rmse, loo
-        Root mean square in metres of the residuals of the points kept, and of what each of them
-        would miss had the others alone been fitted (leave one out).
+        Root mean square in metres of the residuals of all points but the gross errors, and of
+        what each of them would miss had the others alone been fitted (leave one out).
     standard_error
         Of the fitted surface at a typical point, metres.
     notes
@@ -75,8 +78,10 @@ def _terms(u: Values, v: Values, count: int) -> list[Values]:
 def fit_points(heights: Values, u: Values, v: Values, truth: Values, *, scaled: bool) -> Fit:
     """Fit heights to points.
 
-    Iteratively reweighted least squares with Tukey's weights, begun from the best of many random
-    minimal fits (Fischler and Bolles 1981), so that gross errors among the points have no say.
+    An MM-estimate (Yohai 1987, doi 10.1214/aos/1176350366): the scale of the residuals comes from
+    an S-estimate, with the correction for small samples of Rousseeuw and Leroy (1987), and stays
+    fixed while Tukey's weights are iterated. Gross errors have no say; points that only scatter
+    keep theirs.
 
     Parameters
     ----------
@@ -92,50 +97,66 @@ def fit_points(heights: Values, u: Values, v: Values, truth: Values, *, scaled: 
     DataError
         If there are too few points for what is to be fitted.
     """
-    count, notes = len(truth), []
+    count = len(truth)
+    require_count(count, scaled=scaled)
+    terms, notes = _trend_terms(u, v)
+    columns = _terms(u, v, terms)
+    if scaled:
+        if np.ptp(heights) < 1e-6 * max(1.0, float(np.abs(heights).max())):
+            raise DataError(
+                "the surface has the same height at all ground points, so its scale stays unknown",
+                "give points at different heights",
+            )
+        columns.append(heights)
+    target = truth if scaled else truth - heights
+    design = np.stack(columns, axis=1)
+    found, weights, spread = _robust(design, target)
+    if scaled and found[-1] <= 0:
+        raise DataError(
+            "the ground points are low where the surface is high",
+            "check their heights and their CRS",
+        )
+    good = weights > 0
+    kept = int(good.sum())
+    residual = (target - design @ found)[good]
+    hat = _hat(design[good] * np.sqrt(weights[good])[:, None])
+    missed = residual / np.maximum(1 - hat, 1e-6)
+    error = float(np.sqrt(np.square(residual).sum() / max(kept - design.shape[1], 1)))
+    if count - kept >= _MANY * count:
+        notes.append(
+            f"{count - kept} of {count} ground points lie more than {_TUKEY * spread:.3g} m off "
+            "the fit and were set aside: check their heights, their CRS and the surface there"
+        )
+    return Fit(
+        scale=float(found[-1]) if scaled else 1.0,
+        trend=tuple(float(c) for c in found[:terms]),
+        used=count,
+        wrong=count - kept,
+        rmse=float(np.sqrt(np.square(residual).mean())),
+        loo=float("nan") if kept <= design.shape[1] else float(np.sqrt(np.square(missed).mean())),
+        standard_error=error * float(np.sqrt(hat.mean())),
+        notes=tuple(notes),
+    )
+
+
+def require_count(count: int, *, scaled: bool) -> None:
+    """Raise DataError if points are too few for what is to be fitted."""
     least = 2 if scaled else 1
     if count < least:
         raise DataError(
             f"{count} ground points lie on the surface, {least} are needed",
             "give more points, or check their CRS with --points-crs",
         )
-    terms = 6 if count >= BENT else 3 if count >= PLANE else 1
+
+
+def _trend_terms(u: Values, v: Values) -> tuple[int, list[str]]:
+    """Return how many terms of a trend the points settle, and what to say of it."""
+    terms = 6 if len(u) >= BENT else 3 if len(u) >= PLANE else 1
+    notes: list[str] = []
     while terms > 1 and not _spread(u, v, terms):
         terms = 3 if terms == 6 else 1
-        notes.append("the points lie along a line: no trend across it is fitted")
-    columns = _terms(u, v, terms)
-    if scaled:
-        columns.append(heights)
-    target = truth if scaled else truth - heights
-    design = np.stack(columns, axis=1)
-    if scaled and np.ptp(heights) < 1e-6 * max(1.0, float(np.abs(heights).max())):
-        raise DataError(
-            "the surface has the same height at all ground points, so its scale stays unknown",
-            "give points at different heights",
-        )
-    found, weights = _robust(design, target)
-    if scaled and found[-1] <= 0:
-        raise DataError(
-            "the ground points are low where the surface is high",
-            "check their heights and their CRS",
-        )
-    kept = weights > 0.05
-    residual = (target - design @ found)[kept]
-    hat = _hat(design[kept])
-    missed = residual / np.maximum(1 - hat, 1e-6)
-    free = max(int(kept.sum()) - design.shape[1], 1)
-    error = float(np.sqrt(np.square(residual).sum() / free))
-    exact = int(kept.sum()) <= design.shape[1]
-    return Fit(
-        scale=float(found[-1]) if scaled else 1.0,
-        trend=tuple(float(c) for c in found[:terms]),
-        used=count,
-        wrong=int(count - kept.sum()),
-        rmse=float(np.sqrt(np.square(residual).mean())),
-        loo=float("nan") if exact else float(np.sqrt(np.square(missed).mean())),
-        standard_error=error * float(np.sqrt(hat.mean())),
-        notes=tuple(dict.fromkeys(notes)),
-    )
+        notes = ["the points lie along a line: no trend across it is fitted"]
+    return terms, notes
 
 
 def _spread(u: Values, v: Values, terms: int) -> bool:
@@ -145,40 +166,88 @@ def _spread(u: Values, v: Values, terms: int) -> bool:
     return bool(values[-1] > 1e-3 * values[0])
 
 
-def _robust(design: Values, target: Values) -> tuple[Values, Values]:
-    """Return coefficients, and weights 0 … 1."""
-    found = _begin(design, target)
-    weights = np.ones(len(target))
-    for _ in range(_ROUNDS):
+def _robust(design: Values, target: Values) -> tuple[Values, Values, float]:
+    """Return coefficients, weights 0 … 1, and the scale of the residuals."""
+    count, need = design.shape
+    looked = np.arange(count)
+    if count > _LOOKED:
+        looked = np.random.default_rng(0).choice(count, _LOOKED, replace=False)
+    found, spread = _begin(design[looked], target[looked])
+    if count > need:
+        spread = max(spread * (1 + 5 / (len(looked) - need)), _FINEST)
+    weights = np.ones(count)
+    for _ in range(_ROUNDS if count > need else 0):
         residual = target - design @ found
-        spread = max(1.4826 * float(np.median(np.abs(residual))), _FINEST)
         weights = np.square(np.clip(1 - np.square(residual / (_TUKEY * spread)), 0, None))
-        root = np.sqrt(weights)
-        fresh = np.linalg.lstsq(design * root[:, None], target * root, rcond=None)[0]
+        fresh = _weighted(design, target, weights)
         if np.allclose(fresh, found, rtol=1e-9, atol=1e-9):
             break
         found = fresh
-    return found, weights
+    return found, weights, spread
 
 
-def _begin(design: Values, target: Values) -> Values:
-    """Return the fit through few points that half of the others lie closest to."""
+def _weighted(design: Values, target: Values, weights: Values) -> Values:
+    root = np.sqrt(weights)
+    return np.asarray(np.linalg.lstsq(design * root[:, None], target * root, rcond=None)[0])
+
+
+def _begin(design: Values, target: Values) -> tuple[Values, float]:
+    """Return the S-estimate: the fit whose residuals have the smallest robust scale, and that.
+
+    It begins with plain least squares and the best of many random minimal fits.
+    """
     count, need = design.shape
-    best = np.linalg.lstsq(design, target, rcond=None)[0]
+    best = _weighted(design, target, np.ones(count))
+    least = _scale(target - design @ best, need)
     if count <= need + 1:
-        return np.asarray(best)
-    least = float(np.median(np.abs(target - design @ best)))
+        return best, least
     rng = np.random.default_rng(0)
+    half = max(need + 1, (count + need + 1) // 2)
+    tried: list[tuple[float, Values]] = []
     for _ in range(_TRIALS):
         some = rng.choice(count, need, replace=False)
         try:
-            tried = np.linalg.solve(design[some], target[some])
+            rough = np.linalg.solve(design[some], target[some])
         except np.linalg.LinAlgError:
             continue
-        middle = float(np.median(np.abs(target - design @ tried)))
-        if middle < least:
-            best, least = tried, middle
-    return np.asarray(best)
+        closest = np.argsort(np.abs(target - design @ rough))[:half]
+        fit = _weighted(design[closest], target[closest], np.ones(half))
+        left = np.sort(np.abs(target - design @ fit))[:half]
+        tried.append((float(left.sum()), fit))
+    for _, found in sorted(tried, key=lambda entry: entry[0])[:_REFINED]:
+        fit = found
+        for _ in range(_ROUNDS):
+            residual = target - design @ fit
+            reach = _HALF * _scale(residual, need)
+            weights = np.square(np.clip(1 - np.square(residual / reach), 0, None))
+            fresh = _weighted(design, target, weights)
+            if np.allclose(fresh, fit, rtol=1e-9, atol=1e-9):
+                break
+            fit = fresh
+        scale = _scale(target - design @ fit, need)
+        if scale < least:
+            best, least = fit, scale
+    return best, least
+
+
+def _scale(residual: Values, need: int) -> float:
+    """Return the M-estimate of scale that withstands half of the residuals, at least a centimetre.
+
+    Parameters
+    ----------
+    need
+        Coefficients that were fitted: so many degrees of freedom are lost.
+    """
+    free = max(len(residual) - need, 1)
+    scale = max(1.4826 * float(np.median(np.abs(residual))), _FINEST)
+    for _ in range(_ROUNDS):
+        part = np.square(np.clip(np.abs(residual) / (_HALF * scale), 0, 1))
+        share = float((3 * part - 3 * part**2 + part**3).sum()) / (0.5 * free)
+        fresh = max(scale * float(np.sqrt(share)), _FINEST)
+        if abs(fresh - scale) < 1e-6 * scale:
+            break
+        scale = fresh
+    return fresh
 
 
 def _hat(design: Values) -> Values:

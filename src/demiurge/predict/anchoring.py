@@ -31,11 +31,14 @@ class Anchors:
         float64 (count,): 0 is the centre of the first pixel.
     z
         float64 (count,), metres.
+    notes
+        What was assumed of the points' file, in sentences.
     """
 
     rows: Values
     columns: Values
     z: Values
+    notes: tuple[str, ...] = ()
 
 
 def place_points(points: GroundPoints, grid: GeoBox, name: str) -> Anchors:
@@ -57,7 +60,7 @@ def place_points(points: GroundPoints, grid: GeoBox, name: str) -> Anchors:
             f"{name}: none of its {len(rows)} points lies on the image",
             "check their CRS, or tell it with --points-crs",
         )
-    return Anchors(rows[inside], columns[inside], moved.z[inside])
+    return Anchors(rows[inside], columns[inside], moved.z[inside], points.notes)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle, Task
-from demiurge.predict.anchor import Fit
+from demiurge.predict.anchor import Fit, require_count
 from demiurge.predict.anchoring import Anchors, anchored, place_points
 from demiurge.predict.choice import choose_runtime, make_runtime
 from demiurge.predict.job import Job, peak_memory, plan_job, plan_of, run_area
@@ -46,6 +46,8 @@ def apply_bundle(
         # The graph is compiled while the scene is looked at.
         warming = None if options.cluster else pool.submit(_warm, scene, bundle, options)
         job = plan_job(scene, bundle, task, options)
+        if anchors is not None:
+            require_count(len(anchors.z), scaled=job.bands[0].unit == "relative")
         shape = (len(job.bands), *job.scene.shape)
         with journalled(
             path, job.key, shape, quiet=options.quiet, overwrite=options.overwrite
@@ -80,7 +82,13 @@ def apply_bundle(
         uncertainty=uncertainty,
         unit=bands[0].unit,
         memory=peak_memory(),
-        notes=(*scene.notes, *_notes(job, tally), *(fit.notes if fit else ()), *notes),
+        notes=(
+            *scene.notes,
+            *_notes(job, tally),
+            *(anchors.notes if anchors else ()),
+            *(fit.notes if fit else ()),
+            *notes,
+        ),
         fit=fit,
     )
 

@@ -99,6 +99,11 @@ def height_factor(where: str | Path, crs: Any, text: str | None = "") -> float:
         heights under a CRS in feet.
     """
     said = unit_factor(text)
+    if said is None and (text or "").strip().lower() == "relative":
+        raise DataError(
+            f"{where}: heights are relative, not metres",
+            "make them anew with ground points: demiurge generate --points gcp.csv",
+        )
     if said is None:
         raise DataError(
             f"{where}: heights are in '{(text or '').strip()}', a unit that is not known here",
