@@ -378,3 +378,16 @@ def test_outliers_do_not_depend_on_the_area(raster: Write, tmp_path: Path) -> No
     whole = predicted(scene, bundle)
     part = predicted(scene, bundle, area=Window(62, 92, 60, 80))
     np.testing.assert_array_equal(whole[:, 62:122, 92:172], part)
+
+
+def test_a_deep_network_gets_windows_that_it_can_take(raster: Write, tmp_path: Path) -> None:
+    """A network of depth 8 halves windows of 256 pixels down to one; the raster is smaller."""
+    bundle = make_bundle(
+        tmp_path / "a.bundle", window=256, recipe={"network": {"depth": 8}, "chips": {"size": 256}}
+    )
+    dsm = raster("dsm.tif", terrain(70, 100))
+    with rasterio.open(refine(dsm, tmp_path / "out.tif", bundle=bundle).path) as file:
+        np.testing.assert_allclose(file.read(1), terrain(70, 100) + 5, atol=1e-3)
+        assert file.tags()["window"].startswith("256 px")
+    with pytest.raises(UsageError, match="takes multiples of 256 pixels"):
+        refine(dsm, tmp_path / "x.tif", bundle=bundle, options=Options(window=128))

@@ -26,6 +26,8 @@ def test_every_pixel_is_covered(shape: tuple[int, int], overlap: float) -> None:
 
 def test_a_small_raster_takes_a_small_window() -> None:
     assert plan_windows((40, 70), 512, 0.25).size == 96
+    # A network of depth 8 takes multiples of 256 pixels alone.
+    assert plan_windows((40, 70), 512, 0.25, multiple=256).size == 256
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 0.95, 2])

@@ -109,6 +109,12 @@ class Card(BaseModel):
     )
     sha256: dict[str, str] = Field(default_factory=dict, description="of the other members")
 
+    @property
+    def multiple(self) -> int:
+        """Return what a window's side in pixels must be a multiple of."""
+        depth = self.recipe.get("network", {}).get("depth", 5)
+        return max(32, 1 << int(depth))
+
 
 @dataclass(frozen=True)
 class Bundle:

@@ -146,9 +146,14 @@ def plan_of(scene: Scene, bundle: Bundle, options: Options) -> Plan:
         while side < window.size and math.prod(scene.shape) > _MOST * (0.75 * side) ** 2:
             side *= 2
         window = window.within(side)
-    size = options.window or window.size
+    size, multiple = options.window or window.size, bundle.card.multiple
+    if size % multiple:
+        raise UsageError(
+            f"--window is {size}",
+            f"bundle '{bundle.card.name}' takes multiples of {multiple} pixels",
+        )
     overlap = window.overlap if options.overlap is None else options.overlap
-    return plan_windows(scene.shape, size, overlap)
+    return plan_windows(scene.shape, size, overlap, multiple)
 
 
 def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:

@@ -55,7 +55,7 @@ class Plan:
         return Window(row, column, min(self.size, height - row), min(self.size, width - column))
 
 
-def plan_windows(shape: tuple[int, int], size: int, overlap: float) -> Plan:
+def plan_windows(shape: tuple[int, int], size: int, overlap: float, multiple: int = 32) -> Plan:
     """Cover a raster with windows.
 
     Parameters
@@ -63,9 +63,11 @@ def plan_windows(shape: tuple[int, int], size: int, overlap: float) -> Plan:
     shape
         Rows and columns.
     size
-        Side of a window in pixels, a multiple of 32.
+        Side of a window in pixels, a multiple of ``multiple``.
     overlap
         Share of a window that neighbours have in common, 0 up to 0.9.
+    multiple
+        Of which the network's windows must be; 32 or more.
 
     Raises
     ------
@@ -75,7 +77,7 @@ def plan_windows(shape: tuple[int, int], size: int, overlap: float) -> Plan:
     if not 0 <= overlap <= 0.9:
         raise UsageError(f"the overlap is {overlap:g}", "choose a share from 0 to 0.9")
     # A small raster is not blown up to a large window.
-    size = min(size, max(32, 32 * -(-max(shape) // 32)))
+    size = min(size, max(multiple, multiple * -(-max(shape) // multiple)))
     shared = round(size * overlap)
     return Plan(
         shape, size, shared, _starts(shape[0], size, shared), _starts(shape[1], size, shared)
