@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from conftest import write_raster
-from demiurge.errors import ResourceError, UsageError
+from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.outputs import check_output, refuse_inputs, whole_file, whole_files, whole_folder
 
 
@@ -66,10 +66,15 @@ def test_a_disk_that_refuses_is_one_sentence(tmp_path: Path, error: OSError, say
 
 
 def test_an_input_that_cannot_be_read_is_not_blamed_on_the_output(tmp_path: Path) -> None:
+    """Errors of GDAL are OSErrors too, but have no number and say nothing of the disk."""
     from rasterio.errors import RasterioIOError
 
-    with pytest.raises(RasterioIOError), whole_file(tmp_path / "a.txt"):
-        raise RasterioIOError("in.tif: not recognised")
+    said = r"a raster cannot be read \(block 3 is damaged\)"
+    with pytest.raises(DataError, match=said), whole_file(tmp_path / "a.txt"):
+        raise RasterioIOError("block 3 is damaged")
+    with pytest.raises(DataError, match=said), whole_folder(tmp_path / "a"):
+        raise RasterioIOError("block 3 is damaged")
+    assert not names(tmp_path)
 
 
 def test_a_folder_is_replaced_only_if_it_is_of_its_kind(tmp_path: Path) -> None:

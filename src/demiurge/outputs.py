@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from demiurge.errors import ResourceError, UsageError
+from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.scene.paths import local_file, split_band
 
 PathLike = str | os.PathLike[str]
@@ -187,6 +187,13 @@ def publish(partial: Path, path: Path) -> None:
     partial.replace(path)
 
 
+def _unread(path: Path, error: OSError) -> DataError:
+    return DataError(
+        f"{path}: is not written, for a raster cannot be read ({error})",
+        "check the inputs with gdalinfo -checksum",
+    )
+
+
 @contextmanager
 def whole_file(
     path: Path, *, overwrite: bool = False, inputs: Iterable[PathLike] = ()
@@ -219,8 +226,8 @@ def whole_files(
             if partial.exists() or path is first:
                 publish(partial, path)
     except OSError as error:
-        if error.errno is None:  # rasterio's, and then of an input
-            raise
+        if error.errno is None:  # GDAL's, which does not tell of which file
+            raise _unread(first, error) from error
         raise _unwritable(first, error) from error
     finally:
         for partial in partials:
@@ -254,7 +261,7 @@ def whole_folder(
         replace_folder(partial, path)
     except OSError as error:
         if error.errno is None:
-            raise
+            raise _unread(path, error) from error
         raise _unwritable(path, error) from error
     finally:
         shutil.rmtree(partial, ignore_errors=True)

@@ -156,5 +156,7 @@ def test_one_band_is_not_image_and_heights_at_once(raster: Write, tmp_path: Path
     with pytest.raises(UsageError, match="band 1 is given as 'ortho_left' and as 'dem_prior'"):
         scene_from_files({"ortho_left": path, "dem_prior": link})
     two = raster("two.tif", stack(2))
+    with pytest.raises(UsageError, match="is given as an image and as 'dem_prior'; name the band"):
+        scene_from_files({"red": f"{two}:2", "dem_prior": two})
     scene = scene_from_files({"red": f"{two}:1", "dem_prior": f"{two}:2"})
     assert scene.base == "dem_prior"

@@ -150,6 +150,8 @@ def test_ground_control_points_get_the_cure_that_works(tmp_path: Path, raster: W
                          targets=("dtm",), relative=True)  # fmt: skip
     with pytest.raises(DataError, match="3 ground control points"):
         generate(path, tmp_path / "o.tif", bundle=bundle)
+    surface = generate(path, tmp_path / "o.tif", bundle=bundle, gsd=2.0)
+    assert any("ground control points or camera model are not used" in n for n in surface.notes)
 
 
 def test_the_crs_proposed_fits_the_coordinates(raster: Write) -> None:

@@ -1,17 +1,23 @@
 """Splits, augmentation, chips."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
+from rasterio.transform import from_origin
 
 pytest.importorskip("torch")
 
+from conftest import terrain, write_raster
 from demiurge.errors import ConfigError, DataError
 from demiurge.model.contract import Heights, InputLayer
+from demiurge.scene.crs import transform
 from demiurge.scene.grid import bounds_in, intersection, window_grid
+from demiurge.scene.open import scene_from_files
 from demiurge.training.augment import augment
 from demiurge.training.chips import Chips, make_contract
 from demiurge.training.recipe import Recipe
-from demiurge.training.split import split_places
+from demiurge.training.split import places_of, split_places
 
 from .conftest import MakeScene, tiny_recipe
 
@@ -49,6 +55,18 @@ def test_scenes_that_overlap_are_one_place(make_scene: MakeScene, recipe: Recipe
         together = {"o0", "o1", "o2"}
         assert together <= names[0] or together <= names[1]
         assert all(r.window.height == r.scene.shape[0] for r in (*training, *validating))
+
+
+def test_scenes_on_either_side_of_180_degrees_are_one_place(tmp_path: Path) -> None:
+    scenes = []
+    for name, epsg, lon in (("a", 32660, 179.999), ("b", 32601, -179.999), ("c", 32660, 179.5)):
+        x, y = transform([lon], [50.0], "EPSG:4326", f"EPSG:{epsg}")
+        place = from_origin(x[0] - 192, y[0] + 160, 2, 2)
+        file = write_raster(
+            tmp_path / f"{name}.tif", terrain(), crs=f"EPSG:{epsg}", transform=place
+        )
+        scenes.append(scene_from_files({"dsm": file}))
+    assert places_of(scenes) == [0, 0, 1]
 
 
 @pytest.mark.parametrize("shift", [0.0, 60.0])

@@ -182,6 +182,8 @@ def _frame(
                 "georeference it in QGIS, or leave out --prior",
             )
         own = world_pixel(path, dataset) if gsd is None else None
+        unused = "; its ground control points or camera model are not used"
+        placed = unused if placed_otherwise(dataset) else ""
     sizes = bundle.card.pixel_sizes
     size = gsd or own or (sizes.low * sizes.high) ** 0.5
     guessed = "" if gsd else ", as the bundle's are; tell theirs with --gsd"
@@ -189,7 +191,7 @@ def _frame(
         guessed = ", if its world file is in metres; if not, tell their size with --gsd"
     return size, (
         f"{path} has no {'CRS' if own else 'georeference'}: the result lies in a frame of its own, "
-        f"with pixels of {size:g} m{guessed}",
+        f"with pixels of {size:g} m{guessed}{placed}",
     )
 
 

@@ -129,7 +129,7 @@ def scene_from_files(
     for layer_name, file in files.items():
         path, band = split_band(str(file))
         sources[layer_name] = Source.open(path, layer(layer_name), band, local=local)
-    _refuse_image_as_heights(sources)
+    _refuse_image_as_heights(sources, files)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
     _check_overlap(sources, grid)
     lead = sources[_leading(sources)]
@@ -297,15 +297,23 @@ def _apart(boxes: dict[str, Bounds]) -> tuple[str, str]:
     return next(lone, (names[0], names[-1]))
 
 
-def _refuse_image_as_heights(sources: Mapping[str, Source]) -> None:
-    """Raise if one band is to be an image and heights at once."""
+def _refuse_image_as_heights(sources: Mapping[str, Source], files: Mapping[str, PathLike]) -> None:
+    """Raise if heights are to come from a band of an image, or from its file without a band."""
     images = {(_place(s), s.band): n for n, s in sources.items() if s.layer.kind is Kind.IMAGE}
+    places = {place for place, _ in images}
     for name, source in sources.items():
+        if source.layer.kind is not Kind.HEIGHT:
+            continue
         image = images.get((_place(source), source.band))
-        if image is not None and source.layer.kind is Kind.HEIGHT:
+        if image is not None:
             raise UsageError(
                 f"{source.path}: band {source.band} is given as '{image}' and as '{name}'",
                 "name the file with the heights",
+            )
+        if _place(source) in places and split_band(str(files[name]))[0] == str(files[name]):
+            raise UsageError(
+                f"{source.path}: is given as an image and as '{name}'",
+                f"name the band that holds heights, as {source.path}:2",
             )
 
 

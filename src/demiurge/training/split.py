@@ -122,8 +122,7 @@ def places_of(scenes: Sequence[Scene]) -> list[int]:
     for i, a in enumerate(regions):
         for j in range(i):
             # Boxes in degrees rule most pairs out without a transformation.
-            near = place[i] != place[j] and intersection([rough[i], rough[j]]) is not None
-            if near and _shared(a, regions[j]):
+            if place[i] != place[j] and _near(rough[i], rough[j]) and _shared(a, regions[j]):
                 old, new = place[i], place[j]
                 place = [new if p == old else p for p in place]
     numbers = sorted(set(place))
@@ -145,6 +144,12 @@ def _held(groups: list[list[int]], count: int, recipe: Recipe) -> set[int]:
         if len(held) + len(group) <= 1.5 * wanted and len(held) < round(wanted):
             held |= set(group)
     return held or set(sorted(groups, key=len)[0])
+
+
+def _near(a: Bounds, b: Bounds) -> bool:
+    """Tell whether bounds in degrees share something, also across 180°."""
+    turned = [(b[0] + turn, b[1], b[2] + turn, b[3]) for turn in (-360, 0, 360)]
+    return any(intersection([a, box]) is not None for box in turned)
 
 
 def _shared(a: Region, b: Region) -> bool:
