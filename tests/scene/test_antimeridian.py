@@ -15,7 +15,8 @@ from conftest import make_bundle
 from demiurge.layers import layer
 from demiurge.predict.verbs import generate
 from demiurge.scene.crs import transform
-from demiurge.scene.grid import Window, full_window, pixel_ratio, source_window, utm_of
+from demiurge.scene.footprint import pixel_ratio, source_window, utm_of
+from demiurge.scene.grid import Window, full_window
 from demiurge.scene.open import scene_from_files
 from demiurge.scene.prepare import prepare
 from demiurge.scene.source import Source

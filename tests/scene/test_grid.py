@@ -6,16 +6,14 @@ from odc.geo.geobox import GeoBox
 from rasterio.transform import Affine
 
 from demiurge.errors import UsageError
+from demiurge.scene.footprint import is_plain, source_window, utm_of
 from demiurge.scene.grid import (
     Window,
     blocks,
     intersection,
-    is_plain,
     patches,
     same_grid,
     snapped_grid,
-    source_window,
-    utm_of,
     window_grid,
 )
 

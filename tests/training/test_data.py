@@ -12,7 +12,8 @@ from conftest import terrain, write_raster
 from demiurge.errors import ConfigError, DataError
 from demiurge.model.contract import Heights, InputLayer
 from demiurge.scene.crs import transform
-from demiurge.scene.grid import bounds_in, intersection, window_grid
+from demiurge.scene.footprint import bounds_in
+from demiurge.scene.grid import intersection, window_grid
 from demiurge.scene.open import scene_from_files
 from demiurge.training.augment import augment
 from demiurge.training.chips import Chips, make_contract

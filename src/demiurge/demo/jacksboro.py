@@ -26,7 +26,8 @@ from demiurge.model.bundle import Bundle, default_bundle
 from demiurge.predict.options import Options
 from demiurge.predict.verbs import refine
 from demiurge.raster.voids import fill_voids
-from demiurge.scene.grid import bounds_in, full_window, snapped_grid
+from demiurge.scene.footprint import bounds_in
+from demiurge.scene.grid import full_window, snapped_grid
 from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source

@@ -9,7 +9,8 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, layer
-from demiurge.scene.grid import bounds_in, intersection, is_plain
+from demiurge.scene.footprint import bounds_in, is_plain
+from demiurge.scene.grid import intersection
 from demiurge.scene.open import PathLike, choose_grid
 from demiurge.scene.paths import open_raster, split_band
 from demiurge.scene.source import Source

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from demiurge.scene.grid import Lattice
+from demiurge.scene.footprint import Lattice
 
 Array = npt.NDArray[np.float32]
 Mask = npt.NDArray[np.bool_]

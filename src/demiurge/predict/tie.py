@@ -10,7 +10,8 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.layers import PRIOR
 from demiurge.predict.cells import Cells, back_projected, cells_under
-from demiurge.scene.grid import Window, lattice, window_grid
+from demiurge.scene.footprint import lattice
+from demiurge.scene.grid import Window, window_grid
 from demiurge.scene.scene import Scene
 
 Array = npt.NDArray[np.float32]

@@ -11,21 +11,10 @@ from collections.abc import Iterator
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-import numpy as np
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
 
-from demiurge.errors import DataError, UsageError
-from demiurge.scene.crs import (
-    TRUE_SCALE,
-    ground_scale,
-    is_degrees,
-    lonlat,
-    on_earth,
-    proj_of,
-    transform,
-    unwrapped,
-)
+from demiurge.errors import UsageError
 
 Bounds = tuple[float, float, float, float]
 
@@ -130,13 +119,6 @@ def pixel_size(grid: GeoBox) -> float:
     return float(abs(grid.affine.a))
 
 
-def is_plain(grid: GeoBox, most: float = TRUE_SCALE) -> bool:
-    """Tell whether the grid is north-up, of square pixels, in metres true to a share."""
-    upright = north_up(grid)
-    same = upright is not None and upright.affine == grid.affine
-    return bool(same and is_metric(grid.crs) and is_true(grid, most))
-
-
 def north_up(grid: GeoBox) -> GeoBox | None:
     """Return a grid of the same pixels, flipped to be north-up; None if rotated or not square."""
     from affine import Affine
@@ -155,130 +137,6 @@ def is_metric(crs: Any) -> bool:
     if not proj.is_projected:
         return False
     return all(abs(axis.unit_conversion_factor - 1) < 1e-3 for axis in proj.axis_info[:2])
-
-
-def utm_of(grid: GeoBox) -> Any:
-    """Return the WGS 84 / UTM (or universal polar stereographic) CRS at the centre of a grid.
-
-    Raises
-    ------
-    DataError
-        If the grid is on another body, or its centre nowhere on earth.
-    """
-    from odc.geo.crs import CRS
-
-    name = proj_of(grid.crs).name
-    if not on_earth(grid.crs):
-        raise DataError(
-            f"'{name}' is not a projected CRS in metres, and not of the earth",
-            "warp the raster to a projected CRS of that body in metres, with gdalwarp",
-        )
-    lon, lat = lonlat(*centre(grid), grid.crs)
-    if not (math.isfinite(lon) and -90 <= lat <= 90):
-        raise DataError(
-            f"the raster's centre is nowhere on earth in its CRS '{name}'",
-            "check CRS and geotransform with gdalinfo",
-        )
-    if lat > 84:
-        return CRS("EPSG:5041")
-    if lat < -80:
-        return CRS("EPSG:5042")
-    zone = min(int((lon + 180) // 6), 59) + 1
-    return CRS(f"EPSG:{(32600 if lat >= 0 else 32700) + zone}")
-
-
-def metric_crs(grid: GeoBox) -> Any:
-    """Return the grid's own CRS if its metres are metres on the ground, else its UTM zone's."""
-    return grid.crs if is_metric(grid.crs) and is_true(grid) else utm_of(grid)
-
-
-def centre(grid: GeoBox) -> tuple[float, float]:
-    """Return the coordinates of a grid's middle."""
-    return _at(grid.affine, grid.shape[1] / 2, grid.shape[0] / 2)
-
-
-def scale_of(grid: GeoBox) -> float:
-    """Return how many units of a metric CRS a metre on the ground is, amid the grid."""
-    return ground_scale(*centre(grid), grid.crs)
-
-
-def ground_pixel(grid: GeoBox, crs: Any = None) -> float:
-    """Return the size of a grid's middle pixel in a metric CRS, or in metres on the ground."""
-    a = grid.affine
-    x, y = centre(grid)
-    if crs is None:
-        crs = metric_crs(grid)
-    xs, ys = transform([x, x + a.a, x + a.b], [y, y + a.d, y + a.e], grid.crs, crs)
-    area = (xs[1] - xs[0]) * (ys[2] - ys[0]) - (xs[2] - xs[0]) * (ys[1] - ys[0])
-    size = math.sqrt(abs(float(area)))
-    if not (size > 0 and math.isfinite(size)):
-        raise DataError(
-            f"a raster lies outside of what '{proj_of(grid.crs).name}' can tell",
-            "check its CRS and extent with gdalinfo",
-        )
-    return size
-
-
-def is_true(grid: GeoBox, most: float = TRUE_SCALE) -> bool:
-    """Tell whether metres of a grid's CRS are metres on the ground, within a share."""
-    return abs(math.log(scale_of(grid))) <= math.log1p(most)
-
-
-def bounds_in(grid: GeoBox, crs: Any, near: float | None = None) -> Bounds:
-    """Return the bounds of a grid's footprint in another CRS, its inside sampled.
-
-    Parameters
-    ----------
-    near
-        For a CRS in degrees: the longitude that the bounds shall be near; they may lie beyond
-        180°. The footprint's own middle if None, within ±180°.
-
-    Raises
-    ------
-    DataError
-        If there is no way from one CRS to the other.
-    """
-    rows, columns = np.meshgrid(
-        np.linspace(0, grid.shape[0], _SAMPLES), np.linspace(0, grid.shape[1], _SAMPLES)
-    )
-    a = grid.affine
-    xs, ys = a.a * columns + a.b * rows + a.c, a.d * columns + a.e * rows + a.f
-    if proj_of(crs) == proj_of(grid.crs):
-        return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
-    x, y = transform(xs, ys, grid.crs, crs)
-    known = np.isfinite(x) & np.isfinite(y)
-    if not known.any():
-        raise DataError(
-            f"a raster lies outside of what '{proj_of(crs).name}' can tell",
-            "check its CRS and extent with gdalinfo",
-        )
-    if is_degrees(crs):
-        middle = x[_SAMPLES // 2, _SAMPLES // 2]
-        if not math.isfinite(middle):
-            middle = float(x[known][0])
-        x = unwrapped(x, float(unwrapped(middle, 0.0 if near is None else near)))
-    x, y = x[known], y[known]
-    box = float(x.min()), float(y.min()), float(x.max()), float(y.max())
-    return _with_poles(grid, crs, box) if is_degrees(crs) else box
-
-
-#: Points along each side of a footprint that is brought to another CRS.
-_SAMPLES = 21
-
-
-def _with_poles(grid: GeoBox, crs: Any, box: Bounds) -> Bounds:
-    """Widen bounds in degrees to all longitudes if a pole lies within the footprint."""
-    left, bottom, right, top = box
-    for latitude in (90.0, -90.0):
-        x, y = transform([0.0], [latitude], crs, grid.crs)
-        if not (np.isfinite(x[0]) and np.isfinite(y[0])) or is_degrees(grid.crs):
-            continue
-        column, row = _at(~grid.affine, float(x[0]), float(y[0]))
-        if 0 <= row <= grid.shape[0] and 0 <= column <= grid.shape[1]:
-            bottom, top = min(bottom, latitude), max(top, latitude)
-            middle = (left + right) / 2
-            left, right = middle - 180, middle + 180
-    return left, bottom, right, top
 
 
 def intersection(boxes: list[Bounds]) -> Bounds | None:
@@ -394,7 +252,7 @@ def pixel_shift(source: GeoBox, grid: GeoBox) -> tuple[int, int] | None:
     side = max(grid.shape)
     if max(abs(a.a - b.a), abs(a.b - b.b), abs(a.d - b.d), abs(a.e - b.e)) * side > most:
         return None
-    col, row = _at(~a, b.c, b.f)
+    col, row = at(~a, b.c, b.f)
     if abs(col - round(col)) > 1e-3 or abs(row - round(row)) > 1e-3:
         return None
     return round(row), round(col)
@@ -422,105 +280,12 @@ def same_grid(a: GeoBox, b: GeoBox) -> bool:
     tolerance = 1e-3 * max(abs(a.affine.a), abs(a.affine.e), abs(a.affine.b), abs(a.affine.d))
     corners = ((0, 0), (a.shape[1], 0), (0, a.shape[0]))
     return all(
-        math.dist(_at(a.affine, *corner), _at(b.affine, *corner)) <= tolerance for corner in corners
+        math.dist(at(a.affine, *corner), at(b.affine, *corner)) <= tolerance for corner in corners
     )
 
 
-def _at(affine: Any, col: float, row: float) -> tuple[float, float]:
+def at(affine: Any, col: float, row: float) -> tuple[float, float]:
+    """Return the coordinates of a place in pixels; of an inverse affine the other way round."""
     x = affine.a * col + affine.b * row + affine.c
     y = affine.d * col + affine.e * row + affine.f
     return x, y
-
-
-#: Row, then column, in one grid's pixels: at another grid's corner, and how they change from row to
-#: row and from column to column there.
-Lattice = tuple[tuple[float, float, float], tuple[float, float, float]]
-
-
-def lattice(source: GeoBox, target: GeoBox) -> Lattice:
-    """Return where a grid's pixels lie in another's, as if the way from one to the other was flat.
-
-    It is exact at three corners of the target.
-    """
-    inverse = ~source.affine
-    rows, columns = target.shape
-    corners = [_at(target.affine, col, row) for col, row in ((0, 0), (columns, 0), (0, rows))]
-    across, up = zip(*corners, strict=True)
-    x, y = transform(across, up, target.crs, source.crs)
-    if is_degrees(source.crs):
-        first = float(unwrapped(x[0], centre(source)[0]))
-        x = unwrapped(x, first)
-    (c0, r0), (c1, r1), (c2, r2) = (_at(inverse, *place) for place in zip(x, y, strict=True))
-    return (
-        (r0, (r2 - r0) / rows, (r1 - r0) / columns),
-        (c0, (c2 - c0) / rows, (c1 - c0) / columns),
-    )
-
-
-def pixel_ratio(source: GeoBox, target: GeoBox) -> float:
-    """Return how many target pixels go to one source pixel along an axis, amid the target."""
-    row, col = target.shape[0] // 2, target.shape[1] // 2
-    amid = window_grid(target, Window(row, col, 1, 1))
-    (_, rr, rc), (_, cr, cc) = lattice(source, amid)
-    area = abs(rr * cc - rc * cr)
-    return 1 / math.sqrt(area) if area > 0 and math.isfinite(area) else 1.0
-
-
-def source_window(source: GeoBox, target: GeoBox, margin: int = 0) -> Window | None:
-    """Return the window of one grid that holds another's footprint, or None if they are apart.
-
-    Parameters
-    ----------
-    margin
-        Pixels added on every side before clipping to the source grid.
-    """
-    found = _footprint(source, target, margin)
-    first_col, last_col = max(0, found.col), min(source.shape[1], found.col + found.width)
-    if spans_globe(source) and (found.col < 0 or found.col + found.width > source.shape[1]):
-        first_col, last_col = 0, int(source.shape[1])  # on both sides of the seam
-    if found.height <= 0 or last_col <= first_col:
-        return None
-    return Window(found.row, first_col, found.height, last_col - first_col)
-
-
-def window_across_seam(source: GeoBox, target: GeoBox, margin: int = 0) -> Window | None:
-    """Return the window that holds a footprint across the ends of a grid around the globe.
-
-    Its columns go on beyond the grid's last, or before its first: they are those one turn away.
-    None for other grids and footprints.
-    """
-    if not spans_globe(source):
-        return None
-    found = _footprint(source, target, margin)
-    across = found.col < 0 or found.col + found.width > source.shape[1]
-    if not across or found.height <= 0 or found.width >= source.shape[1]:
-        return None
-    return found
-
-
-def spans_globe(grid: GeoBox) -> bool:
-    """Tell whether a grid in degrees goes all around the globe, its ends side by side."""
-    if not is_degrees(grid.crs) or grid.affine.b or grid.affine.d:
-        return False
-    return bool(abs(abs(grid.affine.a) * grid.shape[1] - 360) < abs(grid.affine.a) / 2)
-
-
-def _footprint(source: GeoBox, target: GeoBox, margin: int) -> Window:
-    """Return the window of a target's footprint, rows clipped to the source grid, columns not."""
-    near = centre(source)[0] if is_degrees(source.crs) else None
-    left, bottom, right, top = bounds_in(target, source.crs, near)
-    inverse = ~source.affine
-    corners = [_at(inverse, x, y) for x in (left, right) for y in (bottom, top)]
-    columns, rows = [c for c, _ in corners], [r for _, r in corners]
-    row, col = max(0, math.floor(min(rows)) - margin), math.floor(min(columns)) - margin
-    height = min(source.shape[0], math.ceil(max(rows)) + margin) - row
-    return Window(row, col, height, math.ceil(max(columns)) + margin - col)
-
-
-def moved_grid(grid: GeoBox, window: Window) -> GeoBox:
-    """Return the grid of a window that may lie outside of the grid it is counted in."""
-    from affine import Affine
-
-    a = grid.affine
-    left, top = _at(a, window.col, window.row)
-    return GeoBox((window.height, window.width), Affine(a.a, a.b, left, a.d, a.e, top), grid.crs)

@@ -16,23 +16,25 @@ from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.layers import Kind, Role, layer
 from demiurge.scene.bands import bands_of
 from demiurge.scene.crs import TRUE_SCALE, WORST_SCALE, ground_scale, is_degrees, parse_crs
-from demiurge.scene.grid import (
-    Bounds,
+from demiurge.scene.footprint import (
     bounds_in,
-    cropped_grid,
-    crs_name,
     ground_pixel,
-    intersection,
-    is_metric,
     is_plain,
     metric_crs,
+    scale_of,
+    source_window,
+    utm_of,
+)
+from demiurge.scene.grid import (
+    Bounds,
+    cropped_grid,
+    crs_name,
+    intersection,
+    is_metric,
     north_up,
     same_grid,
-    scale_of,
     snapped_grid,
-    source_window,
     union,
-    utm_of,
     window_grid,
 )
 from demiurge.scene.paths import is_remote, local_file, split_band

@@ -17,18 +17,9 @@ from odc.geo.geobox import GeoBox
 from demiurge.errors import DataError
 from demiurge.layers import Kind, Layer
 from demiurge.scene.bands import require_heights
+from demiurge.scene.footprint import moved_grid, pixel_ratio, source_window, window_across_seam
 from demiurge.scene.georeference import grid_of
-from demiurge.scene.grid import (
-    Window,
-    moved_grid,
-    patches,
-    pixel_ratio,
-    pixel_shift,
-    same_grid,
-    source_window,
-    window_across_seam,
-    window_grid,
-)
+from demiurge.scene.grid import Window, patches, pixel_shift, same_grid, window_grid
 from demiurge.scene.paths import local_file, open_raster, unreadable
 from demiurge.scene.units import require_metres
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of

@@ -11,7 +11,8 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.scene.crs import is_degrees, wrapped
-from demiurge.scene.grid import Window, centre, window_grid, wkt
+from demiurge.scene.footprint import centre
+from demiurge.scene.grid import Window, window_grid, wkt
 
 Array = npt.NDArray[np.float32]
 

@@ -12,12 +12,11 @@ from odc.geo.geobox import GeoBox
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import Layer, layer
 from demiurge.raster.voids import fill_voids
+from demiurge.scene.footprint import bounds_in, metric_crs
 from demiurge.scene.grid import (
     Bounds,
-    bounds_in,
     full_window,
     intersection,
-    metric_crs,
     north_up,
     pixel_size,
     snapped_grid,

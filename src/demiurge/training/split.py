@@ -9,15 +9,8 @@ import numpy as np
 from odc.geo.crs import CRS
 
 from demiurge.errors import ConfigError
-from demiurge.scene.grid import (
-    Bounds,
-    Window,
-    bounds_in,
-    full_window,
-    intersection,
-    union,
-    window_grid,
-)
+from demiurge.scene.footprint import bounds_in
+from demiurge.scene.grid import Bounds, Window, full_window, intersection, union, window_grid
 from demiurge.scene.scene import Scene
 from demiurge.training.recipe import Recipe
 
