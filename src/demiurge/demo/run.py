@@ -1,23 +1,28 @@
-"""Runs both parts of the demonstration and shows what came of them."""
+"""Run the parts of the demonstration, and print and keep their figures."""
 
 from __future__ import annotations
 
 import json
 import time
-from dataclasses import asdict, dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
 from demiurge.cli.common import note
+from demiurge.errors import ResourceError, UsageError, missing_extra
 from demiurge.evaluation.metrics import ErrorStatistics
+from demiurge.outputs import check_output, whole_file, whole_folder
 
-#: What the parts that train need, beyond the base.
-_NEEDED = ("matplotlib", "earthpy", "torch", "cv2", "numba")
+#: The figures of a part; they mark its folder.
+_FIGURES = "part.json"
+#: What training needs beyond the base.
+_NEEDED = ("torch", "cv2", "numba", "matplotlib")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a surface against the truth on ground that no model saw."""
+    """One line of the table: a surface against the truth, on ground that was not learned from."""
 
     place: str
     surface: str
@@ -40,7 +45,17 @@ class Part:
     rows: list[Row]
     files: list[Path]
     verdict: str
-    seconds: float
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True)
+class Step:
+    """A part that can be run: what it says first, its folder and what that may hold."""
+
+    about: str
+    name: str
+    make: Callable[[Path], Part]
+    contents: Sequence[str]
 
 
 def verdict(rows: list[Row], limits: str, ours: int = 1) -> str:
@@ -49,48 +64,132 @@ def verdict(rows: list[Row], limits: str, ours: int = 1) -> str:
     rivals = [r for r in rows[:-ours] if r.coverage > 0.999]
     best = min(rivals, key=lambda row: row.mae)
     less = 1 - rows[-1].mae / best.mae
-    return f"MAE {less:.0%} below the best rival ({best.surface}). {limits}"
+    compared = f"{less:.0%} below" if less >= 0 else f"{-less:.0%} above"
+    return f"MAE {compared} that of the best rival ({best.surface}). {limits}"
 
 
-def run(output: Path, *, quick: bool = False) -> list[Part]:
-    """Run the demonstration: all of it, or what this installation can.
+def run(
+    output: Path, *, learn: bool = False, quick: bool = False, overwrite: bool = False
+) -> list[Part]:
+    """Run the demonstration.
 
     Parameters
     ----------
     output
-        Folder for what is made; what an earlier demonstration left there is replaced.
+        Folder for what is made, a folder for each part.
+    learn
+        Train networks on real terrain, instead of applying the bundles that ship.
     quick
         Train for a few steps only; shows that everything runs, not how well.
-    """
-    from demiurge.demo.sample import refine_sample
+    overwrite
+        Replace what an earlier demonstration left there, and nothing else.
 
-    output.mkdir(parents=True, exist_ok=True)
+    Raises
+    ------
+    UsageError
+        If something is there already, or ``quick`` is set without ``learn``.
+    ResourceError
+        If the folder cannot be made, or an extra is missing.
+    """
+    if quick and not learn:
+        raise UsageError("--quick shortens training, and nothing is trained", "add --learn")
+    steps, summary = (_learned(quick), "learned.json") if learn else (_applied(), "summary.json")
+    _check(output, steps, output / summary, overwrite)
     start = time.monotonic()
-    note("1/3 refine: a small stereo scene, with the bundle as shipped")
-    parts = [refine_sample(output / "sample")]
-    missing = [module for module in _NEEDED if find_spec(module) is None]
-    if missing:
-        note(
-            f"2/3 and 3/3 train networks; they need {missing[0]}: "
-            "pip install 'demiurge[train,simulate,demo]'"
-        )
-    else:
-        parts += _trained(output, quick)
-    summary = output / "summary.json"
+    parts = []
+    for number, step in enumerate(steps, 1):
+        note(f"{number}/{len(steps)} {step.about}")
+        parts.append(_run(step, output / step.name, overwrite))
     content = [{"title": p.title, "rows": [asdict(r) for r in p.rows]} for p in parts]
-    summary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    with whole_file(output / summary, overwrite=overwrite) as partial:
+        partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     _show(parts, time.monotonic() - start, quick)
+    if find_spec("matplotlib") is None:
+        note("for pictures of both: pip install 'demiurge[report]'")
     return parts
 
 
-def _trained(output: Path, quick: bool) -> list[Part]:
-    from demiurge.demo.jacksboro import refine_jacksboro
+def _applied() -> list[Step]:
     from demiurge.demo.rocky import generate_rocky
+    from demiurge.demo.sample import refine_sample
 
-    note("2/3 generate: Rocky Mountain National Park, real image and real DEM")
-    rocky = generate_rocky(output / "rocky", quick=quick)
-    note("3/3 refine: Jacksboro fault, real DEM of 90 m under simulated stereo scenes of 1 m")
-    return [rocky, refine_jacksboro(output / "jacksboro", quick=quick)]
+    return [
+        Step(
+            "refine: a small stereo scene, with the bundle that ships",
+            "sample",
+            refine_sample,
+            (_FIGURES, "sample.png", "better.tif"),
+        ),
+        Step(
+            "generate: Rocky Mountain National Park, real image and real DEM, with the bundle "
+            "that ships",
+            "rocky",
+            generate_rocky,
+            (_FIGURES, "rocky.png", "east_dtm.tif", "prior_*.tif", "west", "east"),
+        ),
+    ]
+
+
+def _learned(quick: bool) -> list[Step]:
+    for module in _NEEDED:
+        if find_spec(module) is None:
+            raise missing_extra(module, "train,simulate,report", "--learn")
+    from demiurge.demo.jacksboro import learn_jacksboro
+    from demiurge.demo.learn import learn_rocky
+
+    return [
+        Step(
+            "generate: Rocky Mountain National Park, learned in the west, judged in the east",
+            "rocky_learned",
+            lambda folder: learn_rocky(folder, quick=quick),
+            (_FIGURES, "*.bundle", "rocky.png", "east_dtm.tif", "prior_*.tif", "west", "east"),
+        ),
+        Step(
+            "refine: Jacksboro fault, real DEM under simulated stereo scenes",
+            "jacksboro",
+            lambda folder: learn_jacksboro(folder, quick=quick),
+            (_FIGURES, "*.bundle", "jacksboro.png", "*.tif", "west", "east"),
+        ),
+    ]
+
+
+def _check(output: Path, steps: Sequence[Step], summary: Path, overwrite: bool) -> None:
+    """Raise before any work if a result could not be put there."""
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise ResourceError(
+            f"{output}: no folder can be made there ({error.strerror})", "choose another name"
+        ) from None
+    check_output(summary, overwrite=overwrite)
+    for step in steps:
+        check_output(output / step.name, overwrite=overwrite)
+        _require_ours(output / step.name, step.contents)
+
+
+def _require_ours(folder: Path, contents: Sequence[str]) -> None:
+    """Raise if a folder that is to be replaced holds what no demonstration made."""
+    if not folder.exists():
+        return
+    if not (folder / _FIGURES).exists():
+        raise UsageError(f"{folder}: is not what would be made here", "choose another name")
+    for entry in sorted(folder.iterdir()):
+        if not any(entry.match(name) for name in contents):
+            raise UsageError(
+                f"{folder}: holds {entry.name}, which would be lost",
+                "move it elsewhere, or choose another name",
+            )
+
+
+def _run(step: Step, folder: Path, overwrite: bool) -> Part:
+    """Run a part in a hidden folder, which gets its name when all is there."""
+    start = time.monotonic()
+    with whole_folder(folder, overwrite=overwrite, marker=_FIGURES) as partial:
+        part = step.make(partial)
+        rows = json.dumps([asdict(row) for row in part.rows], indent=1)
+        (partial / _FIGURES).write_text(rows + "\n", encoding="utf-8")
+        files = [folder / path.relative_to(partial) for path in part.files]
+    return replace(part, files=files, seconds=time.monotonic() - start)
 
 
 def _show(parts: list[Part], seconds: float, quick: bool) -> None:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import time
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -40,12 +37,9 @@ def sample_files() -> dict[str, Path]:
 
 
 def refine_sample(folder: Path) -> Part:
-    """Refine the sample and compare it with its truth."""
-    start = time.monotonic()
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
+    """Refine the sample in a fresh folder and compare it with its truth."""
     scene = scene_from_files(sample_files(), name="sample")
-    surface = refine(scene, folder / "better.tif", options=Options(overwrite=True))
+    surface = refine(scene, folder / "better.tif", options=Options(quiet=True))
     dsm, spread, dtm = _bands(surface.path, ("dsm", "dsm_uncertainty", "dtm"))
     initial, truth, earth = scene.read(layers=["dsm", "truth_dsm", "truth_dtm"])
     both = np.isfinite(initial)
@@ -61,14 +55,11 @@ def refine_sample(folder: Path) -> Part:
     files = [surface.path]
     if find_spec("matplotlib") is not None:
         files.insert(0, _draw(folder / "sample.png", scene, dsm, dtm, spread))
-    (folder / "sample.json").write_text(json.dumps([vars(row) for row in rows], indent=1) + "\n")
     return Part(
-        "A simulated town at 0.5 m, never seen in training: the bundle as shipped",
+        "A simulated town at 0.5 m, refined with the bundle that ships",
         rows,
         files,
-        f"MAE {1 - rows[1].mae / rows[0].mae:.0%} below the initial DSM's. Needs the base "
-        "installation alone.",
-        time.monotonic() - start,
+        f"MAE {1 - rows[1].mae / rows[0].mae:.0%} below the initial DSM's. The scene is simulated.",
     )
 
 

@@ -52,7 +52,7 @@ def require_plots() -> None:
     try:
         import matplotlib  # noqa: F401
     except ImportError:
-        raise missing_extra("matplotlib", "demo", "a report") from None
+        raise missing_extra("matplotlib", "report", "a report") from None
 
 
 @dataclass

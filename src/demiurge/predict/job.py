@@ -428,7 +428,11 @@ def _count(tally: Tally, values: Array, measured: npt.NDArray[np.bool_], bundle:
 
 def peak_memory() -> float:
     """Return the most memory that this process has had, in MiB."""
-    import resource
+    if sys.platform == "win32":
+        import psutil
+
+        return float(psutil.Process().memory_info().peak_wset) / 2**20
+    import resource  # psutil tells no peak on POSIX
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     return peak / (2**20 if sys.platform == "darwin" else 2**10)

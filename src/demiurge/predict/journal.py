@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
+import os
 import shutil
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
@@ -14,6 +14,7 @@ from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+from filelock import FileLock, Timeout
 
 from demiurge.errors import DemiurgeError, ResourceError, UsageError
 from demiurge.progress import say
@@ -225,23 +226,23 @@ def journalled(
     folder = path.absolute().with_name(f".{path.name}.partial")
     try:
         folder.mkdir(exist_ok=True)
-        lock = (folder / _LOCK).open("w")
+        lock = FileLock(folder / _LOCK)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"{path}: another process is writing it", "wait for it, or choose another name"
+        ) from None
     except OSError as error:
         raise ResourceError(f"{path}: cannot be written ({error})") from None
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            raise UsageError(
-                f"{path}: another process is writing it", "wait for it, or choose another name"
-            ) from None
+    keep = True
+    try:
         if not overwrite and _holds_other(folder, key):
             raise UsageError(
                 f"{path}: {folder} holds what a command with other inputs or options finished",
                 "run that one again, add --overwrite to begin anew, or choose another name",
             )
-        journal = Journal(folder, key, shape, path)
         keep = False
+        journal = Journal(folder, key, shape, path)
         try:
             yield journal
         except BaseException as error:
@@ -255,3 +256,7 @@ def journalled(
             journal.close()
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        lock.release()
+        if os.name == "nt" and not keep:  # where an open file, the lock, cannot be removed
+            shutil.rmtree(folder, ignore_errors=True)

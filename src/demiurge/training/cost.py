@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import psutil
 import torch
 
 from demiurge.model.network import build_network
@@ -74,4 +74,4 @@ def free_memory() -> float:
     """Return the bytes that are free on the GPU, or else on the machine."""
     if torch.cuda.is_available():
         return float(torch.cuda.mem_get_info()[0])
-    return float(os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    return float(psutil.virtual_memory().available)
