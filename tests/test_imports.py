@@ -64,12 +64,14 @@ def imports(tree: ast.AST, *, top: bool) -> Iterator[str]:
         elif isinstance(node, ast.ImportFrom) and node.module:
             yield node.module
             yield from (f"{node.module}.{alias.name}" for alias in node.names)
-        elif isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
-            continue
-        elif top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef):
-            continue
-        else:
+        elif not skipped(node, top=top):
             yield from imports(node, top=top)
+
+
+def skipped(node: ast.AST, *, top: bool) -> bool:
+    if isinstance(node, ast.If):
+        return "TYPE_CHECKING" in ast.dump(node.test)
+    return top and isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef)
 
 
 def foreign(names: Iterator[str]) -> set[str]:

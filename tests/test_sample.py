@@ -63,7 +63,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
     out.mkdir()
     (out / "two").mkdir()
     (out / "two" / "thesis.doc").write_text("years of work")
-    with pytest.raises(UsageError, match="two: exists already; .* --overwrite"):
+    with pytest.raises(UsageError, match=r"two: exists already; .* --overwrite"):
         demo.run(out)
     with pytest.raises(UsageError, match="is not what would be made here"):
         demo.run(out, overwrite=True)
@@ -72,10 +72,10 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
     (out / "two").rmdir()
     parts = demo.run(out)
     assert [part.files[0] for part in parts] == [out / n / "result.tif" for n in ("one", "two")]
-    with pytest.raises(UsageError, match="summary.json: exists already"):
+    with pytest.raises(UsageError, match=r"summary\.json: exists already"):
         demo.run(out)
     (tmp_path / "thesis.doc").rename(out / "one" / "thesis.doc")
-    with pytest.raises(UsageError, match="holds thesis.doc, which would be lost"):
+    with pytest.raises(UsageError, match=r"holds thesis\.doc, which would be lost"):
         demo.run(out, overwrite=True)
     (out / "one" / "thesis.doc").rename(out / "thesis.doc")
     demo.run(out, overwrite=True)
@@ -104,9 +104,7 @@ def test_where_no_folder_can_be_made(tmp_path: Path) -> None:
         demo.run(tmp_path / "d", quick=True)
 
 
-def test_training_names_the_extra_it_needs(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_names_the_extra_it_needs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "find_spec", lambda name: None)
     with pytest.raises(ResourceError, match=r"pip install 'demiurge\[train,simulate,report\]'"):
         demo.run(tmp_path / "d", learn=True)

@@ -99,8 +99,9 @@ import sys
 
 class Refuse:
     def find_spec(self, name, path=None, target=None):
-        heavy = {"torch", "lightning", "segmentation_models_pytorch", "timm", "onnx", "matplotlib"}
-        if name.split(".")[0] in heavy:
+        extras = {"torch", "lightning", "segmentation_models_pytorch", "timm", "onnx", "matplotlib",
+                  "safetensors", "onnxruntime", "numba", "cv2", "distributed", "xdem", "skgstat"}
+        if name.split(".")[0] in extras:
             raise ImportError(f"{name} must not be imported here")
 
 sys.meta_path.insert(0, Refuse())

@@ -177,16 +177,6 @@ def test_a_result_may_be_asked_for_as_a_cloud(surface: Path, tmp_path: Path) -> 
     assert not list(tmp_path.glob(".better*"))
 
 
-def test_a_missing_writer_is_told_before_work(
-    surface: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    from demiurge.exports import export as module
-
-    monkeypatch.setattr(module, "find_spec", lambda name: None)
-    with pytest.raises(ResourceError, match=r"laspy"):
-        demiurge.refine(surface, tmp_path / "better.laz", bundle=make_bundle(tmp_path / "a.bundle"))
-
-
 def test_progress_counts_every_pixel_once(tmp_path: Path) -> None:
     """Also those of pieces that hold nothing; 700 is one whole piece and part of another."""
     heights = terrain(700, 600)

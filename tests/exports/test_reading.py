@@ -242,11 +242,3 @@ def test_the_picture_of_an_obj_replaces_nothing(raster: Write, tmp_path: Path) -
     export(surface, tmp_path / "n.obj")  # writes no material
     export(surface, tmp_path / "n.obj", image=image, overwrite=True)
     assert "n.jpg" in (tmp_path / "n.mtl").read_text()
-
-
-def test_laz_needs_a_coder(raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from demiurge.exports import export as module
-
-    monkeypatch.setattr(module, "find_spec", lambda name: name == "laspy" or None)
-    with pytest.raises(ResourceError, match=r"'lazrs'.*demiurge\[lidar\]"):
-        export(raster("h.tif", terrain(40, 50)), tmp_path / "p.laz")

@@ -62,7 +62,7 @@ def judged(folder: Path, scene: Scene, bundles: dict[str, Bundle], title: str, l
     _, dem = rocky_files()
     surface = folder / "east_dtm.tif"
     source = scene.sources["dem_prior"]
-    rows = []
+    rows: list[Row] = []
     for name, bundle in bundles.items():
         options = Options(any_pixel_size=True, overwrite=True, quiet=True)
         generate(scene, surface, bundle=bundle, options=options)

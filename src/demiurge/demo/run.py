@@ -12,7 +12,7 @@ from pathlib import Path
 from demiurge.cli.common import note
 from demiurge.errors import ResourceError, UsageError, missing_extra
 from demiurge.evaluation.metrics import ErrorStatistics
-from demiurge.outputs import check_output, whole_file, whole_folder
+from demiurge.outputs import check_output, require_ours, whole_file, whole_folder
 
 #: The figures of a part; they mark its folder.
 _FIGURES = "part.json"
@@ -145,7 +145,7 @@ def _learned(quick: bool) -> list[Step]:
             (_FIGURES, "*.bundle", "rocky.png", "east_dtm.tif", "prior_*.tif", "west", "east"),
         ),
         Step(
-            "refine: Jacksboro fault, real DEM under simulated stereo scenes",
+            "refine: Jacksboro fault, real DEM of 90 m under simulated stereo scenes of 1 m",
             "jacksboro",
             lambda folder: learn_jacksboro(folder, quick=quick),
             (_FIGURES, "*.bundle", "jacksboro.png", "*.tif", "west", "east"),
@@ -164,27 +164,15 @@ def _check(output: Path, steps: Sequence[Step], summary: Path, overwrite: bool) 
     check_output(summary, overwrite=overwrite)
     for step in steps:
         check_output(output / step.name, overwrite=overwrite)
-        _require_ours(output / step.name, step.contents)
-
-
-def _require_ours(folder: Path, contents: Sequence[str]) -> None:
-    """Raise if a folder that is to be replaced holds what no demonstration made."""
-    if not folder.exists():
-        return
-    if not (folder / _FIGURES).exists():
-        raise UsageError(f"{folder}: is not what would be made here", "choose another name")
-    for entry in sorted(folder.iterdir()):
-        if not any(entry.match(name) for name in contents):
-            raise UsageError(
-                f"{folder}: holds {entry.name}, which would be lost",
-                "move it elsewhere, or choose another name",
-            )
+        require_ours(output / step.name, _FIGURES, step.contents)
 
 
 def _run(step: Step, folder: Path, overwrite: bool) -> Part:
     """Run a part in a hidden folder, which gets its name when all is there."""
     start = time.monotonic()
-    with whole_folder(folder, overwrite=overwrite, marker=_FIGURES) as partial:
+    with whole_folder(
+        folder, overwrite=overwrite, marker=_FIGURES, contents=step.contents
+    ) as partial:
         part = step.make(partial)
         rows = json.dumps([asdict(row) for row in part.rows], indent=1)
         (partial / _FIGURES).write_text(rows + "\n", encoding="utf-8")

@@ -7,13 +7,12 @@ import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from demiurge.errors import DataError, UsageError, missing_extra
+from demiurge.errors import DataError, UsageError
 from demiurge.exports.clouds import Frame, cloud_writer
 from demiurge.exports.meshes import mesh_writer
 from demiurge.exports.pieces import Piece, pieces
@@ -29,8 +28,6 @@ from demiurge.scene.source import Source
 CLOUDS = ("las", "laz", "ply", "xyz")
 MESHES = ("glb", "obj")
 SUFFIXES = tuple(f".{kind}" for kind in (*CLOUDS, *MESHES))
-#: Packages of which one is needed, by format.
-_WRITERS = {"las": (("laspy",),), "laz": (("laspy",), ("lazrs", "laszip"))}
 
 
 @dataclass(frozen=True)
@@ -56,13 +53,6 @@ def kind_of(path: PathLike) -> str | None:
     """Return the kind of point cloud or mesh that a name asks for, or None for a raster."""
     suffix = Path(os.fspath(path)).suffix.lower().lstrip(".")
     return suffix if suffix in (*CLOUDS, *MESHES) else None
-
-
-def require_writer(path: PathLike) -> None:
-    """Raise before any work if what a name asks for needs a package that is not there."""
-    for modules in _WRITERS.get(kind_of(path) or "", ()):
-        if not any(find_spec(module) for module in modules):
-            raise missing_extra(modules[0], "lidar", "LAS and LAZ")
 
 
 def check_tolerance(tolerance: float | None) -> None:
@@ -115,7 +105,6 @@ def export(
         suffixes=SUFFIXES,
         companions=companions_of(path, coloured=image is not None),
     )
-    require_writer(path)
     check_tolerance(tolerance)
     heights = open_heights(surface, band)
     colours = None if image is None else image_sources(image)

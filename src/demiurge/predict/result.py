@@ -13,7 +13,6 @@ from demiurge.exports.export import (
     companions_of,
     kind_of,
     open_heights,
-    require_writer,
     write_export,
 )
 from demiurge.layers import PANCHROMATIC
@@ -63,7 +62,6 @@ def check_result(path: Path, scene: Scene, bundle: Bundle, task: Task, options: 
     )  # fmt: skip
     if mosaic:
         require_ours(blocks_of(path), "", BLOCK_NAMES)
-    require_writer(path)
     check_tolerance(options.thin)
 
 

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from demiurge.errors import DataError, ResourceError, missing_extra
+from demiurge.errors import DataError, ResourceError
 from demiurge.scene.crs import parse_crs, transform
 from demiurge.scene.geopackage import opened
 from demiurge.scene.tables import Table, height_column, read_table
@@ -146,10 +146,8 @@ def _height_factor(path: str | Path, told: Any, own: Any, unit: str) -> float:
 
 
 def _las(path: Path) -> Table:
-    try:
-        import laspy
-    except ImportError:
-        raise missing_extra("laspy", "lidar", "LAS and LAZ") from None
+    import laspy
+
     try:
         cloud = laspy.read(path)
     except Exception as error:  # laspy raises what its decoders do
