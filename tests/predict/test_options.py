@@ -36,6 +36,20 @@ def test_values_that_make_no_sense(values: dict[str, object], sentence: str) -> 
         Options(**values)
 
 
+@pytest.mark.parametrize(
+    ("values", "sentence"),
+    [
+        ({"thin": 1.0}, "--thin has no effect on the raster"),
+        ({"points_crs": "EPSG:32633"}, "--points-crs has no effect without --points"),
+    ],
+)
+def test_options_without_effect(tmp_path: Path, values: dict[str, object], sentence: str) -> None:
+    dsm = write_raster(tmp_path / "dsm.tif", terrain(40, 40))
+    bundle = make_bundle(tmp_path / "a.bundle")
+    with pytest.raises(UsageError, match=sentence):
+        demiurge.refine(dsm, tmp_path / "o.tif", bundle=bundle, options=Options(**values))
+
+
 def test_bands_and_pixel_size_of_a_scene_are_refused(tmp_path: Path) -> None:
     image = write_raster(tmp_path / "i.tif", terrain(40, 40), names=["red"])
     bundle = make_bundle(

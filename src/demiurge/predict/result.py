@@ -63,6 +63,13 @@ def check_result(path: Path, scene: Scene, bundle: Bundle, task: Task, options: 
     if mosaic:
         require_ours(blocks_of(path), "", BLOCK_NAMES)
     check_tolerance(options.thin)
+    if options.thin is not None and kind_of(path) is None:
+        raise UsageError(
+            f"--thin has no effect on the raster {path}",
+            "leave out --thin, or name the result .laz",
+        )
+    if options.points_crs is not None and options.points is None:
+        raise UsageError("--points-crs has no effect without --points", "leave it out")
 
 
 def write_result(
