@@ -197,7 +197,8 @@ def test_an_item_tells_when_the_images_were_taken(place: Path) -> None:
     prepare({"dsm": "dsm.tif", "ortho_left": "WV03.tif"}, "scene")
     spec = Path("scene/scene.yaml")
     text = spec.read_text()
-    spec.write_text(text + "acquired: [2019-05-01, 2018-04-03]\n")
+    assert "acquired:\n- '2019-05-01'\n" in text, "a scene keeps the day"
+    spec.write_text(text.replace("- '2019-05-01'\n", "- '2019-05-01'\n- '2018-04-03'\n"))
     refine("scene", "b.tif", **how)
     found = valid(Path("b.stac.json"))["properties"]
     assert found["datetime"] is None

@@ -19,6 +19,7 @@ from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Role, layer
 from demiurge.outputs import whole_folder
 from demiurge.progress import Advance, progress
+from demiurge.scene.acquired import acquired
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
@@ -209,7 +210,10 @@ def _spec(scene: Scene, names: list[str]) -> SceneSpec:
             source = scene.sources[name]
             entry["native"] = _grid_spec(source.native or source.grid)
         layers[name] = LayerSpec(**entry)
+    span = acquired(scene)
+    days = {} if span is None else {"acquired": sorted({moment.date() for moment in span})}
     return SceneSpec(
+        **days,
         name=scene.name,
         grid=_grid_spec(scene.grid),
         vertical=scene.vertical,
