@@ -2,7 +2,7 @@
 
 Needs the folder of real rasters ($DEMIURGE_DATA, or ../shared/data). Ratios are MAE over that of
 the input with its voids filled, on the same pixels; above 1 is harm. These takes judge: nothing
-is trained on them, and no setting is chosen by one of them alone.
+is trained on them, and no setting is chosen by one of them alone. ``--rules`` as in identity.py.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from demiurge import Options, refine
 from demiurge.evaluation.shape import beside_steps
 from demiurge.model.bundle import Bundle
 from demiurge.raster.voids import fill_voids
+from rivals import bulldozer_of, dsm2dtm_of
 
 Array = np.ndarray
 
@@ -38,6 +39,7 @@ PIXEL = 0.5
 COLUMNS = {
     "all": "%.3f", "insides": "%.3f", "steps": "%.3f", "open": "%.3f", "input_mae": "%.3f",
     "mae": "%.3f", "ground_rmse": "%.2f", "covered": "%.3f", "voids": "%.3f",
+    "bulldozer": "%.2f", "dsm2dtm": "%.2f",
 }  # fmt: skip
 
 
@@ -100,7 +102,13 @@ def named_bands(path: Path) -> dict[str, Array]:
 
 
 def measure(
-    bundle: Bundle, data: Path, *, tta: int = 1, images: str = "both", only: list[str] | None = None
+    bundle: Bundle,
+    data: Path,
+    *,
+    tta: int = 1,
+    images: str = "both",
+    rules: bool = False,
+    only: list[str] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Return the figures by take, and their means under ``mean``."""
     found = {}
@@ -117,12 +125,25 @@ def measure(
             )  # fmt: skip
             truth, earth = (read_heights(place / f"truth_{n}.tif") for n in ("dsm", "dtm"))
             found[name] = judge(out, read_heights(take / "dsm.tif"), truth, earth)
+            found[name] |= _ruled(take / "dsm.tif", truth, earth) if rules else {}
     if found:
-        keys = next(iter(found.values()))
-        found["mean"] = {k: float(np.mean([row[k] for row in found.values()])) for k in keys}
+        rows = list(found.values())
+        keys = [key for key in rows[0] if all(key in row for row in rows)]
+        found["mean"] = {k: float(np.mean([row[k] for row in rows])) for k in keys}
         found["worst"] = {
             k: max(row[k] for row in found.values()) for k in ("all", "insides", "steps", "open")
         }
+    return found
+
+
+def _ruled(dsm: Path, truth: Array, earth: Array) -> dict[str, float]:
+    """Return the bare-earth RMSE of the rule-based tools that are installed, voids filled."""
+    judged, found = classes(truth, earth)["all"] & np.isfinite(earth), {}
+    for rule, apply in (("bulldozer", bulldozer_of), ("dsm2dtm", dsm2dtm_of)):
+        ground = apply(dsm)
+        if ground is not None:
+            error = (fill_voids(ground) - earth)[judged]
+            found[rule] = float(np.sqrt(np.square(error, dtype=np.float64).mean()))
     return found
 
 
@@ -131,13 +152,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_bundle_arguments(parser)
     parser.add_argument("--images", choices=("both", "left", "none"), default="both")
+    parser.add_argument("--rules", action="store_true", help="rule-based bare earth beside it")
     arguments = parser.parse_args()
     data = data_folder()
     if data is None:
         return
     bundle = chosen_bundle(arguments)
     only = arguments.only.split(",") if arguments.only else None
-    found = measure(bundle, data, tta=arguments.tta, images=arguments.images, only=only)
+    found = measure(
+        bundle, data, tta=arguments.tta, images=arguments.images, rules=arguments.rules, only=only
+    )
     settings = settings_of(bundle) | {"tta": arguments.tta, "images": arguments.images}
     print(", ".join(f"{key} {value}" for key, value in settings.items() if key != "sha256"))
     print_rows(found, COLUMNS, "take")
