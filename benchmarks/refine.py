@@ -87,7 +87,7 @@ def _varied_cameras(folder: Path, bundle: str, sites: int, size: int) -> list[Cl
 
 
 def _refined(scene: Scene, out: Path, bundle: str) -> dict[str, np.ndarray]:
-    refine(scene, out, bundle=bundle, options=Options(overwrite=True))
+    refine(scene, out, bundle=bundle, options=Options(overwrite=True, any_input=True))
     with rasterio.open(out) as file:
         return dict(zip(file.descriptions, file.read(), strict=True))
 
