@@ -1,6 +1,7 @@
 """Every way a file can say "no data", on its own grid and warped."""
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,17 @@ def test_windows_warped_between_crss_equal_the_whole(raster: Write, name: str) -
     for window in (Window(33, 57, 171, 64), Window(200, 250, 128, 128), Window(519, 459, 1, 1)):
         fresh = Source.open(path, layer(name))
         np.testing.assert_array_equal(fresh.read(target, window), whole[window.slices])
+
+
+def test_a_changed_source_does_not_remember_what_was_read_before(raster: Write) -> None:
+    path = raster("a.tif", terrain())
+    source = Source.open(path, layer("dsm"))
+    target = snapped_grid((LEFT, TOP - 320, LEFT + 384, TOP), source.grid.crs, 1.5)
+    smooth = source.read(target, full_window(target))
+    changed = replace(source, layer=replace(layer("dsm"), resampling="nearest"))
+    nearest = changed.read(target, full_window(target))
+    assert set(np.unique(nearest[np.isfinite(nearest)])) <= set(np.unique(terrain()))
+    assert (nearest != smooth).mean() > 0.5
 
 
 @pytest.mark.parametrize("kind", ["south-up", "rotated", "degrees", "flipped"])

@@ -59,8 +59,10 @@ class Source:
     grid: GeoBox
     sentinels: tuple[float, ...] = ()
     native: GeoBox | None = None
-    _local: threading.local = field(default_factory=threading.local, compare=False, repr=False)
-    _tiles: Tiles = field(default_factory=Tiles, compare=False, repr=False)
+    _local: threading.local = field(
+        default_factory=threading.local, init=False, compare=False, repr=False
+    )
+    _tiles: Tiles = field(default_factory=Tiles, init=False, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
         """Leave open files behind: another process opens its own."""
