@@ -107,11 +107,11 @@ def test_what_is_warped_is_cleaned_before(
 def test_every_band_has_its_own_no_data(tmp_path: Path) -> None:
     """GeoTIFF declares one value for all bands; VRT and others one for each."""
     data = np.stack([terrain(), terrain() + 50])
-    data[0][HOLE], data[1][HOLE] = 1, 2
-    data[1][:5] = 1  # a height in the second band
+    data[0][HOLE], data[1][HOLE] = 100, 200
+    data[1][:5] = 100  # a height in the second band, no data in the first
     write_raster(tmp_path / "a.tif", data)
     bands = "".join(
-        f'<VRTRasterBand dataType="Float32" band="{band}"><NoDataValue>{band}</NoDataValue>'
+        f'<VRTRasterBand dataType="Float32" band="{band}"><NoDataValue>{100 * band}</NoDataValue>'
         f'<SimpleSource><SourceFilename relativeToVRT="1">a.tif</SourceFilename>'
         f"<SourceBand>{band}</SourceBand></SimpleSource></VRTRasterBand>"
         for band in (1, 2)
@@ -129,7 +129,7 @@ def test_every_band_has_its_own_no_data(tmp_path: Path) -> None:
         elsewhere = warped(path, band)
         assert elsewhere[np.isfinite(elsewhere)].min() > 50 * (band == 2)
         assert np.isnan(elsewhere).any()
-    assert (own(path, 2)[:5] == 1).all()
+    assert (own(path, 2)[:5] == 100).all()
 
 
 def test_a_fine_file_is_warped_to_a_coarse_grid_in_bounded_parts(

@@ -375,6 +375,6 @@ def _stack_of(sources: Mapping[str, Source], grid: GeoBox) -> Any:
     one_file = len(paths) == 1 and not is_remote(path)
     if not one_file or not all(same_grid(s.grid, grid) for s in sources.values()):
         return None
-    if any(source.sentinels for source in sources.values()):
+    if any(source.dirty for source in sources.values()):
         return None
     return map_stack(Path(path))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Hashable
-from dataclasses import dataclass, field
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 from weakref import WeakValueDictionary
@@ -19,18 +19,15 @@ from demiurge.layers import Kind, Layer
 from demiurge.scene.bands import require_heights
 from demiurge.scene.footprint import moved_grid, pixel_ratio, source_window, window_across_seam
 from demiurge.scene.georeference import grid_of
-from demiurge.scene.grid import Window, patches, pixel_shift, same_grid, window_grid
+from demiurge.scene.grid import Window, pixel_shift, same_grid, window_grid
 from demiurge.scene.paths import local_file, open_raster, unreadable
+from demiurge.scene.undeclared import Level, level_apart, look, usual
 from demiurge.scene.units import require_metres
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of
 from demiurge.scene.warp import Tiles, from_tiles, halves, warp
 
 Array = npt.NDArray[np.float32]
 
-#: Values that files use for "no data" without saying so.
-SENTINELS = (-9999.0, -32768.0, -32767.0, -99999.0)
-#: Pixels a side that are looked at for no-data values which the file does not declare.
-_LOOK = 2048
 #: Source pixels that are warped at a time.
 _MOST = 2**22
 
@@ -47,8 +44,16 @@ class Source:
         What the band means.
     grid
         The file's own grid; may be rotated, south-up or in degrees.
-    sentinels
-        No-data values found in the band that the file does not declare.
+    undeclared
+        Stored values that are no data although the file does not declare them.
+    watched
+        Whether windows are refused that hold a value which is most likely no data.
+    role
+        What ``--nodata`` calls the layer.
+    remarks
+        What a look at the file found that its user should know, in sentences.
+    dirty
+        Whether that look found no data that the file does not declare.
     native
         The grid of the file that the band was once warped from, if it was.
     """
@@ -57,7 +62,11 @@ class Source:
     band: int
     layer: Layer
     grid: GeoBox
-    sentinels: tuple[float, ...] = ()
+    undeclared: tuple[float, ...] = ()
+    watched: bool = False
+    role: str = ""
+    remarks: tuple[str, ...] = ()
+    dirty: bool = False
     native: GeoBox | None = None
     _local: threading.local = field(
         default_factory=threading.local, init=False, compare=False, repr=False
@@ -74,7 +83,14 @@ class Source:
 
     @classmethod
     def open(
-        cls, path: str | Path, layer: Layer, band: int = 1, *, local: float | None = None
+        cls,
+        path: str | Path,
+        layer: Layer,
+        band: int = 1,
+        *,
+        local: float | None = None,
+        nodata: Sequence[float] | None = None,
+        role: str = "",
     ) -> Source:
         """Look at a file and check that the band can be what it is said to be.
 
@@ -83,12 +99,18 @@ class Source:
         local
             Pixel size in metres for a raster without georeference, which then gets a frame of
             its own; None refuses it.
+        nodata
+            Stored values that are no data besides what the file declares; empty if no others
+            are, whatever they look like. None looks for such values.
+        role
+            What ``--nodata`` calls the layer, if not by its name.
 
         Raises
         ------
         ResourceError, DataError
             For a missing file, a file that is no raster, a band that is not there, a raster
-            without CRS or georeference, heights in other units than metres.
+            without CRS or georeference, heights in other units than metres, values that are
+            most likely no data.
         """
         with open_raster(path) as dataset:
             if not 1 <= band <= dataset.count:
@@ -100,12 +122,26 @@ class Source:
                 raise DataError(f"{path}: band {band} is complex", "take its real part first")
             require_heights(str(path), dataset, band, layer)
             grid = grid_of(str(path), dataset, local)
-            if dataset.crs is None:
-                return cls(str(path), band, layer, grid)
-            if layer.unit == "m":
+            if dataset.crs is not None and layer.unit == "m":
                 require_metres(f"{path}, band {band}", grid.crs, dataset.units[band - 1])
-            sentinels = _undeclared(dataset, band, layer)
-        return cls(str(path), band, layer, grid, sentinels)
+            watched = nodata is None or len(nodata) > 0
+            undeclared = (*usual(layer), *(nodata or ())) if watched else ()
+            source = cls(str(path), band, layer, grid, undeclared, watched, role or layer.name)
+            if not source.watched:
+                return source
+            rule = validity_of(dataset, band, layer, undeclared)
+            found = look(dataset, band, layer, rule, source.role)
+        if found.level is not None:
+            raise source.doubt(found.level)
+        return replace(source, remarks=found.remarks, dirty=found.dirty)
+
+    def doubt(self, level: Level) -> DataError:
+        """Return the error for a value that is most likely no data."""
+        return DataError(
+            f"{self.path}: layer '{self.role}', band {self.band}: {level}",
+            f"say that it is no data with --nodata {self.role}={level.value:.7g}, or keep it as a "
+            f"height with --nodata {self.role}=none",
+        )
 
     def read(self, grid: GeoBox, window: Window, step: int = 1) -> Array:
         """Read the window of a grid.
@@ -172,7 +208,13 @@ class Source:
         """Read a window of the file's own grid, NaN for no data, thinned to a shape."""
         dataset, rule = self._opened()
         stored = read_stored(dataset, self.band, window, shape)
-        return clean(stored, dataset, self.band, window, rule)
+        data = clean(stored, dataset, self.band, window, rule)
+        whole = shape == (window.height, window.width)
+        if self.watched and whole and self.layer.kind is Kind.HEIGHT:
+            level = level_apart(data, rule)
+            if level is not None:
+                raise self.doubt(level)
+        return data
 
     def _tile(self, grid: GeoBox, tile: Window) -> Array:
         """Warp a tile of a grid, or find it among the last."""
@@ -234,7 +276,7 @@ class Source:
         dataset = _shared(self.path)
         rule: tuple[Any, Validity] | None = self._local.__dict__.get("rule")
         if rule is None or rule[0] is not dataset:
-            rule = (dataset, validity_of(dataset, self.band, self.layer, self.sentinels))
+            rule = (dataset, validity_of(dataset, self.band, self.layer, self.undeclared))
             self._local.rule = rule
         return rule
 
@@ -257,24 +299,3 @@ def _shared(path: str) -> Any:
     if dataset is None or dataset.closed:
         dataset = cache[key] = open_raster(path)
     return dataset
-
-
-def _undeclared(dataset: Any, band: int, layer: Layer) -> tuple[float, ...]:
-    """Find no-data values that the file holds but does not declare, in patches all over it."""
-    if layer.kind is not Kind.HEIGHT and layer.kind is not Kind.ERROR:
-        return ()
-    from rasterio.errors import RasterioError
-
-    try:
-        parts = [
-            dataset.read(band, window=((w.row, w.row + w.height), (w.col, w.col + w.width))).ravel()
-            for row in patches(dataset.shape, _LOOK)
-            for w in row
-        ]
-        sample = np.concatenate(parts).astype(np.float64)
-    except RasterioError:
-        return ()  # the fault is told where the pixels are really read
-    found = [v for v in SENTINELS if v != dataset.nodata and np.any(sample == v)]
-    huge = np.unique(sample[np.isfinite(sample) & (np.abs(sample) > 1e30)])
-    found += [float(v) for v in huge[:4] if v != dataset.nodata]
-    return tuple(found)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -13,11 +13,15 @@ from demiurge.scene.grid import Window, blocks, patches
 
 Array = npt.NDArray[np.float32]
 
-#: Heights outside these metres are no heights.
-HEIGHT_RANGE = (-12000.0, 10000.0)
+#: Heights outside these metres are none: the deepest trench and the highest summit of the earth.
+EARTH_RANGE = (-12000.0, 9000.0)
+#: The same for all other bodies with a solid surface.
+OTHER_RANGE = (-30000.0, 30000.0)
 #: Larger numbers are no measurements of anything.
 HUGE = 1e30
 
+#: Semi-major axis of the earth in metres; its ellipsoids differ by less than 1 %.
+_EARTH = 6378137.0
 #: Pixels a side that are looked at to learn what an opaque alpha is.
 _LOOK = 512
 _BLOCK = 2048
@@ -29,8 +33,10 @@ class Validity:
 
     Attributes
     ----------
-    values
-        Stored values that mean no data, declared or not.
+    declared
+        The stored value that the file declares as no data, if any.
+    undeclared
+        Stored values that mean no data although the file does not say so.
     masked
         Whether the file has a mask of its own, internal or in a sidecar.
     alpha, opaque
@@ -41,13 +47,25 @@ class Validity:
         Least and greatest value that the layer can have, or None.
     """
 
-    values: tuple[float, ...] = ()
+    declared: tuple[float, ...] = ()
+    undeclared: tuple[float, ...] = ()
     masked: bool = False
     alpha: int = 0
     opaque: float = 0.0
     scale: float = 1.0
     offset: float = 0.0
     limits: tuple[float, float] | None = None
+
+    def as_declared(self) -> Validity:
+        """Return what the file itself says."""
+        return replace(self, undeclared=(), limits=None)
+
+    def value(self, stored: float) -> np.float32:
+        """Return what a stored value is in the layer's unit, rounded as pixels are."""
+        if (self.scale, self.offset) == (1.0, 0.0):
+            return np.float32(stored)
+        scaled = np.float32(stored) * np.float32(self.scale)
+        return np.float32(scaled + np.float32(self.offset))
 
 
 def validity_of(
@@ -70,14 +88,28 @@ def validity_of(
     alpha = colours.index(ColorInterp.alpha) + 1 if ColorInterp.alpha in colours else 0
     alpha = 0 if alpha == band else alpha
     return Validity(
-        values=(*(() if declared is None or np.isnan(declared) else (declared,)), *undeclared),
+        declared=() if declared is None or np.isnan(declared) else (float(declared),),
+        undeclared=undeclared,
         masked=MaskFlags.per_dataset in flags and MaskFlags.alpha not in flags,
         alpha=alpha,
         opaque=_opaque(dataset, alpha) if alpha else 0.0,
         scale=float(dataset.scales[band - 1]),
         offset=float(dataset.offsets[band - 1]),
-        limits=HEIGHT_RANGE if layer.kind is Kind.HEIGHT else None,
+        limits=height_range(dataset.crs) if layer.kind is Kind.HEIGHT else None,
     )
+
+
+def height_range(crs: Any) -> tuple[float, float]:
+    """Return the least and greatest height in metres on the body that a rasterio CRS is of."""
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    try:
+        ellipsoid = None if crs is None else CRS(crs.to_wkt()).ellipsoid
+    except CRSError:
+        ellipsoid = None
+    radius = _EARTH if ellipsoid is None else ellipsoid.semi_major_metre
+    return EARTH_RANGE if abs(radius / _EARTH - 1) < 0.01 else OTHER_RANGE
 
 
 def _opaque(dataset: Any, alpha: int) -> float:
@@ -123,7 +155,7 @@ def clean(stored: Array, dataset: Any, band: int, window: Window, rule: Validity
         Where it comes from; the masks are read there.
     """
     data = stored
-    for value in rule.values:
+    for value in (*rule.declared, *rule.undeclared):
         data[data == np.float32(value)] = np.nan
     if rule.masked:
         data[dataset.read_masks(band, window=_rio(window), out_shape=data.shape) == 0] = np.nan
