@@ -7,11 +7,13 @@ from typing import Annotated
 
 import typer
 
+from demiurge.cli import common
 from demiurge.cli.common import table
 
 
 def check(
     scene: Annotated[Path, typer.Argument(help="Scene folder or scene.yaml.")],
+    nodata: common.NoDataOption = None,
 ) -> None:
     """Judge every layer of a scene and name the cure of faults."""
     from demiurge.errors import DataError
@@ -19,7 +21,7 @@ def check(
     from demiurge.scene.check import check as run
     from demiurge.scene.open import open_scene
 
-    opened = open_scene(scene)
+    opened = open_scene(scene, nodata=common.nodata(nodata))
     findings = run(opened)
     rows, columns = opened.shape
     typer.echo(

@@ -85,6 +85,37 @@ AnyInput = Annotated[
 ]
 
 
+NoDataOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--nodata",
+        metavar="LAYER=VALUE",
+        help="A value that is no data though the file does not say so, e.g. dsm=-999; LAYER=none "
+        "keeps all values. May be given again.",
+    ),
+]
+
+
+def nodata(texts: Sequence[str] | None) -> dict[str, list[float]] | None:
+    """Read ``LAYER=VALUE``: values by layer; none of them where ``none`` is given."""
+    from demiurge.errors import UsageError
+
+    found: dict[str, list[float]] = {}
+    for text in texts or ():
+        name, _, value = text.partition("=")
+        name, value = name.strip(), value.strip()
+        values = found.setdefault(name, [])
+        if value.lower() == "none":
+            continue
+        try:
+            values.append(float(value))
+        except ValueError:
+            raise UsageError(
+                f"--nodata {text}: names no layer and value", "write dsm=-999, or dsm=none"
+            ) from None
+    return found or None
+
+
 def share_memory() -> None:
     """Let all threads of this process allocate from one pool, where the C library is glibc.
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from demiurge.cli import common
 from demiurge.cli.common import Overwrite, Quiet, note, table
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ def evaluate(
         _Raster, typer.Option(help="Bare earth under the reference, for classes of height above.")
     ] = None,
     mask: Annotated[_Raster, typer.Option(help="0 where nothing is to be compared.")] = None,
+    nodata: common.NoDataOption = None,
     sites: Annotated[
         Path | None,
         typer.Option(help="CSV or GeoPackage of many pairs: columns site, surface, reference, …"),
@@ -70,8 +72,9 @@ def evaluate(
 
     given = [surface, reference, baseline, landcover, ground, mask]
     _check_outputs(json_file, report, sites, [g for g in given if g], overwrite=overwrite)
-    how = {
-        "allow_offset": allow_offset, "coregister": coregister, "spatial": spatial, "sun": sun
+    how: dict[str, Any] = {
+        "allow_offset": allow_offset, "coregister": coregister, "spatial": spatial, "sun": sun,
+        "nodata": common.nodata(nodata),
     }  # fmt: skip
     files = {"baseline": baseline, "landcover": landcover, "ground": ground, "mask": mask}
     found: Evaluation | Sites

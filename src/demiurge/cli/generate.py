@@ -22,6 +22,7 @@ def generate(
         float | None,
         typer.Option(min=0.0001, help="Pixel size in metres of an image without georeference."),
     ] = None,
+    nodata: common.NoDataOption = None,
     bundle: common.BundleName = None,
     target: Annotated[str | None, typer.Option(help="dsm, dtm or both; all if left out.")] = None,
     window: common.Window = None,
@@ -74,6 +75,7 @@ def generate(
         prior=prior,
         bands=_bands(bands),
         gsd=gsd,
+        nodata=common.nodata(nodata),
         bundle=bundle,
         options=options,
     )

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from demiurge.cli import common
 from demiurge.cli.common import Overwrite, Quiet, note
 
 
@@ -27,6 +28,7 @@ def prepare(
     equalise: Annotated[
         bool, typer.Option(help="Equalise the contrast of panchromatic orthos.")
     ] = True,
+    nodata: common.NoDataOption = None,
     jobs: Annotated[int | None, typer.Option(min=1, help="Threads that read.")] = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
@@ -43,6 +45,7 @@ def prepare(
         crs=crs,
         extent=extent,
         equalise=equalise,
+        nodata=common.nodata(nodata),
         jobs=jobs,
         overwrite=overwrite,
         quiet=quiet,

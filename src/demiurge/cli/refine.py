@@ -20,6 +20,7 @@ def refine(
         str | None, typer.Option("--triangulation-error", help="Triangulation error in metres.")
     ] = None,
     ndvi: Annotated[str | None, typer.Option(help="NDVI, -1 to 1.")] = None,
+    nodata: common.NoDataOption = None,
     bundle: common.BundleName = None,
     target: Annotated[str | None, typer.Option(help="dsm, dtm or both; all if left out.")] = None,
     window: common.Window = None,
@@ -73,6 +74,7 @@ def refine(
         right=right,
         triangulation_error=triangulation_error,
         ndvi=ndvi,
+        nodata=common.nodata(nodata),
         bundle=bundle,
         options=options,
     )

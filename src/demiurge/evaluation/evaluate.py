@@ -24,6 +24,7 @@ from demiurge.evaluation.spatial import Shift, moved_onto, require_xdem, spatial
 from demiurge.evaluation.strata import known, strata
 from demiurge.progress import Advance, silent
 from demiurge.scene.open import PathLike
+from demiurge.scene.undeclared import NoData
 
 #: Pixels of which uncertainties are judged, at most.
 _DOUBTED = 4_000_000
@@ -61,6 +62,7 @@ def evaluate(
     landcover: PathLike | None = None,
     ground: PathLike | None = None,
     mask: PathLike | None = None,
+    nodata: NoData | None = None,
     allow_offset: bool = False,
     coregister: bool = False,
     affine: bool = False,
@@ -86,6 +88,9 @@ def evaluate(
         Raster of the bare earth under the reference; classes of height above it are told apart.
     mask
         Raster that is 0 where nothing is to be compared.
+    nodata
+        By role (``surface``, ``reference``, …), the stored values that are no data besides those
+        that files declare; none at all for an empty list.
     allow_offset
         Go on where surface or baseline lie more than 5 m and half of their NMAD from the reference
         at the median, or differ from it as feet do from metres.
@@ -114,7 +119,7 @@ def evaluate(
         "mask": mask,
     }
     how = How(allow_offset, coregister, affine, spatial, sun)
-    opened = open_all(roles)
+    opened = open_all(roles, nodata)
     with Columns(opened.pixels) as columns:
         return judge(opened, columns, how, report, advance)
 

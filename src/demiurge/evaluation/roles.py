@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from odc.geo.geobox import GeoBox
@@ -14,6 +14,7 @@ from demiurge.scene.grid import intersection
 from demiurge.scene.open import PathLike, choose_grid
 from demiurge.scene.paths import open_raster, split_band
 from demiurge.scene.source import Source
+from demiurge.scene.undeclared import NoData, for_layers
 from demiurge.scene.vertical import agree, vertical_of
 
 HEIGHTS = ("surface", "reference", "baseline", "ground")
@@ -51,15 +52,22 @@ class Opened:
         return {role: source.path for role, source in self.sources.items()}
 
 
-def open_all(roles: Mapping[str, PathLike | None]) -> Opened:
+def open_all(roles: Mapping[str, PathLike | None], nodata: NoData | None = None) -> Opened:
     """Open the rasters of a comparison; roles of None are left out.
+
+    Parameters
+    ----------
+    nodata
+        By role, the stored values that are no data besides those that files declare.
 
     Raises
     ------
     ResourceError, DataError
         For missing files, no overlap, other units or vertical references.
     """
-    sources = {role: _open(role, path) for role, path in roles.items() if path is not None}
+    given = {role: path for role, path in roles.items() if path is not None}
+    told = for_layers(nodata, given)
+    sources = {role: _open(role, path, told.get(role)) for role, path in given.items()}
     surface = sources["surface"]
     relative = is_relative(surface.path)
     heights = [s for role, s in sources.items() if role in HEIGHTS]
@@ -67,6 +75,7 @@ def open_all(roles: Mapping[str, PathLike | None]) -> Opened:
         heights.remove(surface)
     agree({s.path: vertical_of(s.grid.crs) for s in heights})
     grid, notes = common_grid(sources)
+    notes += [f"{role}: {text}" for role, source in sources.items() for text in source.remarks]
     return Opened(sources, grid, _uncertainty(surface), relative, tuple(notes))
 
 
@@ -81,9 +90,10 @@ def open_role(role: str, path: PathLike) -> Source:
     return source
 
 
-def _open(role: str, path: PathLike) -> Source:
+def _open(role: str, path: PathLike, nodata: Sequence[float] | None = None) -> Source:
     file, band = split_band(str(path))
-    return Source.open(file, layer(_LAYERS.get(role, "dsm")), band)
+    kind = layer(_LAYERS.get(role, "dsm"))
+    return Source.open(file, kind, band, nodata=nodata, role=role)
 
 
 def is_relative(path: str) -> bool:

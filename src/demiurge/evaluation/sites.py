@@ -21,6 +21,7 @@ from demiurge.evaluation.roles import Opened, open_all
 from demiurge.evaluation.strata import Stratum, strata
 from demiurge.progress import Advance, silent
 from demiurge.scene.geopackage import opened as opened_geopackage
+from demiurge.scene.undeclared import NoData, for_layers
 
 Values = npt.NDArray[np.float64]
 
@@ -85,6 +86,7 @@ class Sites:
 def evaluate_sites(
     table: str | Path,
     *,
+    nodata: NoData | None = None,
     allow_offset: bool = False,
     coregister: bool = False,
     spatial: bool = False,
@@ -99,7 +101,7 @@ def evaluate_sites(
         CSV file, or GeoPackage whose first table is read: one row for each site, columns
         ``surface`` and ``reference``, perhaps ``site``, ``baseline``, ``landcover``, ``ground``
         and ``mask``. Paths are taken from the table's folder.
-    allow_offset, coregister, spatial, sun
+    nodata, allow_offset, coregister, spatial, sun
         As for :func:`demiurge.evaluation.evaluate.evaluate`.
 
     Raises
@@ -109,13 +111,15 @@ def evaluate_sites(
         cannot be are left out and named in the notes.
     """
     rows = read_table(Path(table))
+    told = for_layers(nodata, {role for roles in rows.values() for role in roles})
     how = How(allow_offset, coregister, False, spatial, sun)
     found: dict[str, Evaluation] = {}
     notes: list[str] = []
     opened: dict[str, Opened] = {}
     for name, roles in rows.items():
         try:
-            opened[name] = open_all(roles)
+            given = {role: values for role, values in told.items() if roles.get(role)}
+            opened[name] = open_all(roles, given)
         except DemiurgeError as error:
             notes.append(_left_out(name, error))
     shares: list[float] = []

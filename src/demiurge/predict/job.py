@@ -114,7 +114,10 @@ class Job:
         return key_of(
             {
                 "version": __version__,
-                "layers": {n: (s.path, s.band, *_stamp(s.path)) for n, s in scene.sources.items()},
+                "layers": {
+                    n: (s.path, s.band, s.undeclared, s.watched, *_stamp(s.path))
+                    for n, s in scene.sources.items()
+                },
                 "grid": (wkt(scene.grid), *scene.grid.affine, *scene.shape),
                 "equalised": sorted(scene.equalised),
                 "bundle": self.bundle.card.sha256,

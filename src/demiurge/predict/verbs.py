@@ -17,6 +17,7 @@ from demiurge.scene.georeference import placed_otherwise, refuse_unplaced, world
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
 from demiurge.scene.paths import is_raster_folder, open_raster
 from demiurge.scene.scene import Scene
+from demiurge.scene.undeclared import NoData
 
 
 def refine(
@@ -27,6 +28,7 @@ def refine(
     right: PathLike | None = None,
     triangulation_error: PathLike | None = None,
     ndvi: PathLike | None = None,
+    nodata: NoData | None = None,
     bundle: PathLike | Bundle | None = None,
     options: Options | None = None,
 ) -> Surface:
@@ -40,6 +42,9 @@ def refine(
         GeoTIFF to write, on the DSM's own grid where that is north-up in metres.
     left, right, triangulation_error, ndvi
         Rasters that go with a DSM raster; warped to its grid where they lie otherwise.
+    nodata
+        By layer, the stored values that are no data besides those that files declare; none at
+        all for an empty list. Layers that are left out are searched for such values.
     bundle
         A bundle, its file or the name of a shipped one; the shipped ``refine`` if None.
 
@@ -60,7 +65,7 @@ def refine(
     }
     files = {name: path for name, path in extra.items() if path is not None}
     chosen = load_bundle(bundle) if bundle is not None else default_bundle("refine")
-    scene = _scene_of(dsm, "dsm", files)
+    scene = _scene_of(dsm, "dsm", files, nodata)
     return apply_bundle(scene, chosen, "refine", output, options or Options())
 
 
@@ -71,6 +76,7 @@ def generate(
     prior: PathLike | None = None,
     bands: Mapping[str, int] | None = None,
     gsd: float | None = None,
+    nodata: NoData | None = None,
     bundle: PathLike | Bundle | None = None,
     options: Options | None = None,
 ) -> Surface:
@@ -89,6 +95,9 @@ def generate(
     gsd
         Pixel size in metres of an image without georeference (a plain JPEG or PNG), which gets a
         frame of its own; the bundle's if None.
+    nodata
+        By layer, the stored values that are no data besides those that files declare; none at
+        all for an empty list. Layers that are left out are searched for such values.
     bundle
         A bundle, its file or the name of a shipped one; the shipped ``generate`` if None.
 
@@ -100,14 +109,14 @@ def generate(
     chosen = load_bundle(bundle) if bundle is not None else default_bundle("generate")
     if isinstance(image, Scene) or _is_scene(image):
         _require_unset(bands=bands, gsd=gsd)
-        scene = _scene_of(image, "", {} if prior is None else {PRIOR: prior})
+        scene = _scene_of(image, "", {} if prior is None else {PRIOR: prior}, nodata)
     else:
         path = str(image)
         files, used = _image_layers(path, bands, chosen)
         local, notes = _frame(path, chosen, gsd, prior)
         if prior is not None:
             files[PRIOR] = prior
-        scene = scene_from_files(files, name=Path(path).stem, local=local)
+        scene = scene_from_files(files, name=Path(path).stem, local=local, nodata=nodata)
         scene = replace(scene, notes=(*scene.notes, *notes, used))
     return apply_bundle(scene, chosen, "generate", output, options or Options())
 
@@ -212,12 +221,21 @@ def _is_scene(place: PathLike) -> bool:
     return path.is_dir() or path.suffix.lower() in (".yaml", ".yml")
 
 
-def _scene_of(place: PathLike | Scene, role: str, files: Mapping[str, PathLike]) -> Scene:
+def _scene_of(
+    place: PathLike | Scene,
+    role: str,
+    files: Mapping[str, PathLike],
+    nodata: NoData | None = None,
+) -> Scene:
     if not isinstance(place, Scene) and not _is_scene(place):
-        return scene_from_files({role: place, **files}, name=Path(place).stem)
+        return scene_from_files({role: place, **files}, name=Path(place).stem, nodata=nodata)
     if files:
         given = ", ".join(OPTION_OF[name] for name in files)
         raise UsageError(
             f"{given} cannot be added to a scene", "prepare the scene with it, or give plain files"
         )
-    return place if isinstance(place, Scene) else open_scene(place)
+    if not isinstance(place, Scene):
+        return open_scene(place, nodata=nodata)
+    if nodata:
+        raise UsageError("the scene is already open", "give its no data to open_scene")
+    return place

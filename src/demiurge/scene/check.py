@@ -65,11 +65,13 @@ def check(scene: Scene, *, most: int = 1024) -> list[Finding]:
     findings = []
     for name, sample in samples.items():
         verdict, message = _judge(name, sample, samples, scene)
+        source = scene.sources.get(name)
+        if source is not None and source.remarks and verdict is not Verdict.FAULT:
+            verdict, message = Verdict.WARNING, "; ".join(filter(None, (message, *source.remarks)))
         measured = sample[np.isfinite(sample)]
         low, median, high = (
             np.percentile(measured, (0, 50, 100)) if measured.size else (np.nan,) * 3
         )
-        source = scene.sources.get(name)
         grid = scene.grid if source is None else source.grid
         findings.append(
             Finding(
@@ -151,7 +153,10 @@ def _fault(kind: Kind, measured: Array) -> str:
             (np.abs(measured).max() > 1.001, "leaves -1 … 1; divide it by its scale factor"),
         ),
         Kind.ERROR: (
-            (measured.min() < 0, "has negative errors; give lengths in metres, 0 or more"),
+            (
+                measured.min() < 0,
+                "has negative errors; give lengths in metres, or declare what means no data",
+            ),
         ),
     }
     return next((message for found, message in wrong.get(kind, ()) if found), "")

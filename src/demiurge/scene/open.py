@@ -42,13 +42,19 @@ from demiurge.scene.scene import Scene, load_fingerprint
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
 from demiurge.scene.stack import map_stack
+from demiurge.scene.undeclared import NoData, for_layers
 from demiurge.scene.vertical import agree, vertical_of
 
 PathLike = str | os.PathLike[str]
 
 
-def open_scene(path: PathLike) -> Scene:
+def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
     """Open a scene folder or its ``scene.yaml``.
+
+    Parameters
+    ----------
+    nodata
+        By layer, the stored values that are no data besides those that files declare.
 
     Raises
     ------
@@ -68,9 +74,10 @@ def open_scene(path: PathLike) -> Scene:
     spec = load_spec(place)
     folder = place.parent
     sources = {}
+    told = for_layers(nodata, spec.layers)
     for name, entry in spec.layers.items():
         file = entry.file if is_remote(entry.file) else str(folder / entry.file)
-        source = Source.open(file, layer(name), entry.band)
+        source = Source.open(file, layer(name), entry.band, nodata=told.get(name, entry.nodata))
         if entry.native is not None:
             where = f"{place}: layers.{name}.native"
             source = replace(source, native=_grid_of(entry.native, where))
@@ -101,6 +108,7 @@ def scene_from_files(
     extent: str | Bounds | GeoBox | None = None,
     name: str = "",
     local: float | None = None,
+    nodata: NoData | None = None,
 ) -> Scene:
     """Make a scene on the fly.
 
@@ -119,6 +127,9 @@ def scene_from_files(
     local
         Pixel size in metres that files without georeference get, in a frame of their own; None
         refuses them.
+    nodata
+        By layer, the stored values that are no data besides those that files declare; none at
+        all for an empty list. Layers that are left out are searched for such values.
 
     Raises
     ------
@@ -128,9 +139,12 @@ def scene_from_files(
     if not files:
         raise UsageError("no layer is given", "name at least one as LAYER=FILE")
     sources = {}
+    told = for_layers(nodata, files)
     for layer_name, file in files.items():
         path, band = split_band(str(file))
-        sources[layer_name] = Source.open(path, layer(layer_name), band, local=local)
+        sources[layer_name] = Source.open(
+            path, layer(layer_name), band, local=local, nodata=told.get(layer_name)
+        )
     _refuse_image_as_heights(sources, files)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
     _check_overlap(sources, grid)

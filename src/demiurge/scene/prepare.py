@@ -28,6 +28,7 @@ from demiurge.scene.scene import FINGERPRINT_NAME, SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
 from demiurge.scene.stack import STACK_NAME, create_stack, map_stack
 from demiurge.scene.statistics import Statistics
+from demiurge.scene.undeclared import NoData
 
 Array = npt.NDArray[np.float32]
 
@@ -45,6 +46,7 @@ def prepare(
     extent: str | Bounds = "intersection",
     equalise: bool = True,
     name: str = "",
+    nodata: NoData | None = None,
     jobs: int | None = None,
     overwrite: bool = False,
     quiet: bool = True,
@@ -66,6 +68,8 @@ def prepare(
         raster's; with another ``gsd`` or ``crs``, edges are whole multiples of the pixel size.
     equalise
         Equalise the contrast of panchromatic images (see :mod:`demiurge.scene.equalise`).
+    nodata
+        By layer, the stored values that are no data besides those that files declare.
     jobs
         Threads that read; all cores if None.
 
@@ -92,6 +96,7 @@ def prepare(
             crs=crs,
             extent=_extent(extent),
             name=name or path.absolute().name,
+            nodata=nodata,
         )
         scene = scene.with_equalised() if equalise else scene
         names = list(scene.layers)
@@ -105,7 +110,8 @@ def prepare(
         for file, content in (extra or {}).items():
             (partial / file).write_text(content, encoding="utf-8")
         (partial / SPEC_NAME).write_text(dump_spec(_spec(scene, names)), encoding="utf-8")
-    return replace(open_scene(path), notes=scene.notes)
+    remarks = [f"{n}: {text}" for n, source in scene.sources.items() for text in source.remarks]
+    return replace(open_scene(path), notes=(*scene.notes, *remarks))
 
 
 def _extent(extent: str | Bounds) -> str | Bounds | GeoBox:
@@ -206,6 +212,8 @@ def _spec(scene: Scene, names: list[str]) -> SceneSpec:
     for band, name in enumerate(names, start=1):
         entry: dict[str, Any] = {"file": STACK_NAME, "band": band}
         entry["equalised"] = name in scene.equalised
+        if name in scene.sources and not scene.sources[name].watched:
+            entry["nodata"] = []
         if name == PRIOR:
             source = scene.sources[name]
             entry["native"] = _grid_spec(source.native or source.grid)

@@ -38,6 +38,9 @@ class LayerSpec(Strict):
     file: str = Field(description="path relative to scene.yaml, or a GDAL URL")
     band: Annotated[int, Field(gt=0)] = 1
     equalised: bool = Field(False, description="contrast already equalised to 0 … 1")
+    nodata: list[float] | None = Field(
+        None, description="no data besides what the file declares; empty: nothing else is"
+    )
     native: GridSpec | None = Field(
         None, description="grid of the coarser file that it was warped from"
     )

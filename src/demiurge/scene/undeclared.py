@@ -7,14 +7,15 @@ knows what it means.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from demiurge.layers import Kind, Layer
+from demiurge.errors import UsageError
+from demiurge.layers import Kind, Layer, recognise
 from demiurge.scene.grid import patches
 from demiurge.scene.validity import HUGE, Validity, clean, read_stored
 
@@ -22,10 +23,17 @@ Array = npt.NDArray[np.float32]
 Values = npt.NDArray[np.float64]
 Mask = npt.NDArray[np.bool_]
 
+#: By layer, the stored values that are no data besides those that files declare; see
+#: :meth:`demiurge.scene.source.Source.open`.
+NoData = Mapping[str, Sequence[float]]
+
 #: Stored values that are no data in every layer but masks and classes.
 USUAL = (-9999.0, -10000.0, -32768.0, -32767.0, -99999.0)
 #: Stored values that are often no data, but can be heights.
 DOUBTFUL = (-999.0, -99.0)
+
+#: What is said of pixels that the user calls no data: nothing.
+_GIVEN = ""
 
 #: Metres that a doubtful value must be apart from every other height.
 _DOUBTFUL_GAP = 10.0
@@ -56,7 +64,7 @@ class Level:
 
     def __str__(self) -> str:
         many = "1 pixel holds" if self.count == 1 else f"{self.count} pixels hold"
-        return f"{many} exactly {self.value:.7g}, {self.gap:.3g} m and more from all around"
+        return f"{many} exactly {self.value:.7g}, at least {self.gap:.0f} m from all others"
 
 
 @dataclass(frozen=True)
@@ -76,6 +84,25 @@ class Look:
     level: Level | None = None
     remarks: tuple[str, ...] = ()
     dirty: bool = False
+
+
+def for_layers(nodata: NoData | None, names: Collection[str]) -> dict[str, Sequence[float]]:
+    """Return the no-data values by the names that a command reads.
+
+    Raises
+    ------
+    UsageError
+        If a name is none of these.
+    """
+    found = {}
+    for name, values in (nodata or {}).items():
+        known = name if name in names else recognise(name)
+        if known is None or known not in names:
+            raise UsageError(
+                f"--nodata {name}: no such layer is read", "there is " + ", ".join(names)
+            )
+        found[known] = values
+    return found
 
 
 def usual(layer: Layer) -> tuple[float, ...]:
@@ -111,7 +138,10 @@ def look(dataset: Any, band: int, layer: Layer, rule: Validity, role: str) -> Lo
     except RasterioError:
         return Look()  # the fault is reported where the pixels are really read
     about = "" if len(windows) == 1 else " looked at"
-    remarks = [f"{n} of {total} pixels{about} {what}: no data" for what, n in counts.items()]
+    told_of = {what: count for what, count in counts.items() if what != _GIVEN}
+    remarks = [
+        f"{n} of {total} pixels{about} {what}: they count as no data" for what, n in told_of.items()
+    ]
     level = None
     if layer.kind is Kind.HEIGHT:
         found = [level_apart(part, rule) for part in parts]
@@ -128,16 +158,17 @@ def _count(
     counts: dict[str, int], stored: Array, told: Array, known: Array, rule: Validity
 ) -> None:
     """Count what is no data though the file does not say so."""
-    found = {}
+    found = dict[str, Mask]()
     there = np.isfinite(told)
     void = there & ~np.isfinite(known)
     for value in rule.undeclared:
         here = void & (stored == np.float32(value))
-        found[f"hold {value:g}, which the file does not declare"] = here
+        what = f"hold {value:g}, which the file does not declare" if value in USUAL else _GIVEN
+        found[what] = found[what] | here if what in found else here
         void = void & ~here
     if rule.limits is not None:
         low, high = rule.limits
-        found[f"lie outside {low:g} to {high:g} m, where no heights are"] = void
+        found[f"lie outside {low:g} to {high:g} m"] = void
     huge = np.isfinite(stored) & (np.abs(stored) >= HUGE)
     for value in rule.declared:
         huge &= stored != np.float32(value)
@@ -216,7 +247,7 @@ def _outstanding(known: Array, level: np.float32) -> bool:
     values, counts = np.unique(known[:: max(1, known.size // 100_000)], return_counts=True)
     others = counts[values != level]
     count = int(counts.sum() - others.sum())
-    return count > 0.01 * counts.sum() and count > 10 * others.max(initial=0)
+    return bool(count > 0.01 * counts.sum() and count > 10 * others.max(initial=0))
 
 
 def _collar(parts: list[Array], remarks: list[str], role: str) -> None:
