@@ -9,6 +9,7 @@ it maps the whole.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +18,7 @@ import numpy.typing as npt
 from demiurge.scene.grid import Window
 
 Array = npt.NDArray[np.float32]
+Counts = npt.NDArray[np.uint32]
 
 TILE = 512
 BINS = 256
@@ -100,28 +102,98 @@ def fit_equaliser(sample: Array, shape: tuple[int, int], *, tile: int = TILE) ->
     -------
     None if there is no data or no contrast.
     """
-    measured = sample[np.isfinite(sample)]
-    if measured.size == 0:
+    return fit_in_parts(lambda: [sample], sample.shape[0], shape, tile=tile)
+
+
+def fit_in_parts(
+    read: Callable[[], Iterable[Array]], rows: int, shape: tuple[int, int], *, tile: int = TILE
+) -> Equaliser | None:
+    """Fit an equaliser to an image that does not fit into memory; see :func:`fit_equaliser`.
+
+    Parameters
+    ----------
+    read
+        Yields the sample from north to south, float32 (some rows, all columns). It is called
+        three times.
+    rows
+        How many rows these are.
+    shape
+        Rows and columns of the whole image.
+    """
+    limits = percentiles(read, (0.1, 99.9))
+    if limits is None or not limits[1] > limits[0]:
         return None
-    low, high = (float(v) for v in np.percentile(measured, (0.1, 99.9)))
-    if not high > low:
-        return None
+    low, high = limits
     tiles = (-(-shape[0] // tile), -(-shape[1] // tile))
-    rows = np.minimum(
-        np.arange(sample.shape[0]) * shape[0] // sample.shape[0] // tile, tiles[0] - 1
-    )
-    columns = np.minimum(
-        np.arange(sample.shape[1]) * shape[1] // sample.shape[1] // tile, tiles[1] - 1
-    )
-    bins = np.nan_to_num((sample - low) * (BINS / (high - low)), nan=-1.0)
-    flat = (rows[:, None] * tiles[1] + columns[None, :]) * BINS
-    flat = flat + np.clip(bins, 0, BINS - 1).astype(np.int64)
-    counts = np.bincount(flat[np.isfinite(sample)], minlength=tiles[0] * tiles[1] * BINS)
-    histograms = counts.reshape(*tiles, BINS).astype(np.float64)
+    counts = np.zeros(tiles[0] * tiles[1] * BINS, np.uint32)
+    first = 0
+    for part in read():
+        there = np.arange(first, first + part.shape[0])
+        first += part.shape[0]
+        down = np.minimum(there * shape[0] // rows // tile, tiles[0] - 1)
+        across = np.arange(part.shape[1]) * shape[1] // part.shape[1] // tile
+        across = np.minimum(across, tiles[1] - 1)
+        bins = np.nan_to_num((part - low) * (BINS / (high - low)), nan=-1.0)
+        above = int(down[0]) * tiles[1] * BINS
+        flat = (down[:, None] * tiles[1] + across[None, :]) * BINS - above
+        flat = flat + np.clip(bins, 0, BINS - 1).astype(np.int64)
+        found = np.bincount(flat[np.isfinite(part)])
+        counts[above : above + found.size] += found.astype(np.uint32)
+    histograms = counts.reshape(*tiles, BINS)
     return Equaliser(low, high, _tables(_borrow(histograms)), tile)
 
 
-def _borrow(histograms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+def percentiles(
+    read: Callable[[], Iterable[Array]], wanted: Sequence[float]
+) -> tuple[float, ...] | None:
+    """Return exact percentiles of float32 values that are read in parts, twice; NaN left out.
+
+    The same as NumPy's with linear interpolation. The bits of floats, sign turned, sort as the
+    floats do: the first pass counts their upper halves, the second the lower ones where needed.
+    """
+    upper = np.zeros(2**16, np.int64)
+    for part in read():
+        upper += np.bincount(_ordered(part) >> np.uint32(16), minlength=2**16)
+    count = int(upper.sum())
+    if not count:
+        return None
+    places = [(count - 1) * float(np.true_divide(q, 100)) for q in wanted]
+    ranks = sorted({r for p in places for r in (int(p), min(int(p) + 1, count - 1))})
+    below = np.cumsum(upper)
+    halves = {rank: int(np.searchsorted(below, rank, side="right")) for rank in ranks}
+    lower = {half: np.zeros(2**16, np.int64) for half in halves.values()}
+    for part in read():
+        bits = _ordered(part)
+        for half in lower:
+            here = bits[bits >> np.uint32(16) == half] & np.uint32(0xFFFF)
+            lower[half] += np.bincount(here, minlength=2**16)
+    values = {}
+    for rank, half in halves.items():
+        rest = rank - int(below[half] - upper[half])
+        low = int(np.searchsorted(np.cumsum(lower[half]), rest, side="right"))
+        values[rank] = _value((half << 16) | low)
+    return tuple(
+        _between(values[int(p)], values[min(int(p) + 1, count - 1)], p - int(p)) for p in places
+    )
+
+
+def _ordered(part: Array) -> npt.NDArray[np.uint32]:
+    """Return the finite values as unsigned numbers of the same order."""
+    bits = part[np.isfinite(part)].view(np.uint32)
+    return np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(1 << 31))
+
+
+def _value(ordered: int) -> np.float32:
+    bits = ordered ^ (1 << 31) if ordered >> 31 else ordered ^ 0xFFFFFFFF
+    return np.uint32(bits).view(np.float32)
+
+
+def _between(low: np.float32, high: np.float32, share: float) -> float:
+    step = float(high - low)
+    return float(low) + step * share if share < 0.5 else float(high) - step * (1 - share)
+
+
+def _borrow(histograms: Counts) -> Counts:
     """Give tiles with next to no data the histogram of the nearest tile that has some."""
     total = histograms.sum(axis=2)
     poor = total < 0.02 * total.max()
@@ -135,11 +207,12 @@ def _borrow(histograms: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
     return found
 
 
-def _tables(histograms: npt.NDArray[np.float64]) -> Array:
-    share = histograms / histograms.sum(axis=2, keepdims=True)
-    limit = CLIP / BINS
-    excess = np.clip(share - limit, 0, None).sum(axis=2, keepdims=True)
-    share = np.minimum(share, limit) + excess / BINS
-    cumulative = np.cumsum(share, axis=2)
-    zero = np.zeros((*cumulative.shape[:2], 1))
-    return np.concatenate([zero, cumulative], axis=2).astype(np.float32)
+def _tables(histograms: Counts) -> Array:
+    tables = np.zeros((*histograms.shape[:2], BINS + 1), np.float32)
+    for row, counts in enumerate(histograms):
+        share = counts / counts.sum(axis=1, keepdims=True, dtype=np.float64)
+        limit = CLIP / BINS
+        excess = np.clip(share - limit, 0, None).sum(axis=1, keepdims=True)
+        share = np.minimum(share, limit) + excess / BINS
+        tables[row, :, 1:] = np.cumsum(share, axis=1)
+    return tables

@@ -26,7 +26,7 @@ from demiurge.scene.open import PathLike, open_scene, scene_from_files
 from demiurge.scene.paths import is_remote, open_raster
 from demiurge.scene.scene import FINGERPRINT_NAME, SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
-from demiurge.scene.stack import STACK_NAME, create_stack, map_stack
+from demiurge.scene.stack import STACK_NAME, create_stack, map_stack, release
 from demiurge.scene.statistics import Statistics
 from demiurge.scene.undeclared import NoData
 
@@ -144,6 +144,7 @@ def _fill(
     def copy(window: Window) -> tuple[Window, Array]:
         data = scene.read(window, names)
         stack[:, *window.slices] = data
+        release(stack)
         return window, data
 
     for window, data in _in_order(copy, blocks(scene.shape, BLOCK), jobs):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import mmap
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,11 +16,11 @@ from odc.geo.geobox import GeoBox
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import BASES, PANCHROMATIC, Kind, layer
 from demiurge.scene import derive
-from demiurge.scene.equalise import TILE, Equaliser, fit_equaliser
+from demiurge.scene.equalise import TILE, Equaliser, fit_in_parts
 from demiurge.scene.grid import Window, blocks, full_window, patches, pixel_size
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical
-from demiurge.scene.stack import Stack, map_stack
+from demiurge.scene.stack import Stack, map_stack, release
 from demiurge.scene.statistics import Statistics, grain
 
 Array = npt.NDArray[np.float32]
@@ -31,6 +30,8 @@ FINGERPRINT_NAME = "fingerprint.json"
 SIMULATION_NAME = "simulation.yaml"
 _SAMPLE_SIDE = 1024
 _READERS = 2
+#: Pixels of an image that are kept in memory while an equaliser is fitted; more are read again.
+_KEPT = 2**21
 
 
 @dataclass(frozen=True)
@@ -165,9 +166,7 @@ class Scene:
 
         The pages stay in the system's cache; a process that walks over a large scene stays small.
         """
-        mapped = getattr(self._stack, "_mmap", None)
-        if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
-            mapped.madvise(mmap.MADV_DONTNEED)
+        release(self._stack)
 
     def _read_one(self, name: str, window: Window, step: int) -> Array:
         if name in self.sources:
@@ -281,11 +280,14 @@ class Scene:
         """Fit on every fourth pixel, read tile row by tile row to bound the memory."""
         rows, columns = self.shape
         step = 4 if max(rows, columns) > TILE else 1
-        parts = [
-            self._read_stored(name, Window(w.row, 0, w.height, columns), step)
-            for w in blocks((rows, 1), TILE)
-        ]
-        return fit_equaliser(np.concatenate(parts), self.shape)
+        strips = [Window(w.row, 0, w.height, columns) for w in blocks((rows, 1), TILE)]
+
+        def read() -> Iterator[Array]:
+            return (self._read_stored(name, strip, step) for strip in strips)
+
+        kept = list(read()) if rows * columns <= _KEPT * step**2 else None
+        heights = sum(-(-strip.height // step) for strip in strips)
+        return fit_in_parts(read if kept is None else lambda: kept, heights, self.shape)
 
     def __repr__(self) -> str:
         rows, columns = self.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import sys
 from pathlib import Path
 from typing import Any
@@ -77,6 +78,16 @@ def map_stack(path: Path, *, writable: bool = False) -> Stack | None:
     if path.stat().st_size < offset + 4 * int(np.prod(shape, dtype=np.int64)):
         raise DataError(f"{path}: is cut short", "prepare the scene again")
     return np.memmap(path, np.float32, "r+" if writable else "r", offset, shape)
+
+
+def release(stack: Stack | None) -> None:
+    """Take the pages of a mapped stack out of this process; what was written stays in the file.
+
+    They stay in the system's cache; a process that walks over a large scene stays small.
+    """
+    mapped = getattr(stack, "_mmap", None)
+    if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
+        mapped.madvise(mmap.MADV_DONTNEED)
 
 
 def _plain_offset(dataset: Any) -> int | None:
