@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from demiurge.cli import common
 from demiurge.cli.common import Output, Overwrite, Quiet, note
 
 
@@ -18,6 +19,7 @@ def export(
         float | None,
         typer.Option(help="Metres that heights may be off; what that allows is left out."),
     ] = None,
+    nodata: common.NoDataOption = None,
     overwrite: Overwrite = False,
     quiet: Quiet = False,
 ) -> None:
@@ -30,6 +32,7 @@ def export(
         band=band,
         image=image,
         tolerance=thin,
+        nodata=common.nodata(nodata),
         overwrite=overwrite,
         quiet=quiet,
     )

@@ -24,6 +24,7 @@ from demiurge.scene.grid import wkt
 from demiurge.scene.open import PathLike, choose_grid
 from demiurge.scene.paths import open_raster
 from demiurge.scene.source import Source
+from demiurge.scene.undeclared import NoData, for_layers
 
 CLOUDS = ("las", "laz", "ply", "xyz")
 MESHES = ("glb", "obj")
@@ -75,6 +76,7 @@ def export(
     band: int = 1,
     image: PathLike | None = None,
     tolerance: float | None = None,
+    nodata: NoData | None = None,
     overwrite: bool = False,
     quiet: bool = True,
 ) -> Exported:
@@ -92,6 +94,10 @@ def export(
         Metres that heights may be off at any pixel; what is not needed for that is left out.
         For points None keeps every pixel, for meshes it is a quarter of a pixel's size.
 
+    nodata
+        Of ``surface`` and ``image``, the stored values that are no data besides those that files
+        declare; none at all for an empty list.
+
     Raises
     ------
     UsageError, ResourceError, DataError
@@ -106,14 +112,15 @@ def export(
         companions=companions_of(path, coloured=image is not None),
     )
     check_tolerance(tolerance)
-    heights = open_heights(surface, band)
-    colours = None if image is None else image_sources(image)
+    told = for_layers(nodata, ("surface",) if image is None else ("surface", "image"))
+    heights = open_heights(surface, band, told.get("surface"))
+    colours = None if image is None else image_sources(image, told.get("image"))
     return write_export(
         heights, path, colours, tolerance=tolerance, overwrite=overwrite, quiet=quiet
     )
 
 
-def open_heights(surface: PathLike, band: int) -> Source:
+def open_heights(surface: PathLike, band: int, nodata: Sequence[float] | None = None) -> Source:
     """Open a band of heights; relative ones have no unit.
 
     Raises
@@ -127,7 +134,8 @@ def open_heights(surface: PathLike, band: int) -> Source:
             raise UsageError(f"{name}: has no band {band}", f"choose 1 to {dataset.count}")
         relative = dataset.tags().get("units") == "relative"
     kind = layer("dsm")
-    return Source.open(name, replace(kind, unit="1") if relative else kind, band)
+    kind = replace(kind, unit="1") if relative else kind
+    return Source.open(name, kind, band, nodata=nodata, role="surface")
 
 
 def write_export(
@@ -149,6 +157,8 @@ def write_export(
     kind, start = kind_of(path), time.monotonic()
     assert kind is not None
     grid, notes = _grid(heights)
+    notes += [f"surface: {text}" for text in heights.remarks]
+    notes += sorted({f"image: {text}" for source in colours or () for text in source.remarks})
     mesh = kind in MESHES
     if mesh and tolerance is None:
         tolerance = math.sqrt(abs(grid.affine.determinant)) / 4

@@ -21,7 +21,7 @@ from demiurge.scene.source import Source
 _COLOURS = ("red", "green", "blue")
 
 
-def image_sources(image: PathLike) -> list[Source]:
+def image_sources(image: PathLike, nodata: Sequence[float] | None = None) -> list[Source]:
     """Open red, green and blue of an image, or its one grey band.
 
     Raises
@@ -42,7 +42,7 @@ def image_sources(image: PathLike) -> list[Source]:
     if not files:
         raise UsageError(f"{path}: has no red, green and blue", "name an RGB image")
     named = zip(_COLOURS, files, strict=False) if len(files) > 1 else [(PANCHROMATIC[0], files[0])]
-    return [Source.open(*_split(file, name)) for name, file in named]
+    return [Source.open(*_split(file, name), nodata=nodata, role="image") for name, file in named]
 
 
 def _split(file: str, name: str) -> tuple[str, Layer, int]:

@@ -111,7 +111,7 @@ def write_result(
 def _export(surface: Path, path: Path, scene: Scene, options: Options) -> tuple[str, ...]:
     try:
         found = write_export(
-            open_heights(surface, 1),
+            open_heights(surface, 1, ()),  # all of its no data is declared
             path,
             _colours(scene),
             tolerance=options.thin,
