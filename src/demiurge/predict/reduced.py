@@ -45,7 +45,7 @@ _SURE = 1.0
 _FACTORS = (0.02, 20.0)
 #: Pixels of the prior a side of the places that the uncertainty is taken from: fewest; fewest from
 #: which it may be less than predicted; most of one place; of several.
-_FEW, _ENOUGH, _ONE, _SEVERAL = 4, 16, 64, 32
+_FEW, _ENOUGH, _ONE, _SEVERAL = 4, 16, 64, 48
 
 
 @dataclass(frozen=True)
@@ -271,8 +271,8 @@ def _places(shape: tuple[int, int], factor: int) -> tuple[int, list[Window]]:
     """Return the pixels of the prior a side of squares spread over a raster, and the squares."""
     across = min(n // factor for n in shape)
     one = max(n // factor for n in shape) <= _ONE
-    side = min(across, _ONE if one else _SEVERAL, math.isqrt(_MOST // 9) // factor) // 2 * 2
-    count, wide = (1 if one else 3), side * factor
+    side = min(across, _ONE if one else _SEVERAL, math.isqrt(_MOST // 4) // factor) // 2 * 2
+    count, wide = (1 if one else 2), side * factor
     rows, columns = ([(n - wide) * (2 * k + 1) // (2 * count) for k in range(count)] for n in shape)
     return side, [Window(row, column, wide, wide) for row in rows for column in columns]
 
