@@ -43,7 +43,7 @@ CONFIG = {
     "cover": {"forest": 0.35, "town": 0.15, "crops": 0.2, "water": 0.0},
 }
 TRAINED, JUDGED = 12, 4
-SETTINGS = ("epochs=4", "chips.per_epoch=480", "optimiser.rate=1e-3", "ema=0.97")
+SETTINGS = ("epochs=2", "chips.per_epoch=480", "optimiser.rate=1e-3", "ema=0.97")
 QUICK = ("epochs=1", "chips.per_epoch=16")
 
 
