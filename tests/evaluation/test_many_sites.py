@@ -18,7 +18,7 @@ from demiurge.evaluation import columns as columns_module
 from demiurge.evaluation import gather as gather_module
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.evaluation.sites import evaluate_sites, read_table
-from demiurge.scene import source as source_module
+from demiurge.scene import undeclared as undeclared_module
 from demiurge.scene import validity as validity_module
 
 Write = Callable[..., Path]
@@ -228,7 +228,7 @@ def test_pooling_takes_no_more_memory_for_more_pixels(
     monkeypatch.setattr(columns_module, "MOST", 1 << 15)
     monkeypatch.setattr(columns_module, "_PART", 1 << 12)
     monkeypatch.setattr(gather_module, "BLOCK", 64)
-    for module in (source_module, validity_module):
+    for module in (undeclared_module, validity_module):
         monkeypatch.setattr(module, "_LOOK", 256)
     peaks = []
     for size, count in ((256, 2), (768, 2), (256, 8)):
