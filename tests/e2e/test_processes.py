@@ -1,7 +1,6 @@
 """Training by several processes."""
 
 import csv
-import json
 import os
 import socket
 import subprocess
@@ -58,14 +57,6 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
         assert load_bundle(tmp_path / f"{count}.bundle").card.metrics["mae"] > 0
     assert len(curves[1]) == 2
     np.testing.assert_allclose(curves[1], curves[0], rtol=2e-3)
-
-
-def test_two_processes_cross_validate(tmp_path: Path) -> None:
-    make_scene(tmp_path)
-    _train(tmp_path, 2, "--folds", "3", "--set", "epochs=1", "--set", "split.buffer=0")
-    folds = json.loads((tmp_path / "2.folds.json").read_text())
-    assert [fold["bundle"] for fold in folds] == [f"2.fold{i}.bundle" for i in (1, 2, 3)]
-    assert sum(fold["pixels"] for fold in folds) == 160 * 192 - 40 * 50
 
 
 def _train(folder: Path, count: int, *more: str) -> None:
