@@ -101,6 +101,9 @@ def test_bundles_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert "refine" in shipped_bundles()
     assert default_bundle("refine").path == tmp_path / "refine.bundle"
     assert load_bundle("refine").card.name == "refine"
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "refine").mkdir()
+    assert load_bundle("refine").path == tmp_path / "refine.bundle", "not the folder"
     with pytest.raises(ResourceError, match="no bundle for 'imagine' comes"):
         default_bundle("imagine")
 

@@ -50,7 +50,7 @@ QUICK = ("epochs=1", "chips.per_epoch=16")
 def learn_jacksboro(folder: Path, *, quick: bool = False) -> Part:
     """Run the part in a fresh folder and return its figures."""
     west, east = write_halves(folder)
-    trained, judged = (2, 2) if quick else (TRAINED, JUDGED)
+    trained, judged = (4, 2) if quick else (TRAINED, JUDGED)
     seen = simulate(
         folder / "west", config=CONFIG, terrain=west, sites=trained, seed=1, quiet=False
     )

@@ -50,22 +50,35 @@ def generate_rocky(folder: Path) -> Part:
     return judged(
         folder,
         east,
-        {"demiurge generate": bundle},
+        {"demiurge generate": (bundle, None)},
         "Rocky Mountains, east: heights from a real image and a prior of 1.4 km",
         f"Pixels of {PIXEL:g} m are coarser than the {sizes.low:g} to {sizes.high:g} m that the "
         "bundle learned from.",
     )
 
 
-def judged(folder: Path, scene: Scene, bundles: dict[str, Bundle], title: str, limits: str) -> Part:
-    """Apply bundles to a scene and compare each with the DEM and with the prior; draw the last."""
+def judged(
+    folder: Path,
+    scene: Scene,
+    bundles: dict[str, tuple[Bundle, float | None]],
+    title: str,
+    limits: str,
+) -> Part:
+    """Apply bundles to a scene and compare each with the DEM and with the prior; draw the last.
+
+    Parameters
+    ----------
+    bundles
+        By name, with the share of their detail to add; None to let `generate` decide.
+    """
     _, dem = rocky_files()
     surface = folder / "east_dtm.tif"
     source = scene.sources["dem_prior"]
     rows: list[Row] = []
-    for name, bundle in bundles.items():
-        options = Options(any_pixel_size=True, overwrite=True, quiet=True)
-        generate(scene, surface, bundle=bundle, options=options)
+    notes: tuple[str, ...] = ()
+    for name, (bundle, detail) in bundles.items():
+        options = Options(any_pixel_size=True, overwrite=True, quiet=True, detail=detail)
+        notes = generate(scene, surface, bundle=bundle, options=options).notes
         found = evaluate(surface, dem, baseline=f"{source.path}:{source.band}")
         assert found.baseline is not None
         if not rows:
@@ -74,7 +87,7 @@ def judged(folder: Path, scene: Scene, bundles: dict[str, Bundle], title: str, l
     files = [surface]
     if find_spec("matplotlib") is not None:
         files.insert(0, _picture(folder / "rocky.png", title, scene, surface))
-    return Part(title, rows, files, verdict(rows, limits, len(bundles)))
+    return Part(title, rows, files, verdict(rows, limits, len(bundles)), notes)
 
 
 def write_prior(dem: Path, out: Path, shift: int = 0) -> None:

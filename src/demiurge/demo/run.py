@@ -45,6 +45,7 @@ class Part:
     rows: list[Row]
     files: list[Path]
     verdict: str
+    notes: tuple[str, ...] = ()
     seconds: float = 0.0
 
 
@@ -195,6 +196,8 @@ def _show(parts: list[Part], seconds: float, quick: bool) -> None:
             title=part.title,
         )
         typer.echo(f"  {part.verdict}")
+        for text in part.notes:
+            typer.echo(f"  note: {text}")
         for path in part.files:
             typer.echo(f"  {path}")
     if quick:

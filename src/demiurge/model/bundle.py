@@ -225,11 +225,13 @@ def default_bundle(task: Task) -> Bundle:
 
 def _locate(name: str | os.PathLike[str]) -> Path:
     path = Path(name)
-    if path.exists():
+    if path.is_file():
         return path
     shipped = shipped_bundles()
-    if str(name) in shipped:
+    if str(name) in shipped:  # though a folder may have that name
         return shipped[str(name)]
+    if path.exists():
+        return path
     have = ", ".join(shipped) or "none"
     raise ResourceError(
         f"{name}: there is no such bundle", f"name a file, or a shipped one (here: {have})"
