@@ -40,10 +40,11 @@ def refine(
     overwrite: common.Overwrite = False,
     quiet: common.Quiet = False,
 ) -> None:
-    """Make a better DSM, or the DTM, from a raw stereo DSM.
+    """Make a better DSM and the DTM from a stereo DSM.
 
-    The shipped bundle is made for DSMs as a stereo matcher leaves them. In a clean one, from lidar
-    or a drone, roofs and crowns would lose height: such a DSM is refused where it is recognised.
+    The shipped bundle improves DSMs as a stereo matcher leaves them, fills their voids, and keeps
+    accurate heights (lidar, drone) as they are. A bundle trained on raw stereo alone refuses DSMs
+    that are too clean for it.
     """
     from demiurge.predict.verbs import refine as run
 
