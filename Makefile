@@ -45,7 +45,8 @@ docs: $(DEV)  ## HTML in docs/_build/
 clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache
 
-# The bundles that ship, from scenes with fixed seeds; retraining is this one command. Real surfaces
+# Both bundles anew, from scenes with fixed seeds: the plain way, on one machine without a GPU. `generate`
+# as shipped came from this, `refine` as shipped from tools/stream_training, on one GPU. Real surfaces
 # join in with SURFACES="FOLDER:TAKES:SIZE …", folders with dsm.tif, dtm.tif and perhaps rgb.tif or
 # grey.tif, and CREDIT="whose". Real images with their heights join generate with PAIRS="FOLDER …", prepared
 # scenes, and IMAGE_CREDIT="whose".
@@ -73,6 +74,6 @@ scenes: $(LEARN)
 	  $(OTHERS) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
 
-bundles: scenes  # those that ship
+bundles: scenes  # into src/demiurge/bundles
 	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine.bundle --recipe demiurge
 	$(TRAIN) --set split.validation=0.05 $(SCENES)/optical/*/site_* $(PAIRS) $(if $(IMAGE_CREDIT),--credit "$(IMAGE_CREDIT)") -o $(SHIPPED)/generate.bundle --recipe generate
