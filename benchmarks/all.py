@@ -19,6 +19,7 @@ SCRIPTS = (
     "evaluation",
     "simulation",
     "training",
+    "planning",
     "gpu",
     "refine",
     "inputs",

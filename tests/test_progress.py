@@ -12,6 +12,7 @@ def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
 def test_plain_lines_without_a_terminal(
     capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("demiurge.progress._FIRST", 0.0)
     monkeypatch.setattr("demiurge.progress._SECONDS", 0.0)
     with progress("work", 3, unit="parts") as advance:
         advance(1, "well")
@@ -37,14 +38,19 @@ def test_lines_tell_speed_and_time_left(
     now = [100.0]
     monkeypatch.setattr("demiurge.progress.time.monotonic", lambda: now[0])
     with progress("refine", 1000, unit="Mpx") as advance:
-        now[0] += 20
-        advance(100)
+        now[0] += 1
+        advance(0)  # too soon for any line
+        now[0] += 1
+        advance(50)
+        now[0] += 18
+        advance(50)
         now[0] += 3
         advance(10)  # too soon for another line
         now[0] += 17
         advance(90)
     lines = capsys.readouterr().err.splitlines()
     assert lines == [
+        "refine: 50/1000 Mpx, 25/s, 0:38 left",
         "refine: 100/1000 Mpx, 5/s, 3:00 left",
         "refine: 200/1000 Mpx, 5/s, 2:40 left",
     ]

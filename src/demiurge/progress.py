@@ -1,4 +1,4 @@
-"""Progress for people: a bar on a terminal, a plain line now and then elsewhere."""
+"""Progress: a bar on a terminal, elsewhere a line after two seconds and then every ten."""
 
 from __future__ import annotations
 
@@ -8,7 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
-_SECONDS = 10.0
+#: Seconds until the first line, and between lines.
+_FIRST, _SECONDS = 2.0, 10.0
 
 
 def say(text: str) -> None:
@@ -27,19 +28,27 @@ def silent(done: float = 1, note: str = "") -> None:
 
 
 @contextmanager
-def progress(title: str, total: float, *, quiet: bool = False, unit: str = "") -> Iterator[Advance]:
-    """Show the progress of ``total`` units of work on standard error."""
+def progress(
+    title: str, total: float, *, quiet: bool = False, unit: str = "", passing: bool = False
+) -> Iterator[Advance]:
+    """Show the progress of ``total`` units of work on standard error.
+
+    Parameters
+    ----------
+    passing
+        Remove the bar at the end: for stages that are often too short to be seen.
+    """
     if quiet:
         yield silent
     elif sys.stderr.isatty():
-        with _bar(title, total, unit) as advance:
+        with _bar(title, total, unit, passing) as advance:
             yield advance
     else:
         yield _Lines(title, total, unit)
 
 
 @contextmanager
-def _bar(title: str, total: float, unit: str) -> Iterator[Advance]:
+def _bar(title: str, total: float, unit: str, passing: bool) -> Iterator[Advance]:
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -52,7 +61,7 @@ def _bar(title: str, total: float, unit: str) -> Iterator[Advance]:
         TextColumn("{task.fields[note]}"),
     )
     start = time.monotonic()
-    with Progress(*columns, console=Console(stderr=True)) as bar:
+    with Progress(*columns, console=Console(stderr=True), transient=passing) as bar:
         task = bar.add_task(title, total=total, note="", speed="")
         done_so_far = 0.0
 
@@ -69,18 +78,19 @@ def _bar(title: str, total: float, unit: str) -> Iterator[Advance]:
 
 
 class _Lines:
-    """One line every ten seconds; work that takes less says nothing."""
+    """A line after two seconds, then one every ten; shorter work says nothing."""
 
     def __init__(self, title: str, total: float, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
         self.done = 0.0
-        self.start = self.last = time.monotonic()
+        self.start = time.monotonic()
+        self.next = self.start + _FIRST
 
     def __call__(self, done: float = 1, note: str = "") -> None:
         self.done += done
         now = time.monotonic()
-        if now - self.last >= _SECONDS:
-            self.last = now
+        if now >= self.next:
+            self.next = now + _SECONDS
             text = f"{self.title}: {self.done:.5g}/{self.total:.5g} {self.unit}".rstrip()
             speed = self.done / (now - self.start)
             if speed > 0:

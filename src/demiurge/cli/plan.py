@@ -30,7 +30,10 @@ def plan(
     """Look at scenes and say how they would be trained on, and what that costs here."""
     from demiurge.training.fit import plan as run
 
-    found = run(list(scenes), output, recipe=recipe, changes=settings or (), overwrite=overwrite)
+    changes = settings or ()
+    found = run(
+        list(scenes), output, recipe=recipe, changes=changes, overwrite=overwrite, quiet=quiet
+    )
     if quiet:
         return
     table(

@@ -32,6 +32,7 @@ def _known(name: str) -> Any:
     return CRS(name)
 
 
+@lru_cache(maxsize=32)
 def parse_crs(text: str, example: str = "EPSG:32633") -> Any:
     """Return the pyproj CRS that a text names.
 
@@ -68,6 +69,12 @@ def require_crs(where: str, crs: Any) -> None:
         )
 
 
+@lru_cache(maxsize=32)
+def _geodetic(proj: Any) -> Any:
+    return proj.geodetic_crs
+
+
+@lru_cache(maxsize=32)
 def _placeless(proj: Any) -> bool:
     return proj.geodetic_crs is None or not (proj.is_projected or proj.is_geographic)
 
@@ -136,7 +143,7 @@ def unwrapped(longitude: Any, near: float) -> Values:
 
 def lonlat(x: float, y: float, crs: Any) -> tuple[float, float]:
     """Return longitude (−180 to 180) and latitude of a point, on its own datum; NaN if none."""
-    lon, lat = transform([x], [y], crs, proj_of(crs).geodetic_crs)
+    lon, lat = transform([x], [y], crs, _geodetic(proj_of(crs)))
     if not (math.isfinite(lon[0]) and math.isfinite(lat[0])):
         return math.nan, math.nan
     return float(unwrapped(lon[0], 0.0)), float(lat[0])
@@ -149,7 +156,7 @@ def ground_scale(x: float, y: float, crs: Any) -> float:
     can tell.
     """
     proj = proj_of(crs)
-    geodetic = proj.geodetic_crs
+    geodetic = _geodetic(proj)
     half = 500.0
     lon, lat = transform([x - half, x + half, x, x], [y, y, y - half, y + half], proj, geodetic)
     if not (np.isfinite(lon).all() and np.isfinite(lat).all()):

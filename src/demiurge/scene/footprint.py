@@ -110,12 +110,14 @@ def bounds_in(grid: GeoBox, crs: Any, near: float | None = None) -> Bounds:
     DataError
         If there is no way from one CRS to the other.
     """
+    same = proj_of(crs) == proj_of(grid.crs)
+    samples = 2 if same else _SAMPLES  # within one CRS the corners suffice
     rows, columns = np.meshgrid(
-        np.linspace(0, grid.shape[0], _SAMPLES), np.linspace(0, grid.shape[1], _SAMPLES)
+        np.linspace(0, grid.shape[0], samples), np.linspace(0, grid.shape[1], samples)
     )
     a = grid.affine
     xs, ys = a.a * columns + a.b * rows + a.c, a.d * columns + a.e * rows + a.f
-    if proj_of(crs) == proj_of(grid.crs):
+    if same:
         return float(xs.min()), float(ys.min()), float(xs.max()), float(ys.max())
     x, y = transform(xs, ys, grid.crs, crs)
     known = np.isfinite(x) & np.isfinite(y)

@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError
-from demiurge.scene.crs import require_crs
+from demiurge.scene.crs import proj_of, require_crs
 from demiurge.scene.grid import local_grid
 
 
@@ -26,7 +26,6 @@ def grid_of(path: str, dataset: Any, local: float | None = None) -> GeoBox:
     DataError
         If the raster has no CRS or geotransform, or a CRS that is of no use.
     """
-    from pyproj import CRS
     from pyproj.exceptions import CRSError
 
     if dataset.crs is None:
@@ -34,7 +33,8 @@ def grid_of(path: str, dataset: Any, local: float | None = None) -> GeoBox:
             return local_grid(dataset.shape, local)
         raise _no_crs(path, dataset)
     try:
-        require_crs(path, CRS(dataset.crs.to_wkt()))
+        proj = proj_of(dataset.crs.to_wkt())
+        require_crs(path, proj)
     except CRSError as error:
         raise DataError(
             f"{path}: has a CRS that PROJ does not know ({str(error).splitlines()[0]})",

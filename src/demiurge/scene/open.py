@@ -6,6 +6,7 @@ import math
 import os
 import re
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -37,7 +38,7 @@ from demiurge.scene.grid import (
     union,
     window_grid,
 )
-from demiurge.scene.paths import is_remote, local_file, split_band
+from demiurge.scene.paths import is_remote, local_file, open_raster, split_band
 from demiurge.scene.scene import Scene, load_fingerprint
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
@@ -73,15 +74,7 @@ def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
         raise DataError(f"{path}: is no scene", f"name a folder with a {SPEC_NAME}")
     spec = load_spec(place)
     folder = place.parent
-    sources = {}
-    told = for_layers(nodata, spec.layers)
-    for name, entry in spec.layers.items():
-        file = entry.file if is_remote(entry.file) else str(folder / entry.file)
-        source = Source.open(file, layer(name), entry.band, nodata=told.get(name, entry.nodata))
-        if entry.native is not None:
-            where = f"{place}: layers.{name}.native"
-            source = replace(source, native=_grid_of(entry.native, where))
-        sources[name] = source
+    sources = _spec_sources(spec, place, for_layers(nodata, spec.layers))
     grid = _spec_grid(spec, place) or choose_grid(sources)[0]
     vertical = spec.vertical
     if vertical.reference == "unknown":
@@ -98,6 +91,29 @@ def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
         _stack=_stack_of(sources, grid),
         _statistics=dict(fingerprint.get("layers", {})),
     )
+
+
+def _spec_sources(spec: SceneSpec, place: Path, told: NoData) -> dict[str, Source]:
+    """Open the layers of a ``scene.yaml``, each file once."""
+    sources = {}
+    opened: dict[str, Any] = {}
+    with ExitStack() as stack:
+        for name, entry in spec.layers.items():
+            file = entry.file if is_remote(entry.file) else str(place.parent / entry.file)
+            if file not in opened:
+                opened[file] = stack.enter_context(open_raster(file))
+            source = Source.open(
+                file,
+                layer(name),
+                entry.band,
+                nodata=told.get(name, entry.nodata),
+                opened=opened[file],
+            )
+            if entry.native is not None:
+                where = f"{place}: layers.{name}.native"
+                source = replace(source, native=_grid_of(entry.native, where))
+            sources[name] = source
+    return sources
 
 
 def scene_from_files(

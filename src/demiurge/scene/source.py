@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import threading
 from collections.abc import Hashable, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -91,6 +92,7 @@ class Source:
         local: float | None = None,
         nodata: Sequence[float] | None = None,
         role: str = "",
+        opened: Any = None,
     ) -> Source:
         """Look at a file and check that the band can be what it is said to be.
 
@@ -104,6 +106,8 @@ class Source:
             are, whatever they look like. None looks for such values.
         role
             What ``--nodata`` calls the layer, if not by its name.
+        opened
+            The file's dataset, if it is open already; it stays open.
 
         Raises
         ------
@@ -112,7 +116,7 @@ class Source:
             without CRS or georeference, heights in other units than metres, values that are
             most likely no data.
         """
-        with open_raster(path) as dataset:
+        with open_raster(path) if opened is None else nullcontext(opened) as dataset:
             if not 1 <= band <= dataset.count:
                 raise DataError(
                     f"{path}: has no band {band} for layer '{layer.name}'",

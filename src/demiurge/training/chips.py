@@ -11,6 +11,7 @@ import numpy.typing as npt
 from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, PRIOR, Kind, layer
 from demiurge.model.contract import Contract, Encoded, Heights, InputLayer
+from demiurge.progress import Advance, progress
 from demiurge.scene.grid import Window
 from demiurge.scene.outliers import outliers_in
 from demiurge.training.augment import augment
@@ -22,6 +23,8 @@ Array = npt.NDArray[np.float32]
 Item = dict[str, Array]
 
 _TRIES = 50
+#: Chips that the height scale is measured on.
+_SCALED_BY = 100
 #: Metres of spread below which a chip is as good as flat.
 _FLAT = 0.1
 
@@ -37,7 +40,13 @@ class Chips:
     """
 
     def __init__(
-        self, regions: Sequence[Region], recipe: Recipe, contract: Contract, *, training: bool
+        self,
+        regions: Sequence[Region],
+        recipe: Recipe,
+        contract: Contract,
+        *,
+        training: bool,
+        quiet: bool = True,
     ) -> None:
         self.regions, self.recipe, self.contract = list(regions), recipe, contract
         self.training = training
@@ -48,7 +57,7 @@ class Chips:
         self._grid: list[tuple[int, Window]] = []
         self._new: list[tuple[int, int]] = []
         if not training:
-            self._layout(recipe.chips.size, recipe.chips.min_truth)
+            self._layout(recipe.chips.size, recipe.chips.min_truth, quiet=quiet)
         self._telling: tuple[int, Window] | None = None
         if not training and not self._grid:
             raise DataError(
@@ -164,7 +173,7 @@ class Chips:
             "lower chips.min_truth, or crop the scenes to where the truth is",
         )
 
-    def _layout(self, side: int, least: float) -> None:
+    def _layout(self, side: int, least: float, *, quiet: bool = True) -> None:
         """Lay the regions out in windows, the last of a row or column pushed inward.
 
         Parameters
@@ -174,16 +183,22 @@ class Chips:
         least
             Share of a window with known truth; at least a pixel is needed.
         """
+        total = sum(r.window.height * r.window.width for r in self.regions) / 1e6
+        with progress("validation chips", total, quiet=quiet, unit="Mpx", passing=True) as advance:
+            for place, region in enumerate(self.regions):
+                self._lay_out(place, region.window, side, least, advance)
+
+    def _lay_out(self, place: int, area: Window, side: int, least: float, advance: Advance) -> None:
+        """Lay out one region."""
         unit = self.recipe.network.multiple
-        for place, region in enumerate(self.regions):
-            area = region.window
-            size = min(side, min(area.height, area.width) // unit * unit)
-            for row in _starts(area.row, area.height, size):
-                for col in _starts(area.col, area.width, size):
-                    window = Window(row, col, size, size)
-                    if self._enough(*self._read(place, window), least):
-                        self._grid.append((place, window))
-                        self._new.append((-(row - area.row) % size, -(col - area.col) % size))
+        size = min(side, min(area.height, area.width) // unit * unit)
+        for row in _starts(area.row, area.height, size):
+            for col in _starts(area.col, area.width, size):
+                window = Window(row, col, size, size)
+                if self._enough(*self._read(place, window), least):
+                    self._grid.append((place, window))
+                    self._new.append((-(row - area.row) % size, -(col - area.col) % size))
+                advance(size * size / 1e6)
 
     def _enough(self, inputs: Array, truth: Array, least: float | None = None) -> bool:
         least = self.recipe.chips.min_truth if least is None else least
@@ -272,7 +287,11 @@ def _starts(first: int, length: int, size: int) -> list[int]:
 
 
 def make_contract(
-    regions: Sequence[Region], recipe: Recipe, begin: Contract | None = None
+    regions: Sequence[Region],
+    recipe: Recipe,
+    begin: Contract | None = None,
+    *,
+    quiet: bool = True,
 ) -> Contract:
     """Settle what the network sees from the training places alone.
 
@@ -286,6 +305,7 @@ def make_contract(
     # A layer that no training place has would only be noise to a new network.
     here = {n for n in recipe.layers if any(n in r.scene.layers for r in regions)}
     names = [n for n in recipe.layers if n in here or n in kept]
+    _survey(regions, [n for n in recipe.layers if n in here], quiet)
     entries = [_input(n, regions, recipe) if n in here else kept[n] for n in names]
     baseless = recipe.base in recipe.optional and recipe.base not in names
     draft = Contract(
@@ -306,12 +326,22 @@ def make_contract(
     scale, offset = (
         (1.0, 0.0)
         if recipe.heights.scaled
-        else _heights(Chips(regions, recipe, draft, training=True), recipe)
+        else _heights(Chips(regions, recipe, draft, training=True), recipe, quiet)
     )
     if recipe.task == "imagine":
         draft = _with_relief(draft, regions, scale)
     heights = Heights(unit=recipe.heights.unit, scale=scale, offset=offset)
     return draft.model_copy(update={"heights": heights})
+
+
+def _survey(regions: Sequence[Region], names: Sequence[str], quiet: bool) -> None:
+    """Look at all images of each scene at once, so that its files are read once."""
+    images = [n for n in names if layer(n).kind is Kind.IMAGE]
+    scenes = list({id(r.scene): r.scene for r in regions}.values())
+    with progress("look at", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
+        for scene in scenes:
+            scene.survey([n for n in images if n in scene.layers])
+            advance()
 
 
 def _equalised(regions: Sequence[Region], names: Sequence[str]) -> bool:
@@ -372,8 +402,8 @@ def _with_relief(draft: Contract, regions: Sequence[Region], unit: float) -> Con
     return draft.model_copy(update={"layers": entries})
 
 
-def _heights(chips: Chips, recipe: Recipe) -> tuple[float, float]:
-    """Return the height scale and the mean height, from a hundred chips.
+def _heights(chips: Chips, recipe: Recipe, quiet: bool) -> tuple[float, float]:
+    """Return the height scale and the mean height, from a hundred random chips.
 
     The scale is the mean standard deviation of the chips' heights between their 5th and 95th
     percentile, as in DeepDEM.
@@ -381,17 +411,19 @@ def _heights(chips: Chips, recipe: Recipe) -> tuple[float, float]:
     rng = np.random.default_rng(recipe.seed)
     contract, base = chips.contract, chips.contract.base
     spreads, means = [], []
-    for _ in range(100):
-        place, inputs, truth = chips.draw(rng)
-        plane = next(p for p in truth if np.isfinite(p).any())
-        if base is not None and _has(inputs, contract, base):
-            plane = inputs[contract.names.index(base)]
-        heights = plane[np.isfinite(plane)].astype(np.float64)
-        low, high = np.percentile(heights, (5, 95))
-        spread = float(heights[(heights >= low) & (heights <= high)].std())
-        if recipe.heights.unit == "pixels":
-            spread /= chips.regions[place].scene.pixel_size
-        spreads.append(spread)
-        means.append(float(heights.mean()))
+    with progress("height scale", _SCALED_BY, quiet=quiet, unit="chips", passing=True) as advance:
+        for _ in range(_SCALED_BY):
+            place, inputs, truth = chips.draw(rng)
+            plane = next(p for p in truth if np.isfinite(p).any())
+            if base is not None and _has(inputs, contract, base):
+                plane = inputs[contract.names.index(base)]
+            heights = plane[np.isfinite(plane)].astype(np.float64)
+            low, high = np.percentile(heights, (5, 95))
+            spread = float(heights[(heights >= low) & (heights <= high)].std())
+            if recipe.heights.unit == "pixels":
+                spread /= chips.regions[place].scene.pixel_size
+            spreads.append(spread)
+            means.append(float(heights.mean()))
+            advance()
     offset = 0.0 if base is not None or contract.relative else float(np.mean(means))
     return recipe.heights.scale or max(float(np.mean(spreads)), 1e-3), offset

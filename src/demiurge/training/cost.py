@@ -10,6 +10,7 @@ import psutil
 import torch
 
 from demiurge.model.network import build_network
+from demiurge.progress import progress
 from demiurge.training.adversarial import make_task
 from demiurge.training.chips import Chips, make_contract
 from demiurge.training.recipe import Recipe, reduced
@@ -27,9 +28,9 @@ class Trial:
     seconds_per_chip: float
 
 
-def try_out(regions: Sequence[Region], recipe: Recipe) -> Trial:
+def try_out(regions: Sequence[Region], recipe: Recipe, *, quiet: bool = True) -> Trial:
     """Train a few steps of two chips each, and throw the result away."""
-    contract = make_contract(regions, recipe)
+    contract = make_contract(regions, recipe, quiet=quiet)
     chips = Chips(regions, recipe, contract, training=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build_network(recipe.network, contract.channels, contract.outputs)
@@ -44,23 +45,25 @@ def try_out(regions: Sequence[Region], recipe: Recipe) -> Trial:
         return tensor
 
     seconds = []
-    for step in range(_STEPS):
-        begun = time.perf_counter()
-        items = [chips[2 * step + i] for i in range(2)]
-        batch = {k: torch.stack([torch.from_numpy(i[k]) for i in items]) for k in items[0]}
-        batch = {k: v.to(device) for k, v in batch.items()}
-        kept = 0
-        with (
-            torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
-            torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced(recipe)),
-        ):
-            for loss in task.losses(batch):
-                loss.backward()  # type: ignore[no-untyped-call]
-        optimiser.step()
-        optimiser.zero_grad()
-        if device.type == "cuda":
-            torch.cuda.synchronize()
-        seconds.append(time.perf_counter() - begun)
+    with progress("try", _STEPS, quiet=quiet, unit="steps", passing=True) as advance:
+        for step in range(_STEPS):
+            begun = time.perf_counter()
+            items = [chips[2 * step + i] for i in range(2)]
+            batch = {k: torch.stack([torch.from_numpy(i[k]) for i in items]) for k in items[0]}
+            batch = {k: v.to(device) for k, v in batch.items()}
+            kept = 0
+            with (
+                torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor),
+                torch.autocast(device.type, dtype=torch.bfloat16, enabled=reduced(recipe)),
+            ):
+                for loss in task.losses(batch):
+                    loss.backward()  # type: ignore[no-untyped-call]
+            optimiser.step()
+            optimiser.zero_grad()
+            if device.type == "cuda":
+                torch.cuda.synchronize()
+            seconds.append(time.perf_counter() - begun)
+            advance()
     return Trial(
         # With a discriminator both networks are trained.
         parameters=sum(p.numel() for p in task.parameters()),

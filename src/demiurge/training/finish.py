@@ -76,7 +76,9 @@ def card_of(
     )
 
 
-def finish(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path) -> Bundle:
+def finish(
+    path: Path, card: Card, network: nn.Module, chips: Chips, work: Path, *, quiet: bool = True
+) -> Bundle:
     """Export, judge the exported graph, and write the bundle with what was found.
 
     Raises
@@ -91,7 +93,7 @@ def finish(path: Path, card: Card, network: nn.Module, chips: Chips, work: Path)
     graph = to_onnx(network, card.contract.channels)
     weights = to_safetensors(network, graph)
     draft = save_bundle(work / "draft.bundle", card, graph, weights, overwrite=True)
-    found = judge(draft, chips)
+    found = judge(draft, chips, quiet=quiet)
     if not math.isfinite(found.metrics["mae"]):
         raise DivergedError
     accuracy = None

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from demiurge.errors import ConfigError, DataError, missing_extra
 from demiurge.model.bundle import SUFFIX, Bundle, load_bundle
 from demiurge.outputs import check_output
-from demiurge.progress import say
+from demiurge.progress import progress, say
 from demiurge.scene.open import PathLike
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME
@@ -93,8 +93,8 @@ def train(
     UsageError, ConfigError, ResourceError, DataError
         One sentence each.
     """
-    path = Path(os.fspath(output))
-    _require_torch()
+    path, quiet = Path(os.fspath(output)), quiet or follows()
+    _require_torch(quiet)
     begin = None if begin_from is None else load_bundle(begin_from)
     if not follows():
         check_output(
@@ -108,25 +108,29 @@ def train(
     if resume:
         require_begun(work)
     if plan is None:
-        opened, settled, remarks = fitted(open_all(scenes), _chosen(recipe, changes, begin))
-        plan = make_plan(opened, settled, notes=remarks)
+        opened = open_all(scenes, quiet=quiet)
+        chosen = _chosen(recipe, changes, begin)
+        opened, settled, remarks = fitted(opened, chosen, quiet=quiet)
+        plan = make_plan(opened, settled, notes=remarks, quiet=quiet)
     else:
         plan = plan if isinstance(plan, Plan) else load_plan(plan)
-        opened = open_all(scenes or [s.path for s in plan.scenes if s.path])
-        opened, _, remarks = fitted(opened, plan.settings())
+        opened = open_all(scenes or [s.path for s in plan.scenes if s.path], quiet=quiet)
+        opened, _, remarks = fitted(opened, plan.settings(), quiet=quiet)
         new = [text for text in remarks if text not in plan.notes]
         plan = plan.model_copy(update={"notes": [*plan.notes, *new]})
     recipe = plan.settings()
     split = plan.split(opened)
     key: Key = {}
     if not follows():
-        key = key_of(plan, opened, begin)
+        key = key_of(plan, opened, begin, quiet=quiet)
         check_work(work, key, resume=resume, overwrite=overwrite)
         for text in [] if quiet else plan.notes:
             say(f"note: {text}")
-    contract = make_contract(split.training, recipe, None if begin is None else begin.contract)
+    contract = make_contract(
+        split.training, recipe, None if begin is None else begin.contract, quiet=quiet
+    )
     training = Chips(split.training, recipe, contract, training=True)
-    validating = Chips(split.validating, recipe, contract, training=False)
+    validating = Chips(split.validating, recipe, contract, training=False, quiet=quiet)
     network = _network(recipe, contract, begin)
     if not resume and not follows():
         make_work(work, key)
@@ -141,7 +145,7 @@ def train(
     card.provenance.update(_origin(plan, begin, credits), contents=key["contents"])
     try:
         require_learned(network, history)
-        bundle = finish(path, card, network, validating, work)
+        bundle = finish(path, card, network, validating, work, quiet=quiet)
     except DivergedError:
         shutil.rmtree(work, ignore_errors=True)  # to resume from there leads nowhere
         raise
@@ -180,6 +184,7 @@ def plan(
     recipe: Recipe | str | Path = "demiurge",
     changes: Sequence[str] = (),
     overwrite: bool = False,
+    quiet: bool = True,
 ) -> Plan:
     """Look at scenes and write down how they would be trained on, and what that costs here.
 
@@ -190,6 +195,8 @@ def plan(
         size, and batches where the memory does.
     output
         YAML file to write, for :func:`demiurge.train`; none if None.
+    quiet
+        Show no progress.
 
     Raises
     ------
@@ -200,9 +207,11 @@ def plan(
     if path is not None:
         given = _files(recipe, *(file for scene in scenes for file in _specs(scene)))
         check_output(path, overwrite=overwrite, inputs=given, suffixes=(".yaml", ".yml"))
-    _require_torch()
-    opened, settled, remarks = fitted(open_all(scenes), recipe, changes)
-    found = priced(make_plan(opened, settled, fit=True, notes=remarks), opened)
+    _require_torch(quiet)
+    opened = open_all(scenes, quiet=quiet)
+    opened, settled, remarks = fitted(opened, recipe, changes, quiet=quiet)
+    draft = make_plan(opened, settled, fit=True, notes=remarks, quiet=quiet)
+    found = priced(draft, opened, quiet=quiet)
     if path is not None:
         found.save(path, overwrite=overwrite)
     return found
@@ -221,12 +230,15 @@ def _chosen(
     return load_recipe(recipe or "demiurge", changes)
 
 
-def _require_torch() -> None:
-    for module in ("torch", "lightning", "segmentation_models_pytorch", "safetensors", "onnx"):
-        try:
-            __import__(module)
-        except ImportError:
-            raise missing_extra(module, "train", "training") from None
+def _require_torch(quiet: bool) -> None:
+    modules = ("torch", "lightning", "segmentation_models_pytorch", "safetensors", "onnx")
+    with progress("import", len(modules), quiet=quiet, unit="modules", passing=True) as advance:
+        for module in modules:
+            try:
+                __import__(module)
+            except ImportError:
+                raise missing_extra(module, "train", "training") from None
+            advance()
 
 
 def _network(recipe: Recipe, contract: Contract, begin: Bundle | None) -> nn.Module:

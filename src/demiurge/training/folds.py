@@ -21,7 +21,7 @@ from demiurge.training.inputs import fitted, open_all
 from demiurge.training.judge import errors_of
 from demiurge.training.plan import of_split
 from demiurge.training.recipe import Recipe
-from demiurge.training.split import split_folds
+from demiurge.training.split import places_of, split_folds
 from demiurge.training.work import follows
 
 
@@ -66,16 +66,20 @@ def train_folds(
     if folds < 3:
         raise UsageError(f"there are {folds} folds", "ask for at least 3")
     path = Path(os.fspath(output))
-    opened, recipe, remarks = fitted(open_all(scenes), recipe or "demiurge", changes)
+    quiet = options.get("quiet", True)
+    opened = open_all(scenes, quiet=quiet)
+    opened, recipe, remarks = fitted(opened, recipe or "demiurge", changes, quiet=quiet)
     table = path.with_suffix(".folds.json")
     names = [path.with_suffix(f".fold{i + 1}{path.suffix}") for i in range(folds)]
     if not follows():
         for name in (table, *names):
             check_output(name, overwrite=overwrite)
-    splits = split_folds(opened, recipe, folds)
+    places = places_of(opened)
+    splits = split_folds(opened, recipe, folds, places)
     bundles = []
     for i, (name, split) in enumerate(zip(names, splits, strict=True)):
-        plan = of_split(opened, split, recipe, [f"fold {i + 1} of {folds}", *remarks])
+        about = [f"fold {i + 1} of {folds}", *remarks]
+        plan = of_split(opened, split, recipe, about, places=places, quiet=quiet)
         folder = None if log is None else Path(os.fspath(log)) / f"fold{i + 1}"
         # A process that helps goes on to the next fold when the first one writes the bundle.
         with suppress(SystemExit) if follows() else nullcontext():

@@ -8,21 +8,31 @@ from pathlib import Path
 
 from demiurge.errors import UsageError
 from demiurge.layers import truth_of
+from demiurge.progress import Advance, progress
 from demiurge.scene.check import require_fit
 from demiurge.scene.open import PathLike, open_scene
 from demiurge.scene.scene import Scene
 from demiurge.training.recipe import Recipe, load_recipe
 
 
-def open_all(scenes: Sequence[PathLike | Scene]) -> list[Scene]:
+def open_all(scenes: Sequence[PathLike | Scene], *, quiet: bool = True) -> list[Scene]:
     """Open scenes that are not open; at least one must be given."""
     if not scenes:
         raise UsageError("no scene is given", "name at least one prepared scene")
-    return [s if isinstance(s, Scene) else open_scene(s) for s in scenes]
+    found = []
+    with progress("open", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
+        for scene in scenes:
+            found.append(scene if isinstance(scene, Scene) else open_scene(scene))
+            advance()
+    return found
 
 
 def fitted(
-    scenes: Sequence[Scene], recipe: Recipe | str | Path, changes: Sequence[str] = ()
+    scenes: Sequence[Scene],
+    recipe: Recipe | str | Path,
+    changes: Sequence[str] = (),
+    *,
+    quiet: bool = True,
 ) -> tuple[list[Scene], Recipe, list[str]]:
     """Return scenes and recipe as they fit together, and what the check warns of.
 
@@ -36,7 +46,8 @@ def fitted(
     if recipe.task == "imagine":
         scenes = [_with_ground(scene) for scene in scenes]
     recipe = _known_targets(scenes, recipe)
-    return list(scenes), recipe, _require_layers(scenes, recipe)
+    with progress("check", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
+        return list(scenes), recipe, _require_layers(scenes, recipe, advance)
 
 
 def _with_ground(scene: Scene) -> Scene:
@@ -54,7 +65,7 @@ def _known_targets(scenes: Sequence[Scene], recipe: Recipe) -> Recipe:
     return recipe
 
 
-def _require_layers(scenes: Sequence[Scene], recipe: Recipe) -> list[str]:
+def _require_layers(scenes: Sequence[Scene], recipe: Recipe, advance: Advance) -> list[str]:
     warnings = []
     for scene in scenes:
         needed = [n for n in recipe.layers if n not in recipe.optional]
@@ -69,4 +80,5 @@ def _require_layers(scenes: Sequence[Scene], recipe: Recipe) -> list[str]:
         extra = [n for n in recipe.optional if n in scene.layers]
         found = require_fit(scene, (*needed, *extra, *truths))
         warnings += [f"scene '{scene.name}', layer '{f.layer}': {f.message}" for f in found]
+        advance()
     return warnings

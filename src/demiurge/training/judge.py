@@ -14,6 +14,7 @@ import numpy.typing as npt
 from demiurge.model.bundle import Bundle, Precision
 from demiurge.predict.choice import has_bf16
 from demiurge.predict.runtime import OpenVinoRuntime, PrecisionName
+from demiurge.progress import progress
 from demiurge.training.chips import Chips, Item
 from demiurge.training.reach import measured_reach
 
@@ -39,7 +40,7 @@ class Judgement:
     reach: int
 
 
-def judge(bundle: Bundle, chips: Chips) -> Judgement:
+def judge(bundle: Bundle, chips: Chips, *, quiet: bool = True) -> Judgement:
     """Run a bundle's graph over validation places, in windows of the size it is applied with.
 
     Parameters
@@ -54,11 +55,13 @@ def judge(bundle: Bundle, chips: Chips) -> Judgement:
     tally, gaps = _Tally(bundle), list[Array]()
     count = len(bundle.contract.targets)
     precisions: tuple[PrecisionName, ...] = ("f32", "bf16") if reduced else ("f32",)
-    for item, answers in _answered(bundle, windows, chosen, precisions):
-        tally.add(item, answers[0])
-        for other in answers[1:]:
-            gap = np.abs(answers[0][:count] - other[:count]).ravel()
-            gaps.append(gap * np.float32(item["unit"][0]))
+    with progress("judge", len(chosen), quiet=quiet, unit="windows", passing=True) as advance:
+        for item, answers in _answered(bundle, windows, chosen, precisions):
+            tally.add(item, answers[0])
+            for other in answers[1:]:
+                gap = np.abs(answers[0][:count] - other[:count]).ravel()
+                gaps.append(gap * np.float32(item["unit"][0]))
+            advance()
     metrics, calibration = tally.metrics(), tally.calibration()
     precision: dict[str, Precision] = {}
     default: Literal["f32", "bf16"] = "f32"

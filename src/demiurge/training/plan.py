@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -13,6 +14,7 @@ from pydantic import Field, ValidationError
 from demiurge.errors import ConfigError, ResourceError, UsageError
 from demiurge.layers import Kind, layer
 from demiurge.outputs import whole_file
+from demiurge.progress import progress
 from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
 from demiurge.scene.spec import Strict, first_fault, read_yaml
@@ -133,7 +135,12 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
 
 
 def make_plan(
-    scenes: Sequence[Scene], recipe: Recipe, *, fit: bool = False, notes: Sequence[str] = ()
+    scenes: Sequence[Scene],
+    recipe: Recipe,
+    *,
+    fit: bool = False,
+    notes: Sequence[str] = (),
+    quiet: bool = True,
 ) -> Plan:
     """Return the plan of a training.
 
@@ -146,9 +153,10 @@ def make_plan(
     """
     found: list[str] = []
     size = recipe.chips.size
+    places = places_of(scenes)
     while True:
         try:
-            split = split_places(scenes, recipe)
+            split = split_places(scenes, recipe, places)
             break
         except TooSmallError:
             smaller = recipe.chips.size - recipe.network.multiple
@@ -157,19 +165,25 @@ def make_plan(
             recipe = _with_chips(recipe, size=smaller)
     if recipe.chips.size < size:
         found.append(f"chips of {recipe.chips.size} px, not {size}: the scenes hold no larger ones")
-    return of_split(scenes, split, recipe, [*found, *notes])
+    return of_split(scenes, split, recipe, [*found, *notes], places=places, quiet=quiet)
 
 
 def of_split(
-    scenes: Sequence[Scene], split: Split, recipe: Recipe, notes: Sequence[str] = ()
+    scenes: Sequence[Scene],
+    split: Split,
+    recipe: Recipe,
+    notes: Sequence[str] = (),
+    *,
+    places: Sequence[int],
+    quiet: bool = True,
 ) -> Plan:
-    """Write a split and a recipe down as a plan."""
-    places = places_of(scenes)
+    """Write a split and a recipe down as a plan; ``places`` are those of :func:`places_of`."""
     names = labels(scenes)
-    prints = [
-        _print(scene, name, place, recipe)
-        for scene, name, place in zip(scenes, names, places, strict=True)
-    ]
+    prints = []
+    with progress("describe", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
+        for scene, name, place in zip(scenes, names, places, strict=True):
+            prints.append(_print(scene, name, place, recipe))
+            advance()
     called = {id(scene): name for scene, name in zip(scenes, names, strict=True)}
     parts = [
         Part(
@@ -199,7 +213,7 @@ def labels(scenes: Sequence[Scene]) -> list[str]:
     parts = [scene.folder.absolute().parts if scene.folder else (scene.name,) for scene in scenes]
     found = [scene.name for scene in scenes]
     depth = 1
-    while twice := {name for name in found if found.count(name) > 1}:
+    while twice := {name for name, count in Counter(found).items() if count > 1}:
         depth += 1
         longest = max(len(p) for p, name in zip(parts, found, strict=True) if name in twice)
         if depth > longest:
@@ -238,7 +252,7 @@ def _with_chips(recipe: Recipe, **changes: int) -> Recipe:
     return recipe.model_copy(update={"chips": chips})
 
 
-def priced(plan: Plan, scenes: Sequence[Scene]) -> Plan:
+def priced(plan: Plan, scenes: Sequence[Scene], *, quiet: bool = True) -> Plan:
     """Return the plan with its cost, and with a batch that the memory holds.
 
     A few steps are trained to measure it.
@@ -247,7 +261,7 @@ def priced(plan: Plan, scenes: Sequence[Scene]) -> Plan:
 
     recipe = plan.settings()
     split = plan.split(scenes)
-    trial = try_out(split.training, recipe)
+    trial = try_out(split.training, recipe, quiet=quiet)
     room = max(1, int(free_memory() / 2 / trial.bytes_per_chip))
     notes = list(plan.notes)
     if room < recipe.chips.batch:

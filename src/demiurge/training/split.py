@@ -6,12 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ConfigError
 from demiurge.scene.footprint import bounds_in
-from demiurge.scene.grid import Bounds, Window, full_window, intersection, union, window_grid
+from demiurge.scene.grid import Bounds, Window, full_window, union, window_grid
 from demiurge.scene.scene import Scene
+from demiurge.training.ground import groups_of, shared_ground
 from demiurge.training.recipe import Recipe
 
 #: From this many scenes on, whole scenes validate.
@@ -29,6 +30,11 @@ class Region:
     scene: Scene
     window: Window
 
+    @property
+    def grid(self) -> GeoBox:
+        """Return the grid of the window."""
+        return window_grid(self.scene.grid, self.window)
+
 
 @dataclass(frozen=True)
 class Split:
@@ -39,11 +45,18 @@ class Split:
     testing: list[Region] = field(default_factory=list)
 
 
-def split_places(scenes: Sequence[Scene], recipe: Recipe) -> Split:
+def split_places(
+    scenes: Sequence[Scene], recipe: Recipe, places: Sequence[int] | None = None
+) -> Split:
     """Return the regions for training and those for validation.
 
     Either whole places (scenes that overlap are one place), or the eastern (or southern) stripe
     of each place with a buffer between the two; ``split.by`` decides.
+
+    Parameters
+    ----------
+    places
+        Result of :func:`places_of`, if known already.
 
     Raises
     ------
@@ -53,7 +66,7 @@ def split_places(scenes: Sequence[Scene], recipe: Recipe) -> Split:
         If one place would both train and validate.
     """
     by = recipe.split.by
-    groups = _places(scenes)
+    groups = _members(places_of(scenes) if places is None else places)
     if by == "auto":
         by = "scenes" if len(groups) >= MANY else "stripes"
     if by == "stripes":
@@ -68,19 +81,26 @@ def split_places(scenes: Sequence[Scene], recipe: Recipe) -> Split:
     return _checked(Split(training, validating), recipe)
 
 
-def split_folds(scenes: Sequence[Scene], recipe: Recipe, folds: int) -> list[Split]:
+def split_folds(
+    scenes: Sequence[Scene], recipe: Recipe, folds: int, places: Sequence[int] | None = None
+) -> list[Split]:
     """Return one split for each fold: a stripe of every place tests, the next one validates.
 
     Each place is cut into as many stripes of equal width as there are folds, side by side along
     ``split.axis``; pixels near stripes of another use are left out (Stucker and Schindler 2022
     cut theirs in five).
 
+    Parameters
+    ----------
+    places
+        Result of :func:`places_of`, if known already.
+
     Raises
     ------
     TooSmallError
         If the stripes are too narrow for the chips.
     """
-    groups = _places(scenes)
+    groups = _members(places_of(scenes) if places is None else places)
     found = []
     for fold in range(folds):
         uses = {fold: "testing", (fold + 1) % folds: "validating"}
@@ -109,23 +129,15 @@ def _checked(split: Split, recipe: Recipe) -> Split:
 
 def places_of(scenes: Sequence[Scene]) -> list[int]:
     """Return the number of each scene's place: scenes that overlap, also by way of others."""
-    regions = [Region(scene, full_window(scene.grid)) for scene in scenes]
-    rough = [bounds_in(scene.grid, CRS("EPSG:4326")) for scene in scenes]
-    place = list(range(len(scenes)))
-    for i, a in enumerate(regions):
-        for j in range(i):
-            # Boxes in degrees rule most pairs out without a transformation.
-            if place[i] != place[j] and _near(rough[i], rough[j]) and _shared(a, regions[j]):
-                old, new = place[i], place[j]
-                place = [new if p == old else p for p in place]
-    numbers = sorted(set(place))
-    return [numbers.index(p) for p in place]
+    return groups_of([scene.grid for scene in scenes])
 
 
-def _places(scenes: Sequence[Scene]) -> list[list[int]]:
+def _members(places: Sequence[int]) -> list[list[int]]:
     """Return the indices of scenes by place."""
-    place = places_of(scenes)
-    return [[i for i, p in enumerate(place) if p == number] for number in sorted(set(place))]
+    found: dict[int, list[int]] = {}
+    for index, place in enumerate(places):
+        found.setdefault(place, []).append(index)
+    return [found[place] for place in sorted(found)]
 
 
 def _held(groups: list[list[int]], count: int, recipe: Recipe) -> set[int]:
@@ -137,22 +149,6 @@ def _held(groups: list[list[int]], count: int, recipe: Recipe) -> set[int]:
         if len(held) + len(group) <= 1.5 * wanted and len(held) < round(wanted):
             held |= set(group)
     return held or set(sorted(groups, key=len)[0])
-
-
-def _near(a: Bounds, b: Bounds) -> bool:
-    """Tell whether bounds in degrees share something, also across 180°."""
-    turned = [(b[0] + turn, b[1], b[2] + turn, b[3]) for turn in (-360, 0, 360)]
-    return any(intersection([a, box]) is not None for box in turned)
-
-
-def _shared(a: Region, b: Region) -> bool:
-    """Tell whether two regions hold some of the same ground."""
-    crs = a.scene.grid.crs
-    boxes = [bounds_in(window_grid(r.scene.grid, r.window), crs) for r in (a, b)]
-    both = intersection(boxes)
-    # Neighbours that touch, up to the rounding of a reprojection, share nothing.
-    slack = 0.01 * a.scene.pixel_size
-    return both is not None and both[2] - both[0] > slack and both[3] - both[1] > slack
 
 
 def require_apart(split: Split) -> Split:
@@ -169,13 +165,13 @@ def require_apart(split: Split) -> Split:
 
 
 def _apart(learning: Sequence[Region], judging: Sequence[Region], what: str) -> None:
-    for a in learning:
-        for b in judging:
-            if _shared(a, b):
-                raise ConfigError(
-                    f"scene '{a.scene.name}' trains on ground that scene '{b.scene.name}' {what}",
-                    "use split.by=stripes for scenes of one place, or leave one out",
-                )
+    pairs = shared_ground([r.grid for r in learning], [r.grid for r in judging])
+    if len(pairs):
+        a, b = (learning[pairs[0, 0]].scene, judging[pairs[0, 1]].scene)
+        raise ConfigError(
+            f"scene '{a.name}' trains on ground that scene '{b.name}' {what}",
+            "use split.by=stripes for scenes of one place, or leave one out",
+        )
 
 
 def _striped(
@@ -188,8 +184,13 @@ def _striped(
     split = Split([], [])
     for group in groups:
         members = [scenes[i] for i in group]
+        systems = {str(scene.grid.crs): scene.grid.crs for scene in members}
+        extents = {
+            name: union([bounds_in(scene.grid, crs) for scene in members])
+            for name, crs in systems.items()
+        }
         for scene in members:
-            box = union([bounds_in(s.grid, scene.grid.crs) for s in members])
+            box = extents[str(scene.grid.crs)]
             for number, (low, high, use) in enumerate(cuts):
                 # The one that learns keeps away from the one it is judged by.
                 before = number > 0 and use != "testing"

@@ -15,6 +15,7 @@ import yaml
 from demiurge.errors import ConfigError, DataError, UsageError
 from demiurge.model.bundle import Bundle
 from demiurge.outputs import require_ours
+from demiurge.progress import progress
 from demiurge.scene.paths import is_remote
 from demiurge.scene.scene import Scene
 from demiurge.training.plan import Plan, labels
@@ -36,7 +37,7 @@ def follows() -> bool:
     return found != "0"
 
 
-def key_of(plan: Plan, scenes: Sequence[Scene], begin: Bundle | None) -> Key:
+def key_of(plan: Plan, scenes: Sequence[Scene], begin: Bundle | None, *, quiet: bool = True) -> Key:
     """Return everything that decides a training: recipe, places, their contents, first weights.
 
     Parameters
@@ -44,10 +45,15 @@ def key_of(plan: Plan, scenes: Sequence[Scene], begin: Bundle | None) -> Key:
     scenes
         Those of the plan.
     """
+    sums = {}
+    with progress("checksums", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
+        for name, scene in zip(labels(scenes), scenes, strict=True):
+            sums[name] = contents(scene)
+            advance()
     return {
         "recipe": plan.settings().model_dump(mode="json"),
         "places": [part.model_dump(mode="json") for part in plan.parts],
-        "contents": {n: contents(s) for n, s in zip(labels(scenes), scenes, strict=True)},
+        "contents": sums,
         "begun_from": None if begin is None else dict(begin.card.sha256),
     }
 
