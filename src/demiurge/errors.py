@@ -24,7 +24,7 @@ class DemiurgeError(Exception):
         self.cure = cure
         super().__init__(f"{what}; {cure}." if cure else f"{what}.")
 
-    def __reduce__(self) -> tuple[type[DemiurgeError], tuple[str, str]]:
+    def __reduce__(self) -> tuple[type[DemiurgeError], tuple[str, ...]]:
         """Reach another process with both parts."""
         return type(self), (self.what, self.cure)
 

@@ -1,13 +1,17 @@
 """Training by several processes."""
 
 import csv
+import json
 import os
+import signal
 import socket
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
+import psutil
 import pytest
 import yaml
 
@@ -59,7 +63,60 @@ def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
     np.testing.assert_allclose(curves[1], curves[0], rtol=2e-3)
 
 
-def _train(folder: Path, count: int, *more: str) -> None:
+FOLDS = ("--folds", "3", "--set", "epochs=1", "--set", "split.buffer=0")
+
+
+def test_two_processes_cross_validate(tmp_path: Path) -> None:
+    make_scene(tmp_path)
+    _train(tmp_path, 2, *FOLDS, timeout=240)
+    folds = json.loads((tmp_path / "2.folds.json").read_text())
+    assert [fold["bundle"] for fold in folds] == [f"2.fold{i}.bundle" for i in (1, 2, 3)]
+    assert sum(fold["pixels"] for fold in folds) == 160 * 192 - 40 * 50
+    assert all(fold["input_mae"] == pytest.approx(3, abs=0.01) for fold in folds)
+    for i, fold in enumerate(folds, 1):
+        card = load_bundle(tmp_path / fold["bundle"]).card
+        assert f"fold {i} of 3" in card.provenance["plan"]["notes"]
+        assert (tmp_path / f"log2/fold{i}/metrics.csv").exists()
+    assert not list(tmp_path.glob("*.work"))
+
+
+def test_a_fold_that_fails_ends_in_its_sentence(tmp_path: Path) -> None:
+    make_scene(tmp_path)
+    command, environment = _command(2, *FOLDS, "--from", "refine")
+    done = subprocess.run(
+        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 3, done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert "train on from a bundle with the same layers and targets" in done.stderr
+    assert not list(tmp_path.glob("2.fold*"))
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "says"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, "")]
+)
+def test_no_process_outlives_the_command(tmp_path: Path, number: int, code: int, says: str) -> None:
+    make_scene(tmp_path)
+    command, environment = _command(2, *FOLDS, "--set", "epochs=10000")
+    run = subprocess.Popen(
+        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
+    )
+    try:
+        checkpoint, end = tmp_path / "2.fold1.bundle.work/last.ckpt", time.monotonic() + 120
+        while not checkpoint.exists() and run.poll() is None and time.monotonic() < end:
+            time.sleep(0.2)
+        helpers = psutil.Process(run.pid).children(recursive=True)
+        assert len(helpers) == 2, "one that trains, and Lightning's second"
+        run.send_signal(number)
+        assert psutil.wait_procs(helpers, timeout=60)[1] == []
+        _, said = run.communicate(timeout=60)
+    finally:
+        run.kill()
+    assert run.returncode == code
+    assert said == (f"demiurge: {says}\n" if says else "")
+
+
+def _command(count: int, *more: str) -> tuple[list[str], dict[str, str]]:
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -68,8 +125,12 @@ def _train(folder: Path, count: int, *more: str) -> None:
         "--recipe", "tiny.yaml", "--devices", str(count), "--log", f"log{count}", "--quiet", *more,
     ]  # fmt: skip
     environment = {**os.environ, "CUDA_VISIBLE_DEVICES": "", "OMP_NUM_THREADS": "1"}
-    environment |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+    return command, environment | {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+
+
+def _train(folder: Path, count: int, *more: str, timeout: float = 300) -> None:
+    command, environment = _command(count, *more)
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=300
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=timeout
     )
     assert done.returncode == 0, done.stderr[-2000:]

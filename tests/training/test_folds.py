@@ -94,3 +94,21 @@ def test_too_few_or_too_narrow(make_scene: MakeScene, tmp_path: Path) -> None:
         train_folds([make_scene()], tmp_path / "x.bundle", 2, recipe=tiny_recipe())
     with pytest.raises(ConfigError, match="too small to hold chips"):
         train_folds([make_scene("b")], tmp_path / "x.bundle", 8, recipe=tiny_recipe())
+
+
+def test_several_nodes_are_refused(make_scene: MakeScene, tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="one node, not on 2; leave out --nodes, or train the fol"):
+        train_folds([make_scene()], tmp_path / "x.bundle", 3, recipe=tiny_recipe(), nodes=2)
+
+
+@pytest.mark.parametrize("variables", [{"SLURM_NTASKS": "2"}, {"RANK": "1"}])
+def test_processes_of_a_launcher_are_refused(
+    variables: dict[str, str],
+    make_scene: MakeScene,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UsageError, match="cannot use those of srun or torchrun; start it without"):
+        train_folds([make_scene()], tmp_path / "x.bundle", 3, recipe=tiny_recipe(), devices=2)

@@ -34,6 +34,10 @@ class DivergedError(ConfigError):
             "lower optimiser.rate, and look at the scenes with demiurge check",
         )
 
+    def __reduce__(self) -> tuple[type[DivergedError], tuple[str, ...]]:
+        """Reach another process without arguments."""
+        return type(self), ()
+
 
 def require_learned(network: nn.Module, history: list[dict[str, float]]) -> None:
     """Raise DivergedError unless an epoch had a finite error and all weights are finite."""

@@ -94,7 +94,7 @@ def train(
         One sentence each.
     """
     path, quiet = Path(os.fspath(output)), quiet or follows()
-    _require_torch(quiet)
+    require_torch(quiet)
     begin = None if begin_from is None else load_bundle(begin_from)
     if not follows():
         check_output(
@@ -207,7 +207,7 @@ def plan(
     if path is not None:
         given = _files(recipe, *(file for scene in scenes for file in _specs(scene)))
         check_output(path, overwrite=overwrite, inputs=given, suffixes=(".yaml", ".yml"))
-    _require_torch(quiet)
+    require_torch(quiet)
     opened = open_all(scenes, quiet=quiet)
     opened, settled, remarks = fitted(opened, recipe, changes, quiet=quiet)
     draft = make_plan(opened, settled, fit=True, notes=remarks, quiet=quiet)
@@ -230,7 +230,8 @@ def _chosen(
     return load_recipe(recipe or "demiurge", changes)
 
 
-def _require_torch(quiet: bool) -> None:
+def require_torch(quiet: bool = True) -> None:
+    """Raise ResourceError unless everything that training needs is installed."""
     modules = ("torch", "lightning", "segmentation_models_pytorch", "safetensors", "onnx")
     with progress("import", len(modules), quiet=quiet, unit="modules", passing=True) as advance:
         for module in modules:

@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Sequence
-from contextlib import nullcontext, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 from demiurge.errors import UsageError
-from demiurge.model.bundle import Bundle
+from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.outputs import check_output, whole_file
 from demiurge.scene.open import PathLike
 from demiurge.scene.scene import Scene
 from demiurge.training.chips import Chips
-from demiurge.training.fit import train
+from demiurge.training.fit import require_torch, train
+from demiurge.training.fresh import train_fresh
 from demiurge.training.inputs import fitted, open_all
 from demiurge.training.judge import errors_of
 from demiurge.training.plan import of_split
@@ -56,7 +57,8 @@ def train_folds(
     folds
         Stripes, at least 3: one tests, the next validates, the others train.
     options
-        As for :func:`demiurge.train`.
+        As for :func:`demiurge.train`, but on one node. With several devices, a fresh process
+        trains each fold.
 
     Raises
     ------
@@ -65,29 +67,26 @@ def train_folds(
     """
     if folds < 3:
         raise UsageError(f"there are {folds} folds", "ask for at least 3")
+    require_torch()
+    several = _several(options.get("devices", "auto"))
+    _require_own_processes(options.get("nodes", 1), several)
     path = Path(os.fspath(output))
     quiet = options.get("quiet", True)
     opened = open_all(scenes, quiet=quiet)
     opened, recipe, remarks = fitted(opened, recipe or "demiurge", changes, quiet=quiet)
     table = path.with_suffix(".folds.json")
     names = [path.with_suffix(f".fold{i + 1}{path.suffix}") for i in range(folds)]
-    if not follows():
-        for name in (table, *names):
-            check_output(name, overwrite=overwrite)
+    for name in (table, *names):
+        check_output(name, overwrite=overwrite)
     places = places_of(opened)
     splits = split_folds(opened, recipe, folds, places)
-    bundles = []
+    run = train_fresh if several else train
     for i, (name, split) in enumerate(zip(names, splits, strict=True)):
         about = [f"fold {i + 1} of {folds}", *remarks]
         plan = of_split(opened, split, recipe, about, places=places, quiet=quiet)
         folder = None if log is None else Path(os.fspath(log)) / f"fold{i + 1}"
-        # A process that helps goes on to the next fold when the first one writes the bundle.
-        with suppress(SystemExit) if follows() else nullcontext():
-            bundles.append(
-                train(opened, name, plan=plan, overwrite=overwrite, log=folder, **options)
-            )
-    if follows():
-        raise SystemExit(0)
+        run(scenes=opened, output=name, plan=plan, overwrite=overwrite, log=folder, **options)
+    bundles = [load_bundle(name) for name in names]
     found = [
         _tested(bundle, Chips(split.testing, recipe, bundle.contract, training=False))
         for bundle, split in zip(bundles, splits, strict=True)
@@ -95,6 +94,35 @@ def train_folds(
     with whole_file(table, overwrite=overwrite) as partial:
         partial.write_text(json.dumps([asdict(fold) for fold in found], indent=1) + "\n")
     return found
+
+
+def _several(devices: int | str) -> bool:
+    """Tell whether Lightning would start more than one process for these devices."""
+    import torch
+
+    if devices == "auto":
+        return torch.cuda.device_count() > 1
+    return str(devices) != "1"
+
+
+def _require_own_processes(nodes: int, several: bool) -> None:
+    """Raise UsageError where something else starts the processes: they would all begin folds."""
+    from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
+    from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
+
+    cure = "train the folds one at a time, each from a plan of its own (--plan)"
+    if nodes > 1:
+        raise UsageError(
+            f"--folds works on one node, not on {nodes}", f"leave out --nodes, or {cure}"
+        )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        started = SLURMEnvironment.detect() or TorchElasticEnvironment.detect()
+    if follows() or (several and started):
+        raise UsageError(
+            "--folds starts its own processes and cannot use those of srun or torchrun",
+            f"start it without them, or {cure}",
+        )
 
 
 def _tested(bundle: Bundle, chips: Chips) -> Fold:

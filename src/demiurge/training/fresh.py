@@ -1,0 +1,123 @@
+"""Train in a process of its own, so that several trainings share no state of Lightning."""
+
+from __future__ import annotations
+
+import os
+import pickle
+import signal
+import subprocess
+import sys
+import threading
+import time
+import traceback
+from contextlib import suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from demiurge.errors import DemiurgeError, ResourceError
+
+#: Seconds that an interrupted training has to end by itself.
+_GRACE = 10.0
+_INTERRUPTED = 130
+#: What an earlier training in this process may have set; each process group makes its own.
+_GROUP = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+
+
+def train_fresh(**job: Any) -> None:
+    """Train in a fresh process and wait for it.
+
+    Its output is that of this process. It ends when this process is interrupted, or ends in
+    any other way.
+
+    Parameters
+    ----------
+    job
+        The arguments of :func:`demiurge.train`.
+
+    Raises
+    ------
+    UsageError, ConfigError, ResourceError, DataError
+        Those of the training.
+    SystemExit
+        With the process's exit code, if it gave no reason.
+    """
+    with TemporaryDirectory(prefix="demiurge-") as folder:
+        file = Path(folder) / "job.pickle"
+        file.write_bytes(pickle.dumps(job))
+        code = _wait(file)
+        if code == 0:
+            return
+        errors = [pickle.loads(found.read_bytes()) for found in Path(folder).glob("*.error")]
+    if errors:
+        # The other processes fail in its wake; the reason is an error raised on purpose.
+        raise min(errors, key=lambda error: not isinstance(error, DemiurgeError))
+    if code < 0:
+        raise ResourceError(
+            f"the process that trains {job['output']} was ended by signal {-code}",
+            "see whether memory ran out, and set a smaller chips.batch",
+        )
+    raise SystemExit(code)
+
+
+def _wait(file: Path) -> int:
+    """Run the job and return the exit code of its process; leave no process behind."""
+    environment = {k: v for k, v in os.environ.items() if k not in _GROUP}
+    # The same modules as here, and none of the working folder.
+    environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}
+    command = [sys.executable, "-m", __name__, str(file)]
+    # In a session of its own, Ctrl-C reaches it once: by the end of its input.
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, env=environment, start_new_session=True
+    ) as process:
+        try:
+            return process.wait()
+        finally:
+            if process.stdin is not None:
+                process.stdin.close()
+            try:
+                with suppress(subprocess.TimeoutExpired):
+                    process.wait(2 * _GRACE)
+            finally:
+                process.kill()
+                if os.name == "posix":
+                    with suppress(ProcessLookupError):
+                        os.killpg(process.pid, signal.SIGKILL)
+
+
+def _end_with_parent() -> None:
+    """Interrupt this process when its input ends: the one that waits for it is gone."""
+    while os.read(0, 1):
+        pass
+    os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(_GRACE)
+    os._exit(_INTERRUPTED)
+
+
+def _packed(error: Exception) -> bytes:
+    """Pickle an error with its traceback; one that cannot be pickled by its text."""
+    error.add_note("".join(traceback.format_exception(error)))
+    try:
+        packed = pickle.dumps(error)
+        pickle.loads(packed)
+    except Exception:
+        return pickle.dumps(RuntimeError(f"{type(error).__name__}: {error}"))
+    return packed
+
+
+def _main(file: Path) -> None:
+    """Run a job; Lightning starts its other processes with the same command."""
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+    try:
+        from demiurge.training.fit import train
+
+        train(**pickle.loads(file.read_bytes()))
+    except KeyboardInterrupt:
+        sys.exit(_INTERRUPTED)
+    except Exception as error:
+        file.with_name(f"{os.getpid()}.error").write_bytes(_packed(error))
+        sys.exit(1)
+
+
+if __name__ == "__main__":
+    _main(Path(sys.argv[1]))
