@@ -68,7 +68,7 @@ FOLDS = ("--folds", "3", "--set", "epochs=1", "--set", "split.buffer=0")
 
 def test_two_processes_cross_validate(tmp_path: Path) -> None:
     make_scene(tmp_path)
-    _train(tmp_path, 2, *FOLDS, timeout=240)
+    _train(tmp_path, 2, *FOLDS, timeout=500)
     folds = json.loads((tmp_path / "2.folds.json").read_text())
     assert [fold["bundle"] for fold in folds] == [f"2.fold{i}.bundle" for i in (1, 2, 3)]
     assert sum(fold["pixels"] for fold in folds) == 160 * 192 - 40 * 50
