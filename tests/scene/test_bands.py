@@ -128,7 +128,9 @@ def test_pictures_are_no_heights(
     path = raster("a.tif", stack(3, dtype), **options)
     with pytest.raises(DataError, match=match):
         Source.open(path, layer(name))
-    assert Source.open(path, layer("red")).band == 1
+    with pytest.raises(DataError, match=match):
+        Source.open(path, layer(name), 1)
+    assert Source.open(path, layer("red"), 1).band == 1
 
 
 def test_eight_bits_are_no_heights_unless_scaled(raster: Write) -> None:
@@ -156,7 +158,9 @@ def test_one_band_is_not_image_and_heights_at_once(raster: Write, tmp_path: Path
     with pytest.raises(UsageError, match="band 1 is given as 'ortho_left' and as 'dem_prior'"):
         scene_from_files({"ortho_left": path, "dem_prior": link})
     two = raster("two.tif", stack(2))
-    with pytest.raises(UsageError, match="is given as an image and as 'dem_prior'; name the band"):
+    with pytest.raises(
+        UsageError, match=r"not clear which is 'dem_prior'; name its band, as .*two"
+    ):
         scene_from_files({"red": f"{two}:2", "dem_prior": two})
     scene = scene_from_files({"red": f"{two}:1", "dem_prior": f"{two}:2"})
     assert scene.base == "dem_prior"

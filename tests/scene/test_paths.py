@@ -86,12 +86,12 @@ def test_archives_and_file_urls(tmp_path: Path, raster: Write) -> None:
 
 
 def test_bands_are_split_off_last(tmp_path: Path, raster: Write) -> None:
-    assert split_band('NETCDF:"two.nc":elevation') == ('NETCDF:"two.nc":elevation', 1)
+    assert split_band('NETCDF:"two.nc":elevation') == ('NETCDF:"two.nc":elevation', None)
     assert split_band('NETCDF:"two.nc":elevation:2') == ('NETCDF:"two.nc":elevation', 2)
-    assert split_band("https://host:8080") == ("https://host:8080", 1)
+    assert split_band("https://host:8080") == ("https://host:8080", None)
     assert split_band("https://host:8080/a.tif:3") == ("https://host:8080/a.tif", 3)
     called = raster("a:3", terrain())
-    assert split_band(str(called)) == (str(called), 1)
+    assert split_band(str(called)) == (str(called), None)
     np.testing.assert_array_equal(heights(called), terrain())
 
 

@@ -13,7 +13,9 @@ from demiurge.cli.common import Output, Overwrite, Quiet, note
 def export(
     surface: Annotated[str, typer.Argument(help="Raster of heights.")],
     output: Output,
-    band: Annotated[int, typer.Option(help="Band of the raster.")] = 1,
+    band: Annotated[
+        int | None, typer.Option(help="Band of the raster, if its description does not tell.")
+    ] = None,
     image: Annotated[str | None, typer.Option(help="Image that gives the colours.")] = None,
     thin: Annotated[
         float | None,

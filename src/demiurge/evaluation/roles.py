@@ -18,7 +18,7 @@ from demiurge.scene.undeclared import NoData, for_layers
 from demiurge.scene.vertical import agree, vertical_of
 
 HEIGHTS = ("surface", "reference", "baseline", "ground")
-_LAYERS = {"baseline": PRIOR, "landcover": "landcover", "mask": "valid"}
+_LAYERS = {"reference": "truth_dsm", "baseline": PRIOR, "landcover": "landcover", "mask": "valid"}
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from demiurge.outputs import check_output, whole_files
 from demiurge.progress import progress
 from demiurge.scene.grid import wkt
 from demiurge.scene.open import PathLike, choose_grid
-from demiurge.scene.paths import open_raster
+from demiurge.scene.paths import open_raster, split_band
 from demiurge.scene.source import Source
 from demiurge.scene.undeclared import NoData, for_layers
 
@@ -73,7 +73,7 @@ def export(
     surface: PathLike,
     output: PathLike,
     *,
-    band: int = 1,
+    band: int | None = None,
     image: PathLike | None = None,
     tolerance: float | None = None,
     nodata: NoData | None = None,
@@ -87,7 +87,10 @@ def export(
     Parameters
     ----------
     surface
-        Raster of heights in metres. What is not in a projected CRS in metres is warped to UTM.
+        Raster of heights in metres; ``file.tif:3`` means its third band. What is not in a
+        projected CRS in metres is warped to UTM.
+    band
+        Band of the surface; the one that is described as heights if None.
     image
         Raster whose colours the points take, or that is laid over the mesh; in any CRS.
     tolerance
@@ -120,7 +123,9 @@ def export(
     )
 
 
-def open_heights(surface: PathLike, band: int, nodata: Sequence[float] | None = None) -> Source:
+def open_heights(
+    surface: PathLike, band: int | None, nodata: Sequence[float] | None = None
+) -> Source:
     """Open a band of heights; relative ones have no unit.
 
     Raises
@@ -129,8 +134,10 @@ def open_heights(surface: PathLike, band: int, nodata: Sequence[float] | None = 
         If there is no such band or file, or the heights are not in metres.
     """
     name = os.fspath(surface)
+    if band is None:
+        name, band = split_band(name)
     with open_raster(name) as dataset:
-        if not 1 <= band <= dataset.count:
+        if band is not None and not 1 <= band <= dataset.count:
             raise UsageError(f"{name}: has no band {band}", f"choose 1 to {dataset.count}")
         relative = dataset.tags().get("units") == "relative"
     kind = layer("dsm")

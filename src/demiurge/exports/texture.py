@@ -35,8 +35,11 @@ def image_sources(image: PathLike, nodata: Sequence[float] | None = None) -> lis
     except UsageError:  # nothing says what its bands are
         found = {}
     files = [found[name] for name in _COLOURS if name in found]
-    if len(files) != len(_COLOURS):
-        with open_raster(path) as dataset:
+    file, band = split_band(path)
+    if band is not None:
+        files = [path]
+    elif len(files) != len(_COLOURS):
+        with open_raster(file) as dataset:
             grey = [found[name] for name in PANCHROMATIC if name in found]
             files = grey[:1] or ([path] if dataset.count == 1 else [])
     if not files:
@@ -45,7 +48,7 @@ def image_sources(image: PathLike, nodata: Sequence[float] | None = None) -> lis
     return [Source.open(*_split(file, name), nodata=nodata, role="image") for name, file in named]
 
 
-def _split(file: str, name: str) -> tuple[str, Layer, int]:
+def _split(file: str, name: str) -> tuple[str, Layer, int | None]:
     path, band = split_band(file)
     return path, layer(name), band
 

@@ -115,7 +115,7 @@ class Job:
             {
                 "version": __version__,
                 "layers": {
-                    n: (s.path, s.band, s.undeclared, s.watched, *_stamp(s.path))
+                    n: (s.path, s.vector or s.band, s.undeclared, s.watched, *_stamp(s.path))
                     for n, s in scene.sources.items()
                 },
                 "grid": (wkt(scene.grid), *scene.grid.affine, *scene.shape),

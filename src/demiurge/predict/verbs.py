@@ -15,7 +15,7 @@ from demiurge.predict.surface import Surface
 from demiurge.scene.bands import Bands, bands_of
 from demiurge.scene.georeference import placed_otherwise, refuse_unplaced, world_pixel
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
-from demiurge.scene.paths import is_raster_folder, open_raster
+from demiurge.scene.paths import is_raster_folder, open_raster, split_band
 from demiurge.scene.scene import Scene
 from demiurge.scene.undeclared import NoData
 
@@ -113,7 +113,7 @@ def generate(
     else:
         path = str(image)
         files, used = _image_layers(path, bands, chosen)
-        local, notes = _frame(path, chosen, gsd, prior)
+        local, notes = _frame(split_band(path)[0], chosen, gsd, prior)
         if prior is not None:
             files[PRIOR] = prior
         scene = scene_from_files(files, name=Path(path).stem, local=local, nodata=nodata)
@@ -155,6 +155,11 @@ def _image_layers(
     names = bundle.contract.names
     cure = "name its bands with --bands red=1,green=2,blue=3"
     if bands:
+        path, only = split_band(path)
+        if only is not None:
+            raise UsageError(
+                f"{path}:{only}: names a band, as --bands does", "leave out one of the two"
+            )
         with open_raster(path) as dataset:
             named = {layer(name).name: band for name, band in bands.items()}
             found = Bands(path, named, tuple(range(1, dataset.count + 1)))

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from demiurge.errors import DataError, UsageError
-from demiurge.layers import Kind, Layer, layer, numbered, recognise
+from demiurge.layers import PANCHROMATIC, Kind, Layer, Role, layer, numbered, recognise
 from demiurge.scene.paths import local_file, open_raster, split_band
 
 SENSOR_NAMES = {
@@ -28,6 +28,10 @@ _SENSORS = {
 _TAGS = re.compile(r"sensor|satellite|spacecraft|platform|mission|product|description|title", re.I)
 _COLOURS = ("red", "green", "blue", "alpha", "palette", "cyan", "magenta", "yellow", "black",
             "hue", "saturation", "lightness")  # fmt: skip
+#: Bands that say how sure the band before them is.
+_UNCERTAINTY = "_uncertainty"
+#: Components of an error vector.
+_VECTOR = 3
 
 
 @dataclass(frozen=True)
@@ -86,23 +90,19 @@ def bands_of(path: str, cure: str) -> Bands:
     ------
     UsageError
         If no band is recognised, or two claim one layer.
+    DataError
+        If it has a palette.
     """
     file, only = split_band(path)
     with open_raster(file) as dataset:
-        descriptions = [d or "" for d in dataset.descriptions]
+        descriptions, found = _recognised(file, dataset)
         colours = [c.name for c in dataset.colorinterp]
         sensor = sensor_of(file, dataset)
-    stem = (local_file(file) or Path(file)).stem
-    if len(descriptions) == 1 and not descriptions[0]:
-        descriptions = [stem if recognise(stem) or numbered(stem) else ""]
-    found = [recognise(d, sensor) for d in descriptions]
-    for index, colour in enumerate(colours):
-        plain = recognise(colour)
-        if found[index] is None and plain not in found and not numbered(descriptions[index]):
-            found[index] = plain
+        if "palette" in colours:
+            raise _palette(f"{file}: band {colours.index('palette') + 1}")
     layers: dict[str, int] = {}
     for band, name in enumerate(found, start=1):
-        if name is None or (file != path and band != only):
+        if name is None or only not in (None, band):
             continue
         if name in layers:
             raise UsageError(f"{path}: bands {layers[name]} and {band} both say '{name}'", cure)
@@ -122,6 +122,88 @@ def bands_of(path: str, cure: str) -> Bands:
     )
     by_number = any(numbered(descriptions[band - 1]) for band in layers.values())
     return Bands(file, layers, others, SENSOR_NAMES.get(sensor or "") if by_number else None)
+
+
+def _recognised(path: str, dataset: Any) -> tuple[list[str], list[str | None]]:
+    """Return the description of each band, and the layer that each is, or None."""
+    descriptions = [d or "" for d in dataset.descriptions]
+    stem = (local_file(path) or Path(path)).stem
+    if len(descriptions) == 1 and not descriptions[0]:
+        descriptions = [stem if recognise(stem) or numbered(stem) else ""]
+    sensor = sensor_of(path, dataset)
+    found = [recognise(d, sensor) for d in descriptions]
+    for index, colour in enumerate(c.name for c in dataset.colorinterp):
+        plain = recognise(colour)
+        if found[index] is None and plain not in found and not numbered(descriptions[index]):
+            found[index] = plain
+    return descriptions, found
+
+
+def choose_bands(path: str, dataset: Any, wanted: Layer) -> tuple[tuple[int, ...], str]:
+    """Choose the band of a file that is a layer, where the user names none.
+
+    A description (or colour) that names the layer decides; heights may also be described as
+    another input that holds heights. Of panchromatic images the first band that is no other
+    layer is taken. Three bands of an error without descriptions are the vector that Ames Stereo
+    Pipeline writes, whose norm is the error.
+
+    Returns
+    -------
+    The band, or the three whose norm is the layer; and a sentence for the user, empty where
+    there was nothing to choose.
+
+    Raises
+    ------
+    UsageError
+        If nothing says which band it is.
+    DataError
+        If heights are wanted of a picture.
+    """
+    descriptions, names = _recognised(path, dataset)
+    bands = [
+        band
+        for band, colour in enumerate(dataset.colorinterp, start=1)
+        if colour.name != "alpha" and not descriptions[band - 1].endswith(_UNCERTAINTY)
+    ]
+    if len(bands) < 2:
+        return (bands[0] if bands else 1,), ""
+    names = [
+        name or recognise(said.removesuffix("_relative"))
+        for name, said in zip(names, descriptions, strict=True)
+    ]
+    found = _named(bands, names, wanted)
+    if not found and wanted.name in PANCHROMATIC:
+        plain = (b for b in bands if layer(names[b - 1] or wanted.name).kind is Kind.IMAGE)
+        found = list(plain)[:1]
+    if len(found) == 1:
+        said = descriptions[found[0] - 1] or names[found[0] - 1]
+        sure = found[0] == 1 and names[0] == wanted.name
+        about = f" ({said})" if said else ""
+        remark = "" if sure else f"band {found[0]}{about} of {dataset.count} is used"
+        return (found[0],), remark
+    undescribed = not any(descriptions[b - 1] or names[b - 1] for b in bands)
+    if wanted.kind is Kind.ERROR and len(bands) == _VECTOR and undescribed:
+        return tuple(bands), "its 3 bands are the components of an error vector: its norm is used"
+    require_values(path, dataset, bands[0], wanted)
+    shown = ", ".join(descriptions[b - 1] or names[b - 1] or "?" for b in bands[:6])
+    shown = f" ({shown}{', …' if len(bands) > 6 else ''})" if not undescribed else ""
+    raise UsageError(
+        f"{path}: holds {len(bands)} bands{shown}, and it is not clear which is '{wanted.name}'",
+        f"name its band, as {path}:BAND",
+    )
+
+
+def _named(bands: list[int], names: list[str | None], wanted: Layer) -> list[int]:
+    """Return the bands that are described as a layer, or as what can stand for it."""
+    same = [band for band in bands if names[band - 1] == wanted.name]
+    if same or wanted.kind is not Kind.HEIGHT or wanted.name == "truth_height":
+        return same
+    target = wanted.name.removeprefix("truth_")
+    same = [band for band in bands if names[band - 1] == target]
+    if same:
+        return same
+    known = {band: layer(name) for band in bands if (name := names[band - 1]) is not None}
+    return [b for b, n in known.items() if n.kind is Kind.HEIGHT and n.role is Role.INPUT]
 
 
 def sensor_of(path: str, dataset: Any) -> str | None:
@@ -147,16 +229,39 @@ def sensor_of(path: str, dataset: Any) -> str | None:
     return None
 
 
-def require_heights(path: str, dataset: Any, band: int, wanted: Layer) -> None:
-    """Raise if a band that is to be heights is a picture.
+def _palette(where: str) -> DataError:
+    return DataError(
+        f"{where} has a palette: its values are numbers of colours, not brightness",
+        "convert it with gdal_translate -expand rgb, or -expand gray if all colours are grey",
+    )
+
+
+def require_values(path: str, dataset: Any, band: int, wanted: Layer) -> None:
+    """Raise if the values of a band cannot be those of a layer.
 
     Raises
     ------
     DataError
-        For colour bands, bands described as an image's, and 8-bit values without a scale.
+        For a palette, except of classes and masks; for colours that are to be measurements; and
+        for pictures that are to be heights.
     """
-    if wanted.kind is not Kind.HEIGHT or wanted.name == "truth_height":
+    colour = dataset.colorinterp[band - 1].name
+    where = f"{path}: band {band}"
+    if wanted.kind is Kind.HEIGHT and wanted.name != "truth_height":
+        _require_heights(path, dataset, band, wanted)
+    elif wanted.kind in (Kind.MASK, Kind.CLASS):
         return
+    elif colour == "palette":
+        raise _palette(where)
+    elif colour in _COLOURS and wanted.kind is not Kind.IMAGE:
+        raise DataError(
+            f"{where} is a colour ({colour}), and layer '{wanted.name}' is {wanted.about}",
+            "give the raster of measured values, not a picture of it",
+        )
+
+
+def _require_heights(path: str, dataset: Any, band: int, wanted: Layer) -> None:
+    """Raise for colours, bands described as an image's, and 8-bit values without a scale."""
     colour = dataset.colorinterp[band - 1].name
     said = (dataset.descriptions[band - 1] or "").strip()
     named = recognise(said)

@@ -38,7 +38,7 @@ from demiurge.scene.grid import (
     union,
     window_grid,
 )
-from demiurge.scene.paths import is_remote, local_file, open_raster, split_band
+from demiurge.scene.paths import is_remote, is_there, local_file, open_raster, split_band
 from demiurge.scene.scene import Scene, load_fingerprint
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
@@ -99,7 +99,8 @@ def _spec_sources(spec: SceneSpec, place: Path, told: NoData) -> dict[str, Sourc
     opened: dict[str, Any] = {}
     with ExitStack() as stack:
         for name, entry in spec.layers.items():
-            file = entry.file if is_remote(entry.file) else str(place.parent / entry.file)
+            file = str(place.parent / entry.file)
+            file = entry.file if is_remote(entry.file) and not is_there(file) else file
             if file not in opened:
                 opened[file] = stack.enter_context(open_raster(file))
             source = Source.open(
@@ -131,7 +132,8 @@ def scene_from_files(
     Parameters
     ----------
     files
-        Layer name to file; ``file.tif:3`` means its third band. Any CRS, pixel size and extent.
+        Layer name to file; ``file.tif:3`` means its third band, ``file.tif`` the one that is
+        described as the layer. Any CRS, pixel size and extent.
     gsd
         Pixel size in metres; that of the leading layer if None.
     crs
@@ -161,7 +163,7 @@ def scene_from_files(
         sources[layer_name] = Source.open(
             path, layer(layer_name), band, local=local, nodata=told.get(layer_name)
         )
-    _refuse_image_as_heights(sources, files)
+    _refuse_image_as_heights(sources)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
     _check_overlap(sources, grid)
     lead = sources[_leading(sources)]
@@ -188,7 +190,8 @@ def name_inputs(inputs: Sequence[str]) -> dict[str, str]:
     found: dict[str, str] = {}
     for text in inputs:
         head, equals, rest = text.partition("=")
-        if equals and re.fullmatch(r"\w+", head):
+        called = is_there(split_band(text)[0]) and not is_there(split_band(rest)[0])
+        if equals and re.fullmatch(r"\w+", head) and not called:
             if not rest:
                 raise UsageError(f"'{text}' names no file", "write LAYER=FILE")
             named = {layer(head).name: rest}
@@ -329,10 +332,9 @@ def _apart(boxes: dict[str, Bounds]) -> tuple[str, str]:
     return next(lone, (names[0], names[-1]))
 
 
-def _refuse_image_as_heights(sources: Mapping[str, Source], files: Mapping[str, PathLike]) -> None:
-    """Raise if heights are to come from a band of an image, or from its file without a band."""
+def _refuse_image_as_heights(sources: Mapping[str, Source]) -> None:
+    """Raise if heights are to come from a band of an image."""
     images = {(_place(s), s.band): n for n, s in sources.items() if s.layer.kind is Kind.IMAGE}
-    places = {place for place, _ in images}
     for name, source in sources.items():
         if source.layer.kind is not Kind.HEIGHT:
             continue
@@ -341,11 +343,6 @@ def _refuse_image_as_heights(sources: Mapping[str, Source], files: Mapping[str, 
             raise UsageError(
                 f"{source.path}: band {source.band} is given as '{image}' and as '{name}'",
                 "name the file with the heights",
-            )
-        if _place(source) in places and split_band(str(files[name]))[0] == str(files[name]):
-            raise UsageError(
-                f"{source.path}: is given as an image and as '{name}'",
-                f"name the band that holds heights, as {source.path}:2",
             )
 
 
@@ -405,6 +402,6 @@ def _stack_of(sources: Mapping[str, Source], grid: GeoBox) -> Any:
     one_file = len(paths) == 1 and not is_remote(path)
     if not one_file or not all(same_grid(s.grid, grid) for s in sources.values()):
         return None
-    if any(source.dirty for source in sources.values()):
+    if any(source.dirty or source.vector for source in sources.values()):
         return None
     return map_stack(Path(path))

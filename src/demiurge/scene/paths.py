@@ -40,7 +40,7 @@ def is_network(path: str) -> bool:
 
 
 def _names_driver(path: str) -> bool:
-    return bool(_DRIVER.match(path)) and not Path(path).exists()
+    return bool(_DRIVER.match(path)) and not is_there(path)
 
 
 def resolved(path: str | Path) -> str:
@@ -59,19 +59,27 @@ def is_raster_folder(path: str | Path) -> bool:
     return folder.is_dir() and any((folder / name).exists() for name in _RASTER_FOLDERS)
 
 
-def split_band(text: str) -> tuple[str, int]:
-    """Split ``file.tif:3`` into path and band; without a band it is the first.
+def is_there(text: str) -> bool:
+    """Tell whether a file or folder has exactly this name, whatever its characters."""
+    try:
+        return Path(resolved(text)).exists()
+    except (OSError, ValueError):  # too long, or a null byte: the text of a VRT
+        return False
+
+
+def split_band(text: str) -> tuple[str, int | None]:
+    """Split ``file.tif:3`` into path and band; None if no band is named.
 
     A file that is really called so, and what GDAL alone resolves, keep their names.
 
     >>> split_band("C:/a.tif"), split_band("a.tif:2")
-    (('C:/a.tif', 1), ('a.tif', 2))
+    (('C:/a.tif', None), ('a.tif', 2))
     """
     match = re.fullmatch(r"(.+):(\d+)", text)
-    if not match or Path(text).exists():
-        return text, 1
+    if not match or is_there(text):
+        return text, None
     if _SCHEME.match(match[1]) and re.fullmatch(r"[a-z]+://[^/]+", match[1], re.IGNORECASE):
-        return text, 1  # a port
+        return text, None  # a port
     return match[1], int(match[2])
 
 

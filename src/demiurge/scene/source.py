@@ -17,7 +17,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError
 from demiurge.layers import Kind, Layer
-from demiurge.scene.bands import require_heights
+from demiurge.scene.bands import choose_bands, require_values
 from demiurge.scene.footprint import moved_grid, pixel_ratio, source_window, window_across_seam
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import Window, pixel_shift, same_grid, window_grid
@@ -41,6 +41,8 @@ class Source:
     ----------
     path, band
         The file (or GDAL URL) and the band, counted from 1.
+    vector
+        The bands whose norm is the layer, where it is stored as a vector; else empty.
     layer
         What the band means.
     grid
@@ -69,6 +71,7 @@ class Source:
     remarks: tuple[str, ...] = ()
     dirty: bool = False
     native: GeoBox | None = None
+    vector: tuple[int, ...] = ()
     _local: threading.local = field(
         default_factory=threading.local, init=False, compare=False, repr=False
     )
@@ -87,7 +90,7 @@ class Source:
         cls,
         path: str | Path,
         layer: Layer,
-        band: int = 1,
+        band: int | None = None,
         *,
         local: float | None = None,
         nodata: Sequence[float] | None = None,
@@ -98,6 +101,8 @@ class Source:
 
         Parameters
         ----------
+        band
+            Counted from 1; None chooses it by :func:`demiurge.scene.bands.choose_bands`.
         local
             Pixel size in metres for a raster without georeference, which then gets a frame of
             its own; None refuses it.
@@ -115,8 +120,15 @@ class Source:
             For a missing file, a file that is no raster, a band that is not there, a raster
             without CRS or georeference, heights in other units than metres, values that are
             most likely no data.
+        UsageError
+            If no band is named and it is not clear which is meant.
         """
         with open_raster(path) if opened is None else nullcontext(opened) as dataset:
+            bands: tuple[int, ...] = ()
+            remark = ""
+            if band is None:
+                bands, remark = choose_bands(str(path), dataset, layer)
+                band = bands[0]
             if not 1 <= band <= dataset.count:
                 raise DataError(
                     f"{path}: has no band {band} for layer '{layer.name}'",
@@ -124,20 +136,30 @@ class Source:
                 )
             if dataset.dtypes[band - 1].startswith("complex"):
                 raise DataError(f"{path}: band {band} is complex", "take its real part first")
-            require_heights(str(path), dataset, band, layer)
+            require_values(str(path), dataset, band, layer)
             grid = grid_of(str(path), dataset, local)
             if dataset.crs is not None and layer.unit == "m":
                 require_metres(f"{path}, band {band}", grid.crs, dataset.units[band - 1])
             watched = nodata is None or len(nodata) > 0
             undeclared = (*usual(layer), *(nodata or ())) if watched else ()
-            source = cls(str(path), band, layer, grid, undeclared, watched, role or layer.name)
+            source = cls(
+                str(path),
+                band,
+                layer,
+                grid,
+                undeclared,
+                watched,
+                role or layer.name,
+                remarks=(remark,) if remark else (),
+                vector=bands if len(bands) > 1 else (),
+            )
             if not source.watched:
                 return source
             rule = validity_of(dataset, band, layer, undeclared)
             found = look(dataset, band, layer, rule, source.role)
         if found.level is not None:
             raise source.doubt(found.level)
-        return replace(source, remarks=found.remarks, dirty=found.dirty)
+        return replace(source, remarks=(*source.remarks, *found.remarks), dirty=found.dirty)
 
     def doubt(self, level: Level) -> DataError:
         """Return the error for a value that is most likely no data."""
@@ -210,9 +232,13 @@ class Source:
 
     def _read_own(self, window: Window, shape: tuple[int, int]) -> Array:
         """Read a window of the file's own grid, NaN for no data, thinned to a shape."""
-        dataset, rule = self._opened()
+        dataset, rules = self._opened()
+        rule = rules[self.band]
         stored = read_stored(dataset, self.band, window, shape)
         data = clean(stored, dataset, self.band, window, rule)
+        for band in self.vector[1:]:
+            part = read_stored(dataset, band, window, shape)
+            np.hypot(data, clean(part, dataset, band, window, rules[band]), out=data)
         whole = shape == (window.height, window.width)
         if self.watched and whole and self.layer.kind is Kind.HEIGHT:
             level = level_apart(data, rule)
@@ -275,14 +301,17 @@ class Source:
             cache[key] = pixel_ratio(self.grid, grid)
         return cache[key]
 
-    def _opened(self) -> tuple[Any, Validity]:
-        """Return this thread's open file, and what is no data in it."""
+    def _opened(self) -> tuple[Any, dict[int, Validity]]:
+        """Return this thread's open file, and what is no data in each band that is read."""
         dataset = _shared(self.path)
-        rule: tuple[Any, Validity] | None = self._local.__dict__.get("rule")
-        if rule is None or rule[0] is not dataset:
-            rule = (dataset, validity_of(dataset, self.band, self.layer, self.undeclared))
-            self._local.rule = rule
-        return rule
+        known: tuple[Any, dict[int, Validity]] | None = self._local.__dict__.get("rules")
+        if known is None or known[0] is not dataset:
+            rules = {
+                band: validity_of(dataset, band, self.layer, self.undeclared)
+                for band in self.vector or (self.band,)
+            }
+            known = self._local.rules = (dataset, rules)
+        return known
 
 
 def _key(grid: GeoBox) -> Hashable:

@@ -36,7 +36,9 @@ class LayerSpec(Strict):
     """Where one layer lies."""
 
     file: str = Field(description="path relative to scene.yaml, or a GDAL URL")
-    band: Annotated[int, Field(gt=0)] = 1
+    band: Annotated[int, Field(gt=0)] | None = Field(
+        None, description="counted from 1; left out: the band that its description tells"
+    )
     equalised: bool = Field(False, description="contrast already equalised to 0 … 1")
     nodata: list[float] | None = Field(
         None, description="no data besides what the file declares; empty: nothing else is"

@@ -71,7 +71,7 @@ def surface_sources(
     return found
 
 
-def _split(path: str) -> tuple[str, Layer, int]:
+def _split(path: str) -> tuple[str, Layer, int | None]:
     file, band = split_band(path)
     return file, layer("truth_dsm"), band
 

@@ -67,7 +67,9 @@ def contents(scene: Scene) -> str:
         if source.path not in sums:
             sums[source.path] = _checksum(source.path)
         equalised = name in scene.equalised
-        found.update(f"{name} {source.band} {equalised} {sums[source.path]}\n".encode())
+        found.update(
+            f"{name} {source.vector or source.band} {equalised} {sums[source.path]}\n".encode()
+        )
     return found.hexdigest()
 
 
