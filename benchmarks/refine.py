@@ -55,11 +55,11 @@ def measure(quick: bool) -> list[Claim]:
             dsm.add(tops, truth, where)
             dtm.add(floors, earth, where)
             by_style.setdefault(_style(path), []).append(index)
+        varied = _varied_cameras(folder / "v", bundles[0], sites, size)
     claims = []
     for bundle in bundles:
         claims += _surface(dsm, bundle, bundles, by_style)
         claims += _earth(dtm, bundle, bundles)
-        varied = _varied_cameras(folder / "v", bundles[0], sites, size)
     return claims + _doubts(doubt) + varied
 
 

@@ -119,7 +119,7 @@ def test_inputs_are_named_by_hand_or_recognised(raster: Write) -> None:
 
 
 def test_split_band() -> None:
-    assert split_band("a.tif") == ("a.tif", 1)
+    assert split_band("a.tif") == ("a.tif", None)
     assert split_band("C:/a.tif:12") == ("C:/a.tif", 12)
 
 

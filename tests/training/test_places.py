@@ -153,7 +153,7 @@ def test_takes_with_one_grid_are_transformed_once(monkeypatch: pytest.MonkeyPatc
 
 
 def test_regions_on_opposite_sides_of_the_earth_are_apart() -> None:
-    """The CRS of one has no coordinates for the other."""
+    """Whatever coordinates the CRS of one gives the other."""
     rng = np.random.default_rng(0)
     regions = []
     for lon in (15.0, 105.0, -165.0, -75.0):

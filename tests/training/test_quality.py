@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 
-from demiurge.errors import ConfigError
 from demiurge.training.augment import augment
 from demiurge.training.quality import good_heights, waves
 from demiurge.training.recipe import load_recipe
@@ -59,6 +58,17 @@ def test_augment_exchanges_the_share_of_bases_that_is_asked_for() -> None:
     assert 60 < better < 110
 
 
-def test_good_inputs_need_a_surface_to_learn() -> None:
-    with pytest.raises(ConfigError, match="good_inputs and waves need a base and target dsm"):
-        load_recipe("demiurge", ["augment.good_inputs=0.2", "targets=[dtm]"])
+def test_the_base_stays_where_no_surface_is_known() -> None:
+    """The bare earth alone is learned, or a place has no true surface."""
+    given = np.full((5, 64, 64), 7, np.float32)
+    for changes in (["targets=[dtm]"], []):
+        recipe = load_recipe(
+            "demiurge",
+            ["augment={good_inputs: 1, waves: 0, voids: 0}", *changes],
+        )
+        truth = np.full((len(recipe.truths), 64, 64), np.nan, np.float32)
+        truth[-1] = 3  # the bare earth
+        for seed in range(8):
+            rng = np.random.default_rng(seed)
+            found, _ = augment(given.copy(), truth.copy(), recipe.layers, recipe, rng)
+            assert np.array_equal(found[0], given[0])

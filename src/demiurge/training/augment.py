@@ -14,6 +14,11 @@ from demiurge.training.recipe import Recipe
 
 Array = npt.NDArray[np.float32]
 
+#: Name of the true surface among the truths.
+SURFACE = "truth_dsm"
+#: Share of a chip whose true surface is known, for it to become the base.
+_KNOWN = 0.5
+
 
 def augment(
     inputs: Array, truth: Array, names: Sequence[str], recipe: Recipe, rng: np.random.Generator
@@ -38,8 +43,9 @@ def augment(
         _brighten(inputs, names, settings.brightness, rng)
     if settings.texture:
         _roughen(inputs, names, settings.texture, rng)
-    if recipe.base is not None and (settings.good_inputs or settings.waves):
-        _grade(inputs, truth[recipe.truths.index("truth_dsm")], names, recipe, rng)
+    if recipe.base == "dsm" and (settings.good_inputs or settings.waves):
+        surface = recipe.truths.index(SURFACE) if SURFACE in recipe.truths else None
+        _grade(inputs, None if surface is None else truth[surface], names, recipe, rng)
     if rng.random() < settings.margins:
         _cut(inputs, truth, rng)
     if recipe.base is not None and rng.random() < settings.voids:
@@ -95,19 +101,26 @@ def _roughen(inputs: Array, names: Sequence[str], most: float, rng: np.random.Ge
 
 
 def _grade(
-    inputs: Array, truth: Array, names: Sequence[str], recipe: Recipe, rng: np.random.Generator
+    inputs: Array,
+    surface: Array | None,
+    names: Sequence[str],
+    recipe: Recipe,
+    rng: np.random.Generator,
 ) -> None:
-    """Exchange the base for good heights, or give it errors that are correlated."""
-    assert recipe.base is not None
-    index = names.index(recipe.base)
-    if rng.random() < recipe.augment.good_inputs:
-        inputs[index] = good_heights(inputs[index], truth, rng)
+    """Exchange the base for good heights, or give it errors that are correlated.
+
+    Good heights come from the true surface: there are none where most of it is unknown.
+    """
+    index = names.index("dsm")
+    known = surface is not None and np.isfinite(surface).mean() > _KNOWN
+    if rng.random() < recipe.augment.good_inputs and surface is not None and known:
+        inputs[index] = good_heights(inputs[index], surface, rng)
         if "triangulation_error" in names:
             # Good heights come with small errors of the rays, or with none told.
             told = np.float32(rng.random() if rng.random() < 0.6 else np.nan)
             inputs[names.index("triangulation_error")] *= told
     elif rng.random() < recipe.augment.waves:
-        inputs[index] += np.float32(rng.uniform(0.05, 0.5)) * waves(truth.shape, rng)
+        inputs[index] += np.float32(rng.uniform(0.05, 0.5)) * waves(inputs[index].shape, rng)
 
 
 def _cut(inputs: Array, truth: Array, rng: np.random.Generator) -> None:

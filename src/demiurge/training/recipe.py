@@ -59,11 +59,12 @@ class Augment(_Settings):
     )
     good_inputs: Share = Field(
         0.0,
-        description="share of chips whose base is the truth, or near it: good heights are to be "
-        "left alone",
+        description="share of chips whose base is the true surface, or near it, where that is known: "
+        "accurate heights stay as they are; without target dsm there are none",
     )
     waves: Share = Field(
-        0.0, description="share of the other chips whose base is given smooth, correlated errors"
+        0.0,
+        description="share of the other chips whose DSM is given smooth, correlated errors",
     )
     foreign_images: Share = Field(
         0.0,
@@ -241,9 +242,6 @@ class Recipe(_Settings):
         both = [n for n in self.truths if n in self.layers]
         if both:
             raise ValueError(f"'{both[0]}' is both an input and a target")
-        improved = self.augment.good_inputs or self.augment.waves
-        if improved and (self.base is None or vocabulary.truth_of("dsm") not in self.truths):
-            raise ValueError("augment.good_inputs and waves need a base and target dsm")
         able = vocabulary.PAINTED if self.task == "imagine" else tuple(vocabulary.TARGETS)
         strange = [n for n in self.targets if n not in able]
         if strange:
