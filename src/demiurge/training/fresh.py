@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+import psutil
+
 from demiurge.errors import DemiurgeError, ResourceError
 
 #: Seconds that an interrupted training has to end by itself.
@@ -73,6 +75,7 @@ def _wait(file: Path) -> int:
         try:
             return process.wait()
         finally:
+            family = _children(process.pid)
             if process.stdin is not None:
                 process.stdin.close()
             try:
@@ -80,9 +83,17 @@ def _wait(file: Path) -> int:
                     process.wait(2 * _GRACE)
             finally:
                 process.kill()
-                if os.name == "posix":
-                    with suppress(ProcessLookupError):
-                        os.killpg(process.pid, signal.SIGKILL)
+                for child in family:
+                    with suppress(psutil.Error):
+                        child.kill()
+
+
+def _children(number: int) -> list[psutil.Process]:
+    """Return the processes that a process has started, if it is still there."""
+    try:
+        return list(psutil.Process(number).children(recursive=True))
+    except psutil.Error:
+        return []
 
 
 def _end_with_parent() -> None:

@@ -59,8 +59,8 @@ class Augment(_Settings):
     )
     good_inputs: Share = Field(
         0.0,
-        description="share of chips whose base is the true surface, or near it, where that is known: "
-        "accurate heights stay as they are; without target dsm there are none",
+        description="share of chips whose DSM is the true surface or near it, where it is known: "
+        "accurate heights stay as they are",
     )
     waves: Share = Field(
         0.0,
