@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import pickle
+import re
 from pathlib import Path
 
 import numpy as np
@@ -109,7 +110,10 @@ def test_orthoimages_that_lie_apart_are_told(
         raw = write_raw(tmp_path / f"{name}.tif", texture, moved(camera.rpc, pixels))
         files[name] = str(raw)
     notes = scene_from_files(files).notes
-    assert any("2.8 px apart (-2.0 rows, -2.0 columns)" in note for note in notes), notes
+    told = next(note for note in notes if "px apart" in note)
+    found = re.search(r"lie ([\d.]+) px apart \(([-+.\d]+) rows, ([-+.\d]+) columns\)", told)
+    assert found is not None
+    assert [float(v) for v in found.groups()] == pytest.approx([2.83, -2, -2], abs=0.2)
 
 
 def test_orthometric_heights_are_refused(

@@ -14,8 +14,12 @@ from demiurge.cli.common import Output
 def refine(
     dsm: Annotated[str, typer.Argument(help="Initial DSM in metres, or a scene folder.")],
     output: Output,
-    left: Annotated[str | None, typer.Option(help="Left orthorectified image.")] = None,
-    right: Annotated[str | None, typer.Option(help="Right orthorectified image.")] = None,
+    left: Annotated[
+        str | None, typer.Option(help="Left orthoimage, or raw image with RPCs.")
+    ] = None,
+    right: Annotated[
+        str | None, typer.Option(help="Right orthoimage, or raw image with RPCs.")
+    ] = None,
     triangulation_error: Annotated[
         str | None, typer.Option("--triangulation-error", help="Triangulation error in metres.")
     ] = None,

@@ -14,9 +14,8 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
-from demiurge.layers import PANCHROMATIC, Kind, Role, layer
+from demiurge.layers import Kind, Role, layer
 from demiurge.scene.bands import bands_of
-from demiurge.scene.camera import Camera
 from demiurge.scene.crs import TRUE_SCALE, WORST_SCALE, ground_scale, is_degrees, parse_crs
 from demiurge.scene.footprint import (
     bounds_in,
@@ -40,7 +39,7 @@ from demiurge.scene.grid import (
     window_grid,
 )
 from demiurge.scene.paths import is_remote, is_there, local_file, open_raster, split_band
-from demiurge.scene.raw import camera_of, orthorectified
+from demiurge.scene.raw import file_sources, orthorectified
 from demiurge.scene.scene import Scene, load_fingerprint
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
@@ -158,7 +157,7 @@ def scene_from_files(
     """
     if not files:
         raise UsageError("no layer is given", "name at least one as LAYER=FILE")
-    sources, raws = _file_sources(files, local, for_layers(nodata, files))
+    sources, raws = file_sources(files, local, for_layers(nodata, files))
     _refuse_image_as_heights(sources)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
     if raws:
@@ -173,24 +172,6 @@ def scene_from_files(
         vertical=_vertical(sources),
         notes=tuple(notes),
     )
-
-
-def _file_sources(
-    files: Mapping[str, PathLike], local: float | None, told: NoData
-) -> tuple[dict[str, Source], dict[str, tuple[Source, Camera]]]:
-    """Open layers, those with a grid and apart from them raw images with their cameras."""
-    sources: dict[str, Source] = {}
-    raws: dict[str, tuple[Source, Camera]] = {}
-    for name, file in files.items():
-        path, band = split_band(str(file))
-        camera = camera_of(path) if name in PANCHROMATIC and "dsm" in files else None
-        frame = local if camera is None else 1.0  # raw images lie in their own pixels
-        source = Source.open(path, layer(name), band, local=frame, nodata=told.get(name))
-        if camera is None:
-            sources[name] = source
-        else:
-            raws[name] = source, camera
-    return sources, raws
 
 
 def name_inputs(inputs: Sequence[str]) -> dict[str, str]:

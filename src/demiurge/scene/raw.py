@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+import os
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from functools import partial
 
@@ -12,12 +13,13 @@ import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError
+from demiurge.layers import PANCHROMATIC, layer
 from demiurge.raster.registration import translation
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.camera import Camera, to_geographic
 from demiurge.scene.grid import Window, blocks, grown, same_grid
 from demiurge.scene.ortho import Ortho
-from demiurge.scene.paths import open_raster
+from demiurge.scene.paths import open_raster, split_band
 from demiurge.scene.rpc import make_rpc
 from demiurge.scene.source import Source
 from demiurge.scene.spec import Vertical
@@ -53,6 +55,36 @@ def camera_of(path: str) -> Camera | None:
         for part in ("off", "scale"):
             values[f"{name}_{part}"] = getattr(rpc, f"{name}_{part}")
     return Camera(make_rpc(values, path))
+
+
+def file_sources(
+    files: Mapping[str, str | os.PathLike[str]],
+    local: float | None,
+    told: Mapping[str, Sequence[float]],
+) -> tuple[dict[str, Source], dict[str, tuple[Source, Camera]]]:
+    """Open layers: those with a grid and, apart from them, raw images with their cameras.
+
+    Parameters
+    ----------
+    files
+        Layer name to file.
+    local
+        Pixel size in metres of files without georeference; None refuses them.
+    told
+        No-data values by layer.
+    """
+    sources: dict[str, Source] = {}
+    raws: dict[str, tuple[Source, Camera]] = {}
+    for name, file in files.items():
+        path, band = split_band(str(file))
+        camera = camera_of(path) if name in PANCHROMATIC and "dsm" in files else None
+        frame = local if camera is None else 1.0  # raw images lie in their own pixels
+        source = Source.open(path, layer(name), band, local=frame, nodata=told.get(name))
+        if camera is None:
+            sources[name] = source
+        else:
+            raws[name] = source, camera
+    return sources, raws
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,50 @@
+"""Intervals hold the true value as often as they say, whatever the distribution."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+
+from demiurge.evaluation.intervals import bootstrap_interval, points_needed, quantile_interval
+
+DRAWS = 400
+
+
+def skewed(rng: np.random.Generator, count: int) -> np.ndarray:
+    return np.asarray(rng.lognormal(0, 1.2, count))
+
+
+@pytest.mark.parametrize("share", [0.5, 0.68, 0.9, 0.95])
+@pytest.mark.parametrize("count", [20, 50, 200])
+def test_quantiles_are_held_as_often_as_stated(share: float, count: int) -> None:
+    true = math.exp(1.2 * {0.5: 0.0, 0.68: 0.46770, 0.9: 1.28155, 0.95: 1.64485}[share])
+    held = 0
+    for draw in range(DRAWS):
+        found = quantile_interval(skewed(np.random.default_rng(draw), count), share)
+        assert found.low <= found.value <= found.high
+        held += found.low <= true <= found.high
+    assert 0.92 <= held / DRAWS <= 0.985
+
+
+def test_few_points_give_no_upper_bound_of_a_high_quantile() -> None:
+    values = skewed(np.random.default_rng(0), 20)
+    assert quantile_interval(values, 0.95).high == math.inf
+    assert points_needed(0.95) == 72
+    assert quantile_interval(skewed(np.random.default_rng(0), 72), 0.95).high < math.inf
+
+
+@pytest.mark.parametrize("statistic", ["mean", "rmse", "nmad"])
+def test_bootstrap_of_well_behaved_errors(statistic: str) -> None:
+    held = 0
+    for draw in range(200):
+        errors = np.random.default_rng(draw).normal(0.5, 2, 60)
+        true = {"mean": 0.5, "rmse": math.hypot(0.5, 2), "nmad": 2.0}[statistic]
+        found = bootstrap_interval(errors, statistic, draws=300, seed=draw)
+        held += found.low <= true <= found.high
+    assert 0.88 <= held / 200 <= 0.99
+
+
+def test_equal_errors_have_no_width() -> None:
+    assert bootstrap_interval(np.zeros(10), "nmad") == (0, 0, 0)
