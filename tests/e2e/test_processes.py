@@ -98,6 +98,7 @@ def test_a_fold_that_fails_ends_in_its_sentence(tmp_path: Path) -> None:
 def test_no_process_outlives_the_command(tmp_path: Path, number: int, code: int, says: str) -> None:
     make_scene(tmp_path)
     command, environment = _command(2, *FOLDS, "--set", "epochs=10000")
+    environment["TMPDIR"] = str(tmp_path)  # SIGKILL leaves the job's folder behind
     run = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
