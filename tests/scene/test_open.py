@@ -1,11 +1,12 @@
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
-from conftest import LEFT, TOP, terrain
+from conftest import LEFT, TOP, terrain, write_raster
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.scene.grid import Window
 from demiurge.scene.open import (
@@ -15,6 +16,7 @@ from demiurge.scene.open import (
     scene_from_files,
 )
 from demiurge.scene.paths import split_band
+from demiurge.scene.prepare import prepare
 
 Write = Callable[..., Path]
 
@@ -177,3 +179,22 @@ def test_several_layers_are_looked_at_at_once(raster: Write) -> None:
     assert smooth < 0.2
     assert noise == pytest.approx(1.13, abs=0.03)
     assert scene.statistics("red")["mean"] == pytest.approx(float(terrain().mean()), rel=1e-5)
+
+
+def test_a_prepared_scene_opens_its_file_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import rasterio
+
+    files = {n: write_raster(tmp_path / f"{n}.tif", terrain()) for n in ("dsm", "truth_dsm")}
+    prepare(files, tmp_path / "scene")
+    real, names = rasterio.open, list[str]()
+
+    def counted(path: Any, *given: Any, **options: Any) -> Any:
+        names.append(str(path))
+        return real(path, *given, **options)
+
+    monkeypatch.setattr(rasterio, "open", counted)
+    scene = open_scene(tmp_path / "scene")
+    assert len(scene.sources) > 1
+    assert len(names) == 1

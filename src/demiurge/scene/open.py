@@ -75,8 +75,12 @@ def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
         raise DataError(f"{path}: is no scene", f"name a folder with a {SPEC_NAME}")
     spec = load_spec(place)
     folder = place.parent
-    sources = _spec_sources(spec, place, for_layers(nodata, spec.layers))
-    grid = _spec_grid(spec, place) or choose_grid(sources)[0]
+    told = for_layers(nodata, spec.layers)
+    with ExitStack() as files:
+        opened: dict[str, Any] = {}  # each file once, for all its layers
+        sources = _spec_sources(spec, place, told, opened, files)
+        grid = _spec_grid(spec, place) or choose_grid(sources)[0]
+        stack = _stack_of(sources, grid, opened)
     vertical = spec.vertical
     if vertical.reference == "unknown":
         vertical = _vertical(sources)
@@ -89,32 +93,32 @@ def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
         folder=folder,
         equalised=frozenset(n for n, entry in spec.layers.items() if entry.equalised),
         spec=spec,
-        _stack=_stack_of(sources, grid),
+        _stack=stack,
         _statistics=dict(fingerprint.get("layers", {})),
     )
 
 
-def _spec_sources(spec: SceneSpec, place: Path, told: NoData) -> dict[str, Source]:
-    """Open the layers of a ``scene.yaml``, each file once."""
+def _spec_sources(
+    spec: SceneSpec, place: Path, told: NoData, opened: dict[str, Any], files: ExitStack
+) -> dict[str, Source]:
+    """Open the layers of a ``scene.yaml``; ``opened`` takes the datasets, ``files`` closes them."""
     sources = {}
-    opened: dict[str, Any] = {}
-    with ExitStack() as stack:
-        for name, entry in spec.layers.items():
-            file = str(place.parent / entry.file)
-            file = entry.file if is_remote(entry.file) and not is_there(file) else file
-            if file not in opened:
-                opened[file] = stack.enter_context(open_raster(file))
-            source = Source.open(
-                file,
-                layer(name),
-                entry.band,
-                nodata=told.get(name, entry.nodata),
-                opened=opened[file],
-            )
-            if entry.native is not None:
-                where = f"{place}: layers.{name}.native"
-                source = replace(source, native=_grid_of(entry.native, where))
-            sources[name] = source
+    for name, entry in spec.layers.items():
+        file = str(place.parent / entry.file)
+        file = entry.file if is_remote(entry.file) and not is_there(file) else file
+        if file not in opened:
+            opened[file] = files.enter_context(open_raster(file))
+        source = Source.open(
+            file,
+            layer(name),
+            entry.band,
+            nodata=told.get(name, entry.nodata),
+            opened=opened[file],
+        )
+        if entry.native is not None:
+            where = f"{place}: layers.{name}.native"
+            source = replace(source, native=_grid_of(entry.native, where))
+        sources[name] = source
     return sources
 
 
@@ -393,7 +397,7 @@ def _vertical(sources: Mapping[str, Source]) -> Vertical:
     return agree({s.path: vertical_of(s.grid.crs) for s in heights.values()})
 
 
-def _stack_of(sources: Mapping[str, Source], grid: GeoBox) -> Any:
+def _stack_of(sources: Mapping[str, Source], grid: GeoBox, opened: Mapping[str, Any]) -> Any:
     """Map the layers into memory if they all lie in one file of the scene's own grid."""
     paths = {source.path for source in sources.values()}
     path = next(iter(paths))
@@ -402,4 +406,4 @@ def _stack_of(sources: Mapping[str, Source], grid: GeoBox) -> Any:
         return None
     if any(source.dirty or source.vector for source in sources.values()):
         return None
-    return map_stack(Path(path))
+    return map_stack(Path(path), opened=opened.get(path))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import mmap
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,8 +59,13 @@ def create_stack(path: Path, grid: GeoBox, names: list[str]) -> None:
     check_written(path, 4 * len(names) * grid.shape[0] * grid.shape[1])
 
 
-def map_stack(path: Path, *, writable: bool = False) -> Stack | None:
+def map_stack(path: Path, *, writable: bool = False, opened: Any = None) -> Stack | None:
     """Map a raster into memory if its layout allows it.
+
+    Parameters
+    ----------
+    opened
+        The file's dataset, if it is open already; it stays open.
 
     Returns
     -------
@@ -70,7 +76,7 @@ def map_stack(path: Path, *, writable: bool = False) -> Stack | None:
     DataError
         If the file is shorter than its header promises.
     """
-    with open_raster(path) as dataset:
+    with open_raster(path) if opened is None else nullcontext(opened) as dataset:
         offset = _plain_offset(dataset)
         shape = (dataset.count, *dataset.shape)
     if offset is None:
