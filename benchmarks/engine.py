@@ -33,8 +33,8 @@ NETWORK = """
 import json, sys, time
 import numpy as np
 from demiurge.model.bundle import load_bundle
-from demiurge.predict.choice import Choice, make_runtime
-from demiurge.predict.plan import plan_windows
+from demiurge.model.backend.choose import Choice, make_runtime
+from demiurge.predict.tiling import plan_windows
 folder, precision, side = sys.argv[1:]
 bundle = load_bundle(f"{folder}/r.bundle")
 plan = plan_windows((int(side), int(side)), bundle.card.window.size, bundle.card.window.overlap)

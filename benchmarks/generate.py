@@ -15,8 +15,8 @@ from rasterio.transform import from_origin
 
 from common import Claim, at_most, interleaved, main, median
 from demiurge import Options, generate, open_scene, simulate
-from demiurge.predict.anchor import fit_points, sample
-from demiurge.predict.levels import mismatch, pair_up, solve
+from demiurge.predict.heights.adjustment import mismatch, pair_up, solve
+from demiurge.predict.heights.gcp_fit import fit_points, sample
 from demiurge.scene.scene import Scene
 
 SEED = 6000

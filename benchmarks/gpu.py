@@ -17,19 +17,19 @@ import torch
 from common import Claim, at_least, at_most, interleaved, main, median
 from data import LAYERS, big_scene, write_layers
 from demiurge import Options, refine
+from demiurge.model.backend.choose import Choice, make_runtime
+from demiurge.model.backend.runtimes import Runtime
 from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.model.network import build_network
-from demiurge.predict.choice import Choice, make_runtime
-from demiurge.predict.engine import predict_rows
-from demiurge.predict.plan import Plan, plan_windows
-from demiurge.predict.runtime import Runtime
+from demiurge.predict.inference import predict_rows
+from demiurge.predict.tiling import Tiling, tile
 from demiurge.scene.open import open_scene
 from demiurge.scene.prepare import prepare
-from demiurge.training.chips import Chips, make_contract
+from demiurge.training.dataset import ChipDataset, make_contract
 from demiurge.training.fit import _loaders
+from demiurge.training.module import HeightModule
 from demiurge.training.recipe import load_recipe, reduced
 from demiurge.training.split import split_places
-from demiurge.training.task import HeightTask
 
 GPU = torch.cuda.is_available()
 #: What runs on the CPU beside it.
@@ -70,7 +70,7 @@ def _applying(folder: Path, side: int, repeats: int) -> list[Claim]:
         with rasterio.open(folder / "out.tif") as file:
             return file.read(1)
 
-    plan = plan_windows((side, side), bundle.card.window.size, bundle.card.window.overlap)
+    plan = tile((side, side), bundle.card.window.size, bundle.card.window.overlap)
     runtime = make_runtime(bundle, plan.size, Choice("torch", "CUDA" if GPU else "CPU", "bf16"))
     works = {
         "torch": lambda: run("torch"),
@@ -95,12 +95,12 @@ def _applying(folder: Path, side: int, repeats: int) -> list[Claim]:
     ]
 
 
-def _host(path: Path, bundle: Bundle, plan: Plan) -> None:
+def _host(path: Path, bundle: Bundle, plan: Tiling) -> None:
     for _ in predict_rows(open_scene(path), bundle.contract, Silent(bundle.contract.outputs), plan):
         pass
 
 
-def _network(bundle: Bundle, runtime: Runtime, plan: Plan) -> None:
+def _network(bundle: Bundle, runtime: Runtime, plan: Tiling) -> None:
     shape = (bundle.contract.channels, plan.size, plan.size)
     question = np.random.default_rng(0).standard_normal(shape).astype("f4")
     for _ in runtime.answers(itertools.repeat(question, plan.count), 4):
@@ -113,10 +113,10 @@ def _training(folder: Path, steps: int) -> list[Claim]:
     scene = prepare(write_layers(folder / "layers", 1536, LAYERS), folder / "prepared")
     regions = split_places([scene], recipe).training
     contract = make_contract(regions, recipe)
-    chips = Chips(regions, recipe, contract, training=True)
+    chips = ChipDataset(regions, recipe, contract, training=True)
     device = torch.device("cuda" if GPU else "cpu")
     network = build_network(recipe.network, contract.channels, contract.outputs)
-    task = HeightTask(network, recipe, len(contract.targets), steps=1000).to(device)
+    task = HeightModule(network, recipe, len(contract.targets), steps=1000).to(device)
     optimiser = torch.optim.AdamW(task.parameters(), 1e-6)
     loader, _ = _loaders(chips, chips, 1)
     start = time.perf_counter()

@@ -10,7 +10,7 @@ import rasterio
 
 from common import Claim, at_most, main
 from demiurge import Options, load_bundle, open_scene, refine, simulate
-from demiurge.predict.plan import plan_windows
+from demiurge.predict.tiling import tile
 from demiurge.raster.voids import fill_voids
 
 
@@ -37,7 +37,7 @@ def measure(quick: bool) -> list[Claim]:
                 initial, truth = scene.read(layers=["dsm", "truth_dsm"])
                 residual = heights - fill_voids(initial)
                 errors.append(float(np.nanmean(np.abs(heights - truth))))
-                plan = plan_windows(scene.shape, bundle.card.window.size, overlap)
+                plan = tile(scene.shape, bundle.card.window.size, overlap)
                 for axis, starts in ((0, plan.rows), (1, plan.columns)):
                     steps = np.abs(np.diff(residual, axis=axis)).mean(axis=1 - axis)
                     borders = _borders(starts, plan.size, residual.shape[axis])

@@ -11,10 +11,10 @@ from common import Claim, at_least, interleaved, main, median
 from data import LAYERS, write_layers
 from demiurge.model.network import build_network
 from demiurge.scene.prepare import prepare
-from demiurge.training.chips import Chips, make_contract
+from demiurge.training.dataset import ChipDataset, make_contract
+from demiurge.training.module import HeightModule
 from demiurge.training.recipe import load_recipe, reduced
 from demiurge.training.split import split_places
-from demiurge.training.task import HeightTask
 
 
 def measure(quick: bool) -> list[Claim]:
@@ -25,9 +25,9 @@ def measure(quick: bool) -> list[Claim]:
         scene = prepare(write_layers(Path(name) / "layers", 1536, LAYERS), Path(name) / "scene")
         regions = split_places([scene], recipe).training
         contract = make_contract(regions, recipe)
-        chips = Chips(regions, recipe, contract, training=True)
+        chips = ChipDataset(regions, recipe, contract, training=True)
         network = build_network(recipe.network, contract.channels, contract.outputs)
-        task = HeightTask(network, recipe, len(contract.targets), steps=1000)
+        task = HeightModule(network, recipe, len(contract.targets), steps=1000)
         plain = build_network(recipe.network, contract.channels, contract.outputs)
         optimisers = [torch.optim.Adam(n.parameters(), 1e-5) for n in (task, plain)]
 

@@ -7,8 +7,8 @@ from PIL import Image
 
 from demiurge.figure import Panel, draw
 from demiurge.scene.open import open_scene
+from demiurge.simulation.run import simulate
 from demiurge.simulation.settings import make_settings
-from demiurge.simulation.sites import simulate
 from demiurge.simulation.stereo import simulate_stereo
 from demiurge.simulation.styles import STEREO
 

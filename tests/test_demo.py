@@ -14,7 +14,7 @@ pytest.importorskip("torch")
 from conftest import terrain
 from demiurge.demo.jacksboro import _best_gaussian, write_halves
 from demiurge.demo.rocky import block_means
-from demiurge.figure import hillshade
+from demiurge.raster.terrain import hillshade
 
 
 def test_block_means_leave_no_data_out() -> None:

@@ -21,17 +21,17 @@ if TYPE_CHECKING:
     from demiurge.exports.export import export as export
     from demiurge.model.bundle import Bundle as Bundle
     from demiurge.model.bundle import load_bundle as load_bundle
+    from demiurge.predict.api import generate as generate
+    from demiurge.predict.api import imagine as imagine
+    from demiurge.predict.api import refine as refine
     from demiurge.predict.options import Options as Options
     from demiurge.predict.surface import Surface as Surface
-    from demiurge.predict.verbs import generate as generate
-    from demiurge.predict.verbs import imagine as imagine
-    from demiurge.predict.verbs import refine as refine
     from demiurge.scene.check import check as check
     from demiurge.scene.open import open_scene as open_scene
     from demiurge.scene.open import scene_from_files as scene_from_files
     from demiurge.scene.prepare import prepare as prepare
     from demiurge.scene.scene import Scene as Scene
-    from demiurge.simulation.sites import simulate as simulate
+    from demiurge.simulation.run import simulate as simulate
     from demiurge.training.fit import plan as plan
     from demiurge.training.fit import train as train
     from demiurge.training.recipe import Recipe as Recipe
@@ -50,16 +50,16 @@ _HOMES = {
     "evaluate": "demiurge.evaluation.evaluate",
     "evaluate_sites": "demiurge.evaluation.sites",
     "export": "demiurge.exports.export",
-    "generate": "demiurge.predict.verbs",
-    "imagine": "demiurge.predict.verbs",
+    "generate": "demiurge.predict.api",
+    "imagine": "demiurge.predict.api",
     "load_bundle": "demiurge.model.bundle",
     "load_recipe": "demiurge.training.recipe",
     "open_scene": "demiurge.scene.open",
     "plan": "demiurge.training.fit",
     "prepare": "demiurge.scene.prepare",
-    "refine": "demiurge.predict.verbs",
+    "refine": "demiurge.predict.api",
     "scene_from_files": "demiurge.scene.open",
-    "simulate": "demiurge.simulation.sites",
+    "simulate": "demiurge.simulation.run",
     "train": "demiurge.training.fit",
 }
 

@@ -7,9 +7,9 @@ from pathlib import Path
 from typing import IO, Any, Literal
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from demiurge.arrays import Array
+from demiurge.raster.terrain import hillshade
 
 
 @dataclass(frozen=True)
@@ -91,22 +91,6 @@ def _show(axis: Any, panel: Panel, limits: tuple[float, float], reach: float, gs
         most = float(np.nanpercentile(panel.data, 98))
         return axis.imshow(panel.data, cmap="magma", vmin=0, vmax=most)
     return axis.imshow(panel.data, cmap="RdBu", vmin=-reach, vmax=reach)
-
-
-def hillshade(heights: Array, gsd: float, azimuth: float = 315, elevation: float = 45) -> Array:
-    """Return Lambert shading 0 … 1 of heights in metres, twice exaggerated (Horn 1981)."""
-    twice = 2 * heights.astype(np.float64)
-    # A single row or column has no slope across itself.
-    down, across = (
-        np.gradient(twice, gsd, axis=axis) if twice.shape[axis] > 1 else np.zeros(twice.shape)
-        for axis in (0, 1)
-    )
-    slope = np.arctan(np.hypot(across, down))
-    aspect = np.arctan2(down, -across)
-    light = np.radians(90 - azimuth)
-    high = np.radians(elevation)
-    shade = np.sin(high) * np.cos(slope) + np.cos(high) * np.sin(slope) * np.cos(light - aspect)
-    return np.asarray(np.clip(shade, 0, 1), np.float32)
 
 
 def _scale_bar(axis: Any, columns: int, gsd: float) -> None:

@@ -12,14 +12,14 @@ import rasterio
 
 from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge.errors import UsageError
-from demiurge.predict.journal import Journal
+from demiurge.predict.api import refine
+from demiurge.predict.checkpoint import Checkpoint
 from demiurge.predict.options import Options
-from demiurge.predict.verbs import refine
 
 STOPPED = """
 import os, sys
 from demiurge.errors import UsageError
-from demiurge.predict.journal import Journal
+from demiurge.predict.checkpoint import Journal
 from demiurge.predict.options import Options
 write, rows = Journal.write, []
 def stop_later(self, *a):
@@ -69,13 +69,13 @@ def test_the_same_command_goes_on(
     noted = json.loads(Path(".out.tif.partial/journal.json").read_text())
     assert 0 < noted["done"]["0"] < 500
     written = []
-    write = Journal.write
+    write = Checkpoint.write
 
-    def counted(self: Journal, part: int, top: int, left: int, values: np.ndarray) -> None:
+    def counted(self: Checkpoint, part: int, top: int, left: int, values: np.ndarray) -> None:
         written.append(top)
         write(self, part, top, left, values)
 
-    monkeypatch.setattr(Journal, "write", counted)
+    monkeypatch.setattr(Checkpoint, "write", counted)
     surface = refine("dsm.tif", "out.tif", bundle="a.bundle")
     assert min(written) == noted["done"]["0"], "finished rows are not done again"
     whole = refine("dsm.tif", "whole.tif", bundle="a.bundle")

@@ -14,8 +14,8 @@ from rasterio.transform import from_origin
 from conftest import LEFT, TOP, terrain
 from demiurge.cli.main import run
 from demiurge.errors import DataError, ResourceError
+from demiurge.evaluation import collect as gather_module
 from demiurge.evaluation import columns as columns_module
-from demiurge.evaluation import gather as gather_module
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.evaluation.sites import evaluate_sites, read_table
 from demiurge.scene import undeclared as undeclared_module
@@ -63,7 +63,7 @@ def test_sites_alone_and_together(listed: Path) -> None:
 
 def test_sites_are_told_where_both_have_heights(raster: Write, tmp_path: Path) -> None:
     """A surface is not set against its baseline on pixels that the baseline lacks."""
-    from demiurge.evaluation.tables import site_rows
+    from demiurge.evaluation.report.tables import site_rows
 
     truth = terrain()
     surface, baseline = truth + 1, truth + 2

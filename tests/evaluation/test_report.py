@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 from conftest import terrain
 from demiurge.cli.main import run
 from demiurge.evaluation.evaluate import evaluate
-from demiurge.evaluation.report import Report
+from demiurge.evaluation.report.report import Report
 
 Write = Callable[..., Path]
 

@@ -13,7 +13,7 @@ from conftest import LEFT, TOP, terrain
 from demiurge.cli.main import run
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.evaluation.evaluate import evaluate
-from demiurge.evaluation.profiles import cut, read_line
+from demiurge.evaluation.report.profiles import cut, read_line
 from demiurge.layers import layer
 from demiurge.scene.source import Source
 

@@ -11,7 +11,7 @@ from conftest import LEFT, PIXEL, TOP, blur_graph, make_bundle, terrain, write_r
 from demiurge import Options
 from demiurge.cli.common import report
 from demiurge.errors import DataError, UsageError
-from demiurge.predict.anchor import fit_points, sample
+from demiurge.predict.heights.gcp_fit import fit_points, sample
 
 
 def points(count: int, seed: int = 0) -> tuple[np.ndarray, ...]:

@@ -5,7 +5,12 @@ import pytest
 from scipy import ndimage
 
 from conftest import terrain
-from demiurge.predict.cells import Cells, back_projected, cells_under, means_of_spread
+from demiurge.predict.heights.backprojection import (
+    Cells,
+    back_projected,
+    cells_under,
+    means_of_spread,
+)
 
 SIZE, WIDE = 120, 5
 INSIDE = (slice(2 * WIDE, -2 * WIDE),) * 2

@@ -11,8 +11,8 @@ from scipy import ndimage
 from conftest import make_bundle, terrain
 from demiurge.errors import DataError
 from demiurge.model.bundle import Bundle
+from demiurge.predict.api import refine
 from demiurge.predict.options import Options
-from demiurge.predict.verbs import refine
 
 Write = Callable[..., Path]
 

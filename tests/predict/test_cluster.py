@@ -15,9 +15,9 @@ pytest.importorskip("distributed")
 from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge.errors import ResourceError, UsageError
 from demiurge.predict import cluster
+from demiurge.predict.api import refine
 from demiurge.predict.options import Options
-from demiurge.predict.plan import block_areas
-from demiurge.predict.verbs import refine
+from demiurge.predict.tiling import block_areas
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),

@@ -12,10 +12,10 @@ import rasterio
 
 from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge.errors import ResourceError, UsageError
+from demiurge.model.backend.choose import Choice
 from demiurge.predict import cluster
-from demiurge.predict.choice import Choice
+from demiurge.predict.api import refine
 from demiurge.predict.options import Options
-from demiurge.predict.verbs import refine
 
 Play = Callable[..., list[str]]
 

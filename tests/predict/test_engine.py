@@ -10,11 +10,11 @@ import rasterio
 
 from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge.errors import BundleError, DataError, UsageError
-from demiurge.predict.engine import predict_rows
+from demiurge.model.backend.runtimes import OpenVinoRuntime
+from demiurge.predict.api import generate, refine
+from demiurge.predict.inference import predict_rows
 from demiurge.predict.options import Options
-from demiurge.predict.plan import plan_windows
-from demiurge.predict.runtime import OpenVinoRuntime
-from demiurge.predict.verbs import generate, refine
+from demiurge.predict.tiling import tile
 from demiurge.scene.grid import Window
 from demiurge.scene.open import scene_from_files
 
@@ -23,7 +23,7 @@ Write = Callable[..., Path]
 
 def predicted(scene, bundle, **options) -> np.ndarray:  # type: ignore[no-untyped-def]
     size = options.pop("size", 64)
-    plan = plan_windows(scene.shape, size, options.pop("overlap", 0.25))
+    plan = tile(scene.shape, size, options.pop("overlap", 0.25))
     runtime = OpenVinoRuntime(bundle, plan.size, "f32")
     rows = predict_rows(scene, bundle.contract, runtime, plan, **options)
     return np.concatenate([r.values for r in rows], axis=1)
@@ -101,7 +101,7 @@ def test_no_seams_in_a_network_that_looks_around(raster: Write, tmp_path: Path) 
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
     residual = predicted(scene, bundle, overlap=0.5)[0] - terrain(260, 260)
     steps = np.abs(np.diff(residual, axis=1)).mean(axis=0)
-    plan = plan_windows((260, 260), 64, 0.5)
+    plan = tile((260, 260), 64, 0.5)
     borders = [c for c in plan.columns if 0 < c < 259]
     away = np.setdiff1d(np.arange(259), [b + d for b in borders for d in (-1, 0)])
     at_borders = steps[[b - 1 for b in borders]].mean()
@@ -280,7 +280,7 @@ def test_wide_rasters_are_worked_on_in_strips(
     dsm = raster("dsm.tif", terrain(200, 310))
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
     one = refine(dsm, tmp_path / "one.tif", bundle=bundle)
-    monkeypatch.setattr("demiurge.predict.apply.ROW_BYTES", 4 * 64 * 3 * 100)
+    monkeypatch.setattr("demiurge.predict.pipeline.ROW_BYTES", 4 * 64 * 3 * 100)
     strips = refine(dsm, tmp_path / "strips.tif", bundle=bundle)
     with rasterio.open(one.path) as a, rasterio.open(strips.path) as b:
         np.testing.assert_array_equal(a.read(), b.read())

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from demiurge.errors import DataError, ResourceError
-from demiurge.predict.journal import Journal, Tally, journalled, key_of
+from demiurge.predict.checkpoint import Checkpoint, PixelCounts, key_of, open_checkpoint
 
 SHAPE = (2, 6, 5)
 
@@ -18,19 +18,19 @@ def rows(value: float, count: int, width: int = 5) -> np.ndarray:
     return planes.astype(np.float32)
 
 
-def content(journal: Journal) -> np.ndarray:
+def content(journal: Checkpoint) -> np.ndarray:
     return np.fromfile(journal.rows, np.float32).reshape(SHAPE)
 
 
 def test_rows_are_kept_by_part_and_place(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "k", SHAPE)
+    journal = Checkpoint(tmp_path, "k", SHAPE)
     journal.write(0, 0, 0, rows(1, 2, 3))
     journal.write(1, 0, 3, rows(2, 6, 2))
     journal.write(0, 2, 0, rows(3, 1, 3))
     journal.tally.filled = 7
     journal.write(0, 3, 0, rows(4, 1, 3))
     journal.close()
-    again = Journal(tmp_path, "k", SHAPE)
+    again = Checkpoint(tmp_path, "k", SHAPE)
     assert (again.done(0), again.done(1), again.done(2)) == (4, 6, 0)
     assert again.tally.filled == 7
     found = content(again)
@@ -39,10 +39,10 @@ def test_rows_are_kept_by_part_and_place(tmp_path: Path) -> None:
 
 
 def test_another_key_begins_anew(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "k", SHAPE)
+    journal = Checkpoint(tmp_path, "k", SHAPE)
     journal.write(0, 0, 0, rows(1, 2))
     journal.close()
-    other = Journal(tmp_path, "other", SHAPE)
+    other = Checkpoint(tmp_path, "other", SHAPE)
     assert other.done(0) == 0
     assert not other.any_done
     assert not other.rows.exists()
@@ -50,16 +50,16 @@ def test_another_key_begins_anew(tmp_path: Path) -> None:
 
 def test_a_damaged_journal_begins_anew(tmp_path: Path) -> None:
     (tmp_path / "journal.json").write_text('{"key": "k", "done"')
-    assert Journal(tmp_path, "k", SHAPE).done(0) == 0
+    assert Checkpoint(tmp_path, "k", SHAPE).done(0) == 0
 
 
 def test_parts_that_others_wrote_are_counted(tmp_path: Path) -> None:
-    journal = Journal(tmp_path, "k", SHAPE)
+    journal = Checkpoint(tmp_path, "k", SHAPE)
     (tmp_path / "blocks").mkdir()
-    journal.note("a", Tally(10, 2, 1.5, 3))
-    journal.note("b", Tally(10, 0, 2.5, 1))
-    again = Journal(tmp_path, "k", SHAPE)
-    assert again.tally == Tally(20, 2, 4.0, 4)
+    journal.note("a", PixelCounts(10, 2, 1.5, 3))
+    journal.note("b", PixelCounts(10, 0, 2.5, 1))
+    again = Checkpoint(tmp_path, "k", SHAPE)
+    assert again.tally == PixelCounts(20, 2, 4.0, 4)
     assert again.done("a")
     assert not again.done("c")
 
@@ -78,14 +78,14 @@ def test_what_stops_the_work_decides_what_is_kept(
     tmp_path: Path, error: BaseException, kept: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.tif"
-    with pytest.raises(type(error)), journalled(out, "k", SHAPE, quiet=False) as journal:
+    with pytest.raises(type(error)), open_checkpoint(out, "k", SHAPE, quiet=False) as journal:
         journal.write(0, 0, 0, rows(1, 2))
         raise error
     folder = tmp_path / ".out.tif.partial"
     assert folder.exists() == kept
     assert ("goes on from there" in capsys.readouterr().err) == kept
     if kept:
-        with journalled(out, "k", SHAPE, quiet=True) as journal:
+        with open_checkpoint(out, "k", SHAPE, quiet=True) as journal:
             assert journal.done(0) == 2
     assert not folder.exists(), "a journal goes when the result is whole"
 
@@ -93,7 +93,7 @@ def test_what_stops_the_work_decides_what_is_kept(
 def test_nothing_is_kept_where_nothing_is_finished(tmp_path: Path) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
-        journalled(tmp_path / "out.tif", "k", SHAPE, quiet=True),
+        open_checkpoint(tmp_path / "out.tif", "k", SHAPE, quiet=True),
     ):
         raise KeyboardInterrupt
     assert not list(tmp_path.iterdir())
@@ -104,28 +104,28 @@ def test_two_processes_do_not_write_one_result(tmp_path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from demiurge.errors import UsageError\n"
-        "from demiurge.predict.journal import journalled\n"
+        "from demiurge.predict.checkpoint import journalled\n"
         "try:\n"
         "    with journalled(Path(sys.argv[1]), 'k', (2, 6, 5), quiet=True): pass\n"
         "except UsageError as error:\n"
         "    print(error)\n"
     )
     out = tmp_path / "out.tif"
-    with journalled(out, "k", SHAPE, quiet=True) as journal:
+    with open_checkpoint(out, "k", SHAPE, quiet=True) as journal:
         journal.write(0, 0, 0, rows(1, 2))
         done = subprocess.run(
             [sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True
         )
         assert "another process is writing it" in done.stdout
         assert journal.rows.exists()
-    with journalled(out, "k", SHAPE, quiet=True):
+    with open_checkpoint(out, "k", SHAPE, quiet=True):
         pass
 
 
 def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
     with (
         pytest.raises(ResourceError, match="cannot be written"),
-        journalled(tmp_path / "no" / "out.tif", "k", SHAPE, quiet=True),
+        open_checkpoint(tmp_path / "no" / "out.tif", "k", SHAPE, quiet=True),
     ):
         pass
 

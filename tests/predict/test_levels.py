@@ -12,8 +12,15 @@ from conftest import LEFT, TOP, make_bundle, write_raster
 from demiurge import Options
 from demiurge.errors import DataError
 from demiurge.predict import job
+from demiurge.predict.heights.adjustment import (
+    SCALES,
+    Adjustment,
+    Anchored,
+    mismatch,
+    pair_up,
+    solve,
+)
 from demiurge.predict.job import plan_of
-from demiurge.predict.levels import SCALES, Anchored, Levels, mismatch, pair_up, solve
 from demiurge.scene.open import scene_from_files
 
 SIZE, STRIDE, STEP = 64, 48, 4
@@ -92,7 +99,7 @@ def test_no_window_is_turned_upside_down() -> None:
         np.concatenate([k.ravel() for k in known]).astype(float),
     )
     scales, offsets = solve(pair_up(places, samples, SIZE), anchors, len(samples), scaled=True)
-    levels = Levels(places, scales, offsets, 0, 0, absolute=True)
+    levels = Adjustment(places, scales, offsets, 0, 0, absolute=True)
     assert scales.min() == SCALES[0]
     assert scales.max() <= SCALES[1]
     assert set(np.flatnonzero(levels.held)) == {3, 10, 11}
@@ -230,18 +237,18 @@ def test_levels_survive_an_interruption(
     _, image, bundle = relative
     straight = demiurge.generate(image, tmp_path / "s.tif", bundle=bundle)
     from demiurge.predict import apply
-    from demiurge.predict.journal import Journal
+    from demiurge.predict.checkpoint import Checkpoint
 
-    put, calls = Journal.write, []
+    put, calls = Checkpoint.write, []
 
-    def stop(self: Journal, *arguments: object) -> None:
+    def stop(self: Checkpoint, *arguments: object) -> None:
         put(self, *arguments)  # type: ignore[arg-type]
         calls.append(1)
         if len(calls) == 2:
             raise KeyboardInterrupt
 
     with monkeypatch.context() as patch:
-        patch.setattr(Journal, "write", stop)
+        patch.setattr(Checkpoint, "write", stop)
         with pytest.raises(KeyboardInterrupt):
             demiurge.generate(image, tmp_path / "r.tif", bundle=bundle)
     with monkeypatch.context() as patch:

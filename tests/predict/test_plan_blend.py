@@ -3,7 +3,7 @@ import pytest
 
 from demiurge.errors import UsageError
 from demiurge.predict.blend import Blender
-from demiurge.predict.plan import plan_windows, taper
+from demiurge.predict.tiling import taper, tile
 from demiurge.scene.grid import Window
 
 SHAPES = [(10, 10), (64, 64), (65, 200), (300, 64), (257, 511)]
@@ -12,7 +12,7 @@ SHAPES = [(10, 10), (64, 64), (65, 200), (300, 64), (257, 511)]
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
 def test_every_pixel_is_covered(shape: tuple[int, int], overlap: float) -> None:
-    plan = plan_windows(shape, 64, overlap)
+    plan = tile(shape, 64, overlap)
     seen = np.zeros(shape, int)
     for row in plan.rows:
         for column in plan.columns:
@@ -25,15 +25,15 @@ def test_every_pixel_is_covered(shape: tuple[int, int], overlap: float) -> None:
 
 
 def test_a_small_raster_takes_a_small_window() -> None:
-    assert plan_windows((40, 70), 512, 0.25).size == 96
+    assert tile((40, 70), 512, 0.25).size == 96
     # A network of depth 8 takes multiples of 256 pixels alone.
-    assert plan_windows((40, 70), 512, 0.25, multiple=256).size == 256
+    assert tile((40, 70), 512, 0.25, multiple=256).size == 256
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 0.95, 2])
 def test_senseless_overlaps(overlap: float) -> None:
     with pytest.raises(UsageError):
-        plan_windows((100, 100), 64, overlap)
+        tile((100, 100), 64, overlap)
 
 
 def test_tapers_of_neighbours_sum_to_one() -> None:
@@ -49,7 +49,7 @@ def test_blending_windows_of_one_surface_gives_that_surface(
 ) -> None:
     rng = np.random.default_rng(0)
     surface = rng.uniform(3000, 3100, (2, *shape)).astype(np.float32)
-    plan = plan_windows(shape, 64, overlap)
+    plan = tile(shape, 64, overlap)
     blender = Blender(Window(0, 0, *shape), plan.size, 2)
     weights = taper(plan.size, plan.overlap)
     parts = []
@@ -64,7 +64,7 @@ def test_blending_windows_of_one_surface_gives_that_surface(
 
 
 def test_no_answer_is_nan_and_nan_never_spreads() -> None:
-    plan = plan_windows((64, 112), 64, 0.25)
+    plan = tile((64, 112), 64, 0.25)
     blender = Blender(Window(0, 0, 64, 112), plan.size, 1)
     weights = taper(64, 16)
     left = np.ones((1, 64, 64), np.float32)

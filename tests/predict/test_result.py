@@ -15,10 +15,10 @@ from conftest import LEFT, PIXEL, TOP, make_bundle, terrain, write_raster
 from demiurge.cli.main import run
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.exports import clouds
-from demiurge.predict import apply
-from demiurge.predict.journal import Journal
+from demiurge.predict import pipeline as apply
+from demiurge.predict.api import generate, refine
+from demiurge.predict.checkpoint import Checkpoint
 from demiurge.predict.options import Options
-from demiurge.predict.verbs import generate, refine
 from demiurge.scene.prepare import prepare
 
 
@@ -307,13 +307,13 @@ def test_a_scene_folder_with_results_in_it_is_not_replaced(place: Path) -> None:
 
 
 def test_a_journal_knows_what_was_settled(tmp_path: Path) -> None:
-    first = Journal(tmp_path, "k", (1, 4, 5))
+    first = Checkpoint(tmp_path, "k", (1, 4, 5))
     assert first.settle("side", 96) == 96
     first.put(0, 0, np.zeros((1, 4, 5), np.float32))
     first.close()
-    again = Journal(tmp_path, "k", (1, 4, 5))
+    again = Checkpoint(tmp_path, "k", (1, 4, 5))
     assert again.settle("side", 64) == 96
     again.begin_anew()
     assert again.settle("side", 64) == 64
-    other = Journal(tmp_path, "other", (1, 4, 5))
+    other = Checkpoint(tmp_path, "other", (1, 4, 5))
     assert other.settle("side", 32) == 32

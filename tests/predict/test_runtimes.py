@@ -9,12 +9,12 @@ import pytest
 
 from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge.errors import BundleError, ResourceError
+from demiurge.model.backend import choose as chosen
+from demiurge.model.backend.choose import Choice, choose_runtime, make_runtime
 from demiurge.model.bundle import load_bundle
-from demiurge.predict import choice as chosen
-from demiurge.predict.choice import Choice, choose_runtime, make_runtime
+from demiurge.predict.api import refine
+from demiurge.predict.augmentation import orientations
 from demiurge.predict.options import Options
-from demiurge.predict.turns import turns_of
-from demiurge.predict.verbs import refine
 
 QUESTIONS = [np.random.default_rng(i).standard_normal((2, 64, 64)).astype("f4") for i in range(5)]
 
@@ -34,7 +34,7 @@ def test_onnx_runtime_and_openvino_agree(tmp_path: Path) -> None:
 SIGNAL = """
 import os, signal, sys
 from demiurge.model.bundle import load_bundle
-from demiurge.predict.choice import Choice, has_bf16, make_runtime
+from demiurge.model.backend.choose import Choice, has_bf16, make_runtime
 bundle = load_bundle(sys.argv[1])
 first = make_runtime(bundle, 64, Choice("openvino", "CPU", "f32"))
 second = make_runtime(bundle, 64, Choice("openvino", "CPU", "f32"))
@@ -154,7 +154,7 @@ def test_every_runtime_takes_turned_windows() -> None:
     pytest.importorskip("segmentation_models_pytorch")
     bundle = load_bundle("refine")
     planes = np.random.default_rng(0).standard_normal((bundle.contract.channels, 64, 64))
-    turned = [turn.forth(planes.astype("f4")) for turn in turns_of(8)]
+    turned = [turn.forth(planes.astype("f4")) for turn in orientations(8)]
     found = [
         np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).answers(turned, 2)))
         for name in ("openvino", "torch")
@@ -192,7 +192,7 @@ def test_reading_further_ahead_changes_no_pixel(
     """As for a GPU, which takes many windows at once."""
     import rasterio
 
-    from demiurge.predict.runtime import OpenVinoRuntime
+    from demiurge.model.backend.runtimes import OpenVinoRuntime
 
     heights = terrain(300, 200)
     heights[40:90, 30:80] = np.nan

@@ -11,9 +11,9 @@ from rasterio.transform import from_origin
 import demiurge
 from conftest import LEFT, PIXEL, TOP, make_bundle, terrain
 from demiurge.errors import UsageError
+from demiurge.model.backend.choose import make_runtime
 from demiurge.model.bundle import Bundle
-from demiurge.predict import reduced
-from demiurge.predict.choice import make_runtime
+from demiurge.predict.heights import assessment as reduced
 from demiurge.predict.job import plan_job
 from demiurge.predict.options import Options
 from demiurge.scene.open import name_inputs, open_scene, scene_from_files

@@ -8,11 +8,11 @@ import pytest
 from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge import Options, refine
 from demiurge.errors import UsageError
+from demiurge.model.backend.runtimes import OpenVinoRuntime
 from demiurge.model.bundle import load_bundle
-from demiurge.predict.engine import predict_rows
-from demiurge.predict.plan import plan_windows
-from demiurge.predict.runtime import OpenVinoRuntime
-from demiurge.predict.turns import TURNS, require_learned, turns_of
+from demiurge.predict.augmentation import TURNS, orientations, require_learned
+from demiurge.predict.inference import predict_rows
+from demiurge.predict.tiling import tile
 from demiurge.scene.open import scene_from_files
 
 
@@ -20,7 +20,7 @@ from demiurge.scene.open import scene_from_files
 def test_turns_are_undone_and_all_different(count: int) -> None:
     planes = np.arange(2 * 5 * 5, dtype=np.float32).reshape(2, 5, 5)
     seen = set()
-    for turn in turns_of(count):
+    for turn in orientations(count):
         moved = turn.forth(planes)
         np.testing.assert_array_equal(turn.back(moved), planes)
         seen.add(moved.tobytes())
@@ -29,13 +29,13 @@ def test_turns_are_undone_and_all_different(count: int) -> None:
 
 def test_other_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match="--tta is 3"):
-        turns_of(3)
+        orientations(3)
 
 
 def predicted(bundle, scene, count: int) -> np.ndarray:  # type: ignore[no-untyped-def]
-    plan = plan_windows(scene.shape, 64, 0.25)
+    plan = tile(scene.shape, 64, 0.25)
     runtime = OpenVinoRuntime(bundle, 64, "f32")
-    rows = predict_rows(scene, bundle.contract, runtime, plan, turns=turns_of(count))
+    rows = predict_rows(scene, bundle.contract, runtime, plan, turns=orientations(count))
     return np.concatenate([r.values for r in rows], axis=1)
 
 

@@ -13,7 +13,7 @@ from rasterio.transform import Affine, from_origin
 
 from conftest import make_bundle
 from demiurge.layers import layer
-from demiurge.predict.verbs import generate
+from demiurge.predict.api import generate
 from demiurge.scene.crs import transform
 from demiurge.scene.footprint import pixel_ratio, source_window, utm_of
 from demiurge.scene.grid import Window, full_window

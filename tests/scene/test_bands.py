@@ -11,7 +11,7 @@ import rasterio
 from conftest import make_bundle, terrain
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import layer
-from demiurge.predict.verbs import generate
+from demiurge.predict.api import generate
 from demiurge.scene.bands import bands_of, sensor_of
 from demiurge.scene.open import name_inputs, recognise_bands, scene_from_files
 from demiurge.scene.paths import open_raster

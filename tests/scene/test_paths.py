@@ -23,7 +23,7 @@ from demiurge.cli.main import run
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import layer
 from demiurge.outputs import refuse_inputs
-from demiurge.predict.verbs import generate, refine
+from demiurge.predict.api import generate, refine
 from demiurge.scene import paths
 from demiurge.scene.grid import full_window
 from demiurge.scene.paths import is_network, open_raster, split_band

@@ -11,7 +11,7 @@ from rasterio.transform import from_origin
 
 from conftest import make_bundle
 from demiurge.layers import layer
-from demiurge.predict.verbs import refine
+from demiurge.predict.api import refine
 from demiurge.scene.grid import Window, cropped_grid, full_window
 from demiurge.scene.open import scene_from_files
 from demiurge.scene.prepare import prepare

@@ -15,7 +15,7 @@ from demiurge.errors import DataError, UsageError
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.exports.export import export
 from demiurge.layers import layer
-from demiurge.predict.verbs import generate, refine
+from demiurge.predict.api import generate, refine
 from demiurge.scene.check import Verdict, check
 from demiurge.scene.grid import full_window
 from demiurge.scene.open import name_inputs, open_scene, scene_from_files

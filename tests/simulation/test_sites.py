@@ -19,9 +19,9 @@ from scipy import ndimage
 import demiurge
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.simulation.light import illuminate
-from demiurge.simulation.making import far, near
 from demiurge.simulation.optical_settings import make_optical_settings
 from demiurge.simulation.settings import make_settings
+from demiurge.simulation.site import far, near
 from demiurge.simulation.stereo import MARGIN, make_world, simulate_stereo
 from demiurge.simulation.styles import STEREO, varied
 

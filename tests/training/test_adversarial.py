@@ -10,8 +10,8 @@ pytest.importorskip("lightning")
 
 import demiurge
 from conftest import terrain, write_raster
+from demiurge.baselines.pix2pix import PatchDiscriminator
 from demiurge.errors import UsageError
-from demiurge.model.pix2pix import PatchDiscriminator
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
 from demiurge.training.recipe import load_recipe
@@ -148,7 +148,7 @@ def test_pix2pix_is_what_its_authors_describe() -> None:
 def test_the_judge_sees_patches_of_seventy_pixels() -> None:
     import torch
 
-    from demiurge.model.pix2pix import PatchDiscriminator
+    from demiurge.baselines.pix2pix import PatchDiscriminator
 
     judge = PatchDiscriminator(1).eval()
     image = torch.randn(1, 1, 256, 256, requires_grad=True)

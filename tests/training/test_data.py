@@ -16,7 +16,7 @@ from demiurge.scene.footprint import bounds_in
 from demiurge.scene.grid import intersection, window_grid
 from demiurge.scene.open import scene_from_files
 from demiurge.training.augment import augment
-from demiurge.training.chips import Chips, make_contract
+from demiurge.training.dataset import ChipDataset, make_contract
 from demiurge.training.recipe import Recipe
 from demiurge.training.split import places_of, split_places
 
@@ -162,11 +162,11 @@ def test_only_optional_layers_are_dropped() -> None:
     assert np.isfinite(inputs[[0, 2]]).all()
 
 
-def chips_of(make_scene: MakeScene, recipe: Recipe, *, training: bool = True) -> Chips:
+def chips_of(make_scene: MakeScene, recipe: Recipe, *, training: bool = True) -> ChipDataset:
     split = split_places([make_scene()], recipe)
     regions, held = split.training, split.validating
     contract = make_contract(regions, recipe)
-    return Chips(regions if training else held, recipe, contract, training=training)
+    return ChipDataset(regions if training else held, recipe, contract, training=training)
 
 
 def test_chips_depend_on_index_and_epoch_alone(make_scene: MakeScene, recipe: Recipe) -> None:
@@ -270,7 +270,7 @@ def test_chips_without_an_optional_base_are_relative(make_scene: MakeScene) -> N
     assert not item["planes"].any()
     assert abs(item["truth"][item["known"] > 0].mean()) < 1e-3
     assert item["truth"].std() > 0.1
-    laid_out = Chips(chips.regions, recipe, chips.contract, training=False)
+    laid_out = ChipDataset(chips.regions, recipe, chips.contract, training=False)
     assert laid_out[0]["relative"].item() == 0
     withheld = laid_out.without_base()[0]
     assert withheld["relative"].item() == 1
@@ -313,7 +313,7 @@ def test_training_on_keeps_layers_and_units_of_the_bundle(make_scene: MakeScene)
     assert found.names == ["dsm", "ortho_left", "ndvi"]
     assert found.layers[2].offset == 0.3
     assert found.heights.scale == 123.0
-    item = Chips(regions, recipe, found, training=True)[0]
+    item = ChipDataset(regions, recipe, found, training=True)[0]
     assert not item["planes"][[2, 5]].any(), "neither values nor their presence"
 
 
@@ -349,5 +349,5 @@ def test_margins_and_textures(make_scene: MakeScene) -> None:
     assert (foreign["planes"][1] != plain["planes"][1]).any()
 
 
-def chips_of_again(chips: Chips, recipe: Recipe) -> Chips:
-    return Chips(chips.regions, recipe, chips.contract, training=True)
+def chips_of_again(chips: ChipDataset, recipe: Recipe) -> ChipDataset:
+    return ChipDataset(chips.regions, recipe, chips.contract, training=True)

@@ -180,15 +180,15 @@ def test_a_network_of_nan_is_not_written(
 def test_epochs_before_a_divergence_are_kept(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    from demiurge.training.task import HeightTask
+    from demiurge.training.module import HeightModule
 
-    plain = HeightTask._parts
+    plain = HeightModule._parts
 
     def spoilt(self, batch):  # type: ignore[no-untyped-def]
         loss, error = plain(self, batch)
         return loss * (float("nan") if self.trainer.current_epoch == 1 else 1), error
 
-    monkeypatch.setattr(HeightTask, "_parts", spoilt)
+    monkeypatch.setattr(HeightModule, "_parts", spoilt)
     found = demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=tiny_recipe(epochs=4))
     history = load_bundle(tmp_path / "m.bundle").card.metrics["history"]
     assert [epoch["mae"] is None for epoch in history] == [False, True]

@@ -10,8 +10,8 @@ pytest.importorskip("lightning")
 
 from demiurge.errors import ConfigError, ResourceError
 from demiurge.training import fresh
-from demiurge.training.finish import DivergedError
 from demiurge.training.fresh import train_fresh
+from demiurge.training.package import DivergedError
 
 from .conftest import MakeScene, tiny_recipe
 

@@ -8,18 +8,20 @@ import pytest
 pytest.importorskip("torch")
 
 from conftest import constant_graph, make_bundle
-from demiurge.training import judge as module
-from demiurge.training.chips import Chips, make_contract
-from demiurge.training.judge import errors_of, evenly, judge
+from demiurge.training import validate as module
+from demiurge.training.dataset import ChipDataset, make_contract
 from demiurge.training.recipe import Recipe
 from demiurge.training.split import split_places
+from demiurge.training.validate import errors_of, evenly, validate
 
 from .conftest import MakeScene, tiny_recipe
 
 
-def chips_of(make_scene: MakeScene, recipe: Recipe, **size: int) -> Chips:
+def chips_of(make_scene: MakeScene, recipe: Recipe, **size: int) -> ChipDataset:
     split = split_places([make_scene(**size)], recipe)
-    return Chips(split.validating, recipe, make_contract(split.training, recipe), training=False)
+    return ChipDataset(
+        split.validating, recipe, make_contract(split.training, recipe), training=False
+    )
 
 
 def alone(**changes: object) -> Recipe:
@@ -47,18 +49,18 @@ def test_windows_are_those_that_ship(
     monkeypatch.setattr(module, "OpenVinoRuntime", noted)
     recipe = alone(split={"validation": 0.5, "buffer": 0})
     chips = chips_of(make_scene, recipe, rows=300, columns=200)
-    judge(make_bundle(tmp_path / "a.bundle", window=96), chips)
+    validate(make_bundle(tmp_path / "a.bundle", window=96), chips)
     assert set(sizes) == {96}
     sizes.clear()
     # A place that is smaller than the window: the largest that fits.
-    judge(make_bundle(tmp_path / "b.bundle", window=512), chips)
+    validate(make_bundle(tmp_path / "b.bundle", window=512), chips)
     assert set(sizes) == {96}
     sizes.clear()
     # Relative heights are predicted in windows of a chip's side, 64 px at least.
     bundle = make_bundle(
         tmp_path / "c.bundle", window=96, base=None, relative=True, recipe=recipe.model_dump()
     )
-    judge(bundle, chips)
+    validate(bundle, chips)
     assert set(sizes) == {64}
 
 
@@ -87,6 +89,6 @@ def test_calibration_makes_intervals_hold_their_share(
     """The answer is exact but for 3 m; it says 1 m: nine tenths lie within 3 / ln 10 scales."""
     chips = chips_of(make_scene, alone(heights={"scale": 1.0}))
     bundle = make_bundle(tmp_path / "a.bundle", graph=constant_graph(2, [0.0, 0.0]), scale=1.0)
-    found = judge(bundle, chips)
+    found = validate(bundle, chips)
     assert found.calibration[0] == pytest.approx(3 / np.log(10), rel=0.02)
     assert found.metrics["coverage_90_before_calibration"] < 0.05

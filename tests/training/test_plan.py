@@ -11,7 +11,7 @@ import demiurge
 from demiurge.errors import ConfigError, ResourceError, UsageError
 from demiurge.scene.open import open_scene
 from demiurge.training.fit import plan
-from demiurge.training.plan import Plan, load_plan, make_plan
+from demiurge.training.plan import TrainingPlan, load_plan, make_plan
 
 from .conftest import MakeScene, tiny_recipe
 
@@ -92,13 +92,13 @@ def test_bad_plans(make_scene: MakeScene, tmp_path: Path) -> None:
     content = good.model_dump(mode="json")
     content["parts"][0]["width"] = 1000
     with pytest.raises(ConfigError, match="outside scene 'scene'"):
-        Plan.model_validate(content).split([scene])
+        TrainingPlan.model_validate(content).split([scene])
     content["parts"][0]["width"] = 192
     with pytest.raises(ConfigError, match="trains on ground that scene 'scene' validates on"):
-        Plan.model_validate(content).split([scene])
+        TrainingPlan.model_validate(content).split([scene])
     content["parts"][0]["scene"] = "nowhere"
     with pytest.raises(ConfigError, match="'nowhere', which is not given"):
-        Plan.model_validate(content).split([scene])
+        TrainingPlan.model_validate(content).split([scene])
     path.write_text("parts: 3\n")
     with pytest.raises(ConfigError, match="plan"):
         load_plan(path)

@@ -9,8 +9,8 @@ pytest.importorskip("torch")
 
 from conftest import blur_graph, make_bundle
 from demiurge.model.bundle import WindowPlan
-from demiurge.training.chips import Chips, make_contract
-from demiurge.training.reach import measured_reach, reach_of
+from demiurge.training.dataset import ChipDataset, make_contract
+from demiurge.training.receptive_field import measured_reach, reach_of
 from demiurge.training.split import split_places
 
 from .conftest import MakeScene, tiny_recipe
@@ -39,7 +39,9 @@ def test_a_reach_beyond_a_chip_is_found(
         split={"validation": 0.4, "buffer": 0},
     )  # fmt: skip
     split = split_places([make_scene()], recipe)
-    chips = Chips(split.validating, recipe, make_contract(split.training, recipe), training=False)
+    chips = ChipDataset(
+        split.validating, recipe, make_contract(split.training, recipe), training=False
+    )
     bundle = make_bundle(tmp_path / "a.bundle", graph=shift_graph(shift), window=64)
     assert measured_reach(bundle, chips.tiled(64)) == pytest.approx(shift, abs=1)
 

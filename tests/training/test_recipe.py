@@ -166,9 +166,9 @@ def test_a_recipe_is_refused_or_its_network_takes_every_step() -> None:
 def _take_a_step(recipe: Recipe, changes: list[str]) -> None:
     import torch
 
+    from demiurge.baselines.adversarial import make_task
     from demiurge.model.contract import Contract, InputLayer
     from demiurge.model.network import build_network
-    from demiurge.training.adversarial import make_task
 
     contract = Contract(
         layers=[InputLayer(name=name) for name in recipe.layers],
@@ -200,9 +200,9 @@ def test_every_number_of_steps_has_a_schedule(steps: int) -> None:
     pytest.importorskip("lightning")
     import torch
 
-    from demiurge.training.task import HeightTask
+    from demiurge.training.module import HeightModule
 
-    task = HeightTask(torch.nn.Conv2d(1, 1, 1), load_recipe("demiurge"), 1, steps)
+    task = HeightModule(torch.nn.Conv2d(1, 1, 1), load_recipe("demiurge"), 1, steps)
     found = task.configure_optimizers()
     for _ in range(steps):
         found["optimizer"].step()

@@ -6,8 +6,8 @@ pytest.importorskip("lightning")
 
 import torch
 
+from demiurge.baselines.adversarial import AdversarialTask, make_task
 from demiurge.model.network import build_network
-from demiurge.training.adversarial import AdversarialTask, make_task
 from demiurge.training.recipe import load_recipe
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 import scene_file
-from demiurge.simulation.sites import simulate
+from demiurge.simulation.run import simulate
 from places import PLACES
 from simulate import draw_scene
 from surfaces import read

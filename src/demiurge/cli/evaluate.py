@@ -136,8 +136,8 @@ def _pair(
 ) -> Evaluation:
     from demiurge.errors import UsageError
     from demiurge.evaluation.evaluate import evaluate as run
-    from demiurge.evaluation.profiles import read_line
-    from demiurge.evaluation.report import Report, require_plots
+    from demiurge.evaluation.report.profiles import read_line
+    from demiurge.evaluation.report.report import Report, require_plots
     from demiurge.progress import progress
 
     if lines and report is None:
@@ -158,13 +158,13 @@ def _pair(
 def _sites(
     listed: Path, report: Path | None, how: dict[str, Any], *, overwrite: bool, quiet: bool
 ) -> Sites:
-    from demiurge.evaluation import tables
-    from demiurge.evaluation.site_report import page
+    from demiurge.evaluation.report import tables
+    from demiurge.evaluation.report.sites import page
     from demiurge.evaluation.sites import evaluate_sites, read_table
     from demiurge.progress import progress
 
     if report is not None:
-        from demiurge.evaluation.report import require_plots
+        from demiurge.evaluation.report.report import require_plots
 
         require_plots()
     count = len(read_table(listed))
@@ -199,7 +199,7 @@ def _megapixels(surface: str) -> float:
 
 
 def _show(found: Evaluation) -> None:
-    from demiurge.evaluation import tables
+    from demiurge.evaluation.report import tables
 
     for text in found.notes:
         note(f"note: {text}")

@@ -45,7 +45,7 @@ def generate(
     quiet: common.Quiet = False,
 ) -> None:
     """Make an elevation surface from one image."""
-    from demiurge.predict.verbs import generate as run
+    from demiurge.predict.api import generate as run
 
     common.share_memory()
     options = common.options(

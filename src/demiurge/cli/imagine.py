@@ -25,7 +25,7 @@ def imagine(
     quiet: common.Quiet = False,
 ) -> None:
     """Paint the image that land of given heights could show."""
-    from demiurge.predict.verbs import imagine as run
+    from demiurge.predict.api import imagine as run
 
     common.share_memory()
     options = common.options(

@@ -50,7 +50,7 @@ def refine(
     accurate heights (lidar, drone) as they are. A bundle trained on raw stereo alone refuses DSMs
     that are too clean for it.
     """
-    from demiurge.predict.verbs import refine as run
+    from demiurge.predict.api import refine as run
 
     common.share_memory()
     options = common.options(

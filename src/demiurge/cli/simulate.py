@@ -56,9 +56,9 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Make scenes with exact truth: what stereo makes of them, or one image."""
+    from demiurge.config import read_yaml
     from demiurge.outputs import refuse_inputs
-    from demiurge.scene.spec import read_yaml
-    from demiurge.simulation.sites import simulate as run
+    from demiurge.simulation.run import simulate as run
 
     if config is not None and sites == 1:
         refuse_inputs([output], [config])

@@ -11,18 +11,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.crs import CRS
 from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
+from demiurge.arrays import Array
 from demiurge.demo.run import Part, Row, verdict
 from demiurge.evaluation.metrics import error_statistics
 from demiurge.figure import Panel, draw
 from demiurge.layers import layer
 from demiurge.model.bundle import Bundle, default_bundle
+from demiurge.predict.api import refine
 from demiurge.predict.options import Options
-from demiurge.predict.verbs import refine
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.footprint import bounds_in
 from demiurge.scene.grid import full_window, snapped_grid
@@ -30,10 +30,8 @@ from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
 from demiurge.scene.write import write_planes
-from demiurge.simulation.sites import simulate
+from demiurge.simulation.run import simulate
 from demiurge.training.fit import train
-
-Array = npt.NDArray[np.float32]
 
 PIXEL, UTM = 90.0, "EPSG:32616"
 #: Scenes of 384 m a side at 1 m.

@@ -11,19 +11,17 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array
 from demiurge.demo.run import Part, Row, verdict
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.model.bundle import Bundle, default_bundle
+from demiurge.predict.api import generate
 from demiurge.predict.options import Options
-from demiurge.predict.verbs import generate
 from demiurge.scene.open import name_inputs, scene_from_files
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
 from demiurge.scene.write import write_planes
-
-Array = npt.NDArray[np.float32]
 
 PIXEL = 100.0
 #: Pixels of the DEM (about 234 m) to one of the prior (about 1.4 km).

@@ -7,16 +7,14 @@ from importlib.util import find_spec
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array
 from demiurge.demo.run import Part, Row
 from demiurge.evaluation.metrics import error_statistics
+from demiurge.predict.api import refine
 from demiurge.predict.options import Options
-from demiurge.predict.verbs import refine
 from demiurge.scene.open import scene_from_files
 from demiurge.scene.scene import Scene
-
-Array = npt.NDArray[np.float32]
 
 #: Numbers are stored as whole multiples of these.
 STEPS = {

@@ -9,11 +9,11 @@ import numpy as np
 
 from demiurge.errors import DataError, UsageError
 from demiurge.evaluation.agreement import require_level, require_metres
+from demiurge.evaluation.collect import Pair, collect
 from demiurge.evaluation.columns import Columns
-from demiurge.evaluation.gather import Pair, gather
+from demiurge.evaluation.inputs import common_grid, open_role
 from demiurge.evaluation.judged import Judged
 from demiurge.evaluation.metrics import ErrorStatistics, statistics_of
-from demiurge.evaluation.roles import common_grid, open_role
 from demiurge.evaluation.shape import ShapeErrors
 from demiurge.evaluation.strata import known
 from demiurge.progress import Advance, silent
@@ -84,7 +84,7 @@ def compare(
     judged = {keys[name]: Judged(source) for name, source in sources.items()}
     found: dict[str, Compared] = {}
     with Columns(int(grid.shape[0]) * int(grid.shape[1])) as columns:
-        gathered = gather(Pair(judged, truth, grid), columns, advance)
+        gathered = collect(Pair(judged, truth, grid), columns, advance)
         shared = np.ones(columns.count, bool)
         for key in keys.values():
             shared &= known(columns, key)

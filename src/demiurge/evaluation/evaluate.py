@@ -8,8 +8,9 @@ from typing import Protocol
 
 from demiurge.errors import DataError
 from demiurge.evaluation.agreement import require_level, require_metres
+from demiurge.evaluation.collect import Collected, Pair, collect
 from demiurge.evaluation.columns import Column, Columns
-from demiurge.evaluation.gather import Gathered, Pair, gather
+from demiurge.evaluation.inputs import Opened, open_all
 from demiurge.evaluation.judged import Affinity, Judged, affinity
 from demiurge.evaluation.metrics import (
     Doubt,
@@ -19,7 +20,6 @@ from demiurge.evaluation.metrics import (
     statistics_of,
 )
 from demiurge.evaluation.result import Evaluation
-from demiurge.evaluation.roles import Opened, open_all
 from demiurge.evaluation.spatial import Shift, moved_onto, require_xdem, spatial_of
 from demiurge.evaluation.strata import known, strata
 from demiurge.progress import Advance, silent
@@ -146,7 +146,7 @@ def judge(
         require_xdem()
     arranged = _arrange(opened, how)
     pair, path = arranged.pair, opened.sources["surface"].path
-    found = gather(pair, columns, advance)
+    found = collect(pair, columns, advance)
     if found.count == 0 or not known(columns, "surface").any():
         raise DataError(
             f"{path} and {opened.sources['reference'].path} share no pixel with a height",
@@ -185,7 +185,7 @@ def judge(
 
 
 def _compatible(
-    opened: Opened, found: Gathered, role: str, errors: ErrorStatistics, how: How
+    opened: Opened, found: Collected, role: str, errors: ErrorStatistics, how: How
 ) -> list[str]:
     """See that heights and reference share unit and level; raises or returns remarks."""
     path, reference = opened.sources[role].path, opened.sources["reference"].path
@@ -244,7 +244,7 @@ def _on(surface: Judged, scale: float, offset: float) -> Judged:
     return Judged(surface.source, scale, offset, surface.east, surface.north)
 
 
-def _remarks(opened: Opened, own: ErrorStatistics, found: Gathered, columns: Columns) -> list[str]:
+def _remarks(opened: Opened, own: ErrorStatistics, found: Collected, columns: Columns) -> list[str]:
     notes = []
     for role in ("surface", "baseline", "reference"):
         low, high = found.ranges.get(role, (0.0, 1.0))

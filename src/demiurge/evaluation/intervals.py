@@ -11,9 +11,8 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-Values = npt.NDArray[np.float64]
+from demiurge.arrays import Values
 
 
 class Interval(NamedTuple):

@@ -5,14 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.scene.grid import Window, blocks
 from demiurge.scene.source import Source
-
-Array = npt.NDArray[np.float32]
 
 BLOCK = 1024
 

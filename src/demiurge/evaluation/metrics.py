@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Values = npt.NDArray[np.float64]
+from demiurge.arrays import Array, Values
+
 Floats = npt.NDArray[np.floating[Any]]
 
 

@@ -5,10 +5,8 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+from demiurge.arrays import Array, Mask
 
 #: Degrees of slope below which a pixel faces nowhere in particular.
 LEVEL = 5.0

@@ -10,20 +10,18 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Values
 from demiurge.errors import DataError, DemiurgeError, ResourceError
 from demiurge.evaluation.columns import Columns
 from demiurge.evaluation.evaluate import How, judge
+from demiurge.evaluation.inputs import Opened, open_all
 from demiurge.evaluation.metrics import ErrorStatistics, error_statistics
 from demiurge.evaluation.result import Evaluation
-from demiurge.evaluation.roles import Opened, open_all
 from demiurge.evaluation.strata import Stratum, strata
 from demiurge.progress import Advance, silent
 from demiurge.scene.geopackage import opened as opened_geopackage
 from demiurge.scene.undeclared import NoData, for_layers
-
-Values = npt.NDArray[np.float64]
 
 ROLES = ("surface", "reference", "baseline", "landcover", "ground", "mask")
 _NEEDED = ("surface", "reference")

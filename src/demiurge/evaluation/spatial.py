@@ -10,15 +10,13 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.errors import DataError, missing_extra
 from demiurge.evaluation.judged import Judged
 from demiurge.scene.grid import full_window, pixel_size, wkt
 from demiurge.scene.source import Source
-
-Array = npt.NDArray[np.float32]
 
 #: Pixels a side that are looked at; of larger rasters every n-th pixel.
 _MOST, _MOST_FOR_PAIRS = 3000, 1000

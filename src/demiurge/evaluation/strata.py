@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from demiurge.arrays import Mask
 from demiurge.errors import DataError
 from demiurge.evaluation.columns import Column, Columns
 from demiurge.evaluation.metrics import ErrorStatistics, statistics_of
 
-Mask = npt.NDArray[np.bool_]
 Codes = npt.NDArray[np.uint8]
 
 #: Slopes of the reference in degrees, and metres above the ground, that classes begin at.
@@ -57,7 +57,7 @@ def strata(columns: Columns, sun: float | None = None) -> dict[str, Stratum]:
     Parameters
     ----------
     columns
-        As :func:`demiurge.evaluation.gather.gather` fills them.
+        As :func:`demiurge.evaluation.collect.gather` fills them.
     sun
         Azimuth of the sun in degrees clockwise from north; slopes are then told apart by how
         they lie to it, else by where they face.

@@ -9,14 +9,13 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.exports.rtin import triangles, vertex_errors
 from demiurge.exports.texture import Texture
 from demiurge.progress import Advance, silent
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import Window
 from demiurge.scene.source import Source
-
-Array = npt.NDArray[np.float32]
 
 #: Cells along the side of a piece that is thinned; a power of two.
 SIDE = 512

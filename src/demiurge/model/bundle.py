@@ -21,10 +21,11 @@ from typing import Annotated, Any, Literal
 import numpy as np
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from demiurge.config import Strict, first_fault
 from demiurge.errors import BundleError, ResourceError
 from demiurge.model.contract import Contract
 from demiurge.outputs import whole_file
-from demiurge.scene.spec import Strict, Vertical, first_fault
+from demiurge.scene.spec import Vertical
 
 SUFFIX = ".bundle"
 CARD, GRAPH, WEIGHTS = "bundle.json", "graph.onnx", "weights.safetensors"

@@ -17,15 +17,13 @@ import numpy.typing as npt
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from demiurge import layers as vocabulary
+from demiurge.arrays import Array, Mask
+from demiurge.config import Strict
 from demiurge.layers import Kind
 from demiurge.raster.gaps import narrowed_gaps
 from demiurge.raster.morphology import smooth_opening, tent_mean
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.scene import Scene
-from demiurge.scene.spec import Strict
-
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 def _power_of_two(width: int) -> int:

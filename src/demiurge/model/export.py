@@ -18,8 +18,8 @@ import numpy.typing as npt
 import torch
 from torch import nn
 
+from demiurge.baselines.pix2pix import Pix2PixGenerator
 from demiurge.model.bundle import Bundle
-from demiurge.model.pix2pix import Pix2PixGenerator
 
 _SIDE = 64
 

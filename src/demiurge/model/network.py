@@ -7,9 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from demiurge.baselines.pix2pix import Pix2PixGenerator
+from demiurge.baselines.resdepth import ResDepthUNet
 from demiurge.errors import ConfigError, ResourceError
-from demiurge.model.pix2pix import Pix2PixGenerator
-from demiurge.model.resdepth import ResDepthUNet
 from demiurge.model.settings import NetworkSettings
 
 #: Pixels a side of the window that a new network is tried on.

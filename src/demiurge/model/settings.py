@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from demiurge.scene.spec import Strict
+from demiurge.config import Strict
 
 
 class NetworkSettings(Strict):

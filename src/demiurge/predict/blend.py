@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array, Mask
 from demiurge.scene.grid import Window
-
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 class Blender:

@@ -15,23 +15,20 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ResourceError, UsageError, missing_extra
+from demiurge.model.backend.choose import Choice, make_runtime
+from demiurge.model.backend.runtimes import Runtime
 from demiurge.outputs import replace_folder, whole_file
-from demiurge.predict.choice import Choice, make_runtime
+from demiurge.predict.checkpoint import BLOCKS, Checkpoint, PixelCounts
 from demiurge.predict.job import Job, run_area
-from demiurge.predict.journal import BLOCKS, Journal, Tally
 from demiurge.predict.options import Options
-from demiurge.predict.plan import block_areas
 from demiurge.predict.result import blocks_of
-from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import BandInfo, finish_surface, write_mosaic
+from demiurge.predict.tiling import block_areas
 from demiurge.progress import progress
 from demiurge.scene.grid import Window, window_grid
-
-Array = npt.NDArray[np.float32]
 
 #: Sides of a block in pixels at most and least; windows at its border are asked twice, so it is
 #: not small.
@@ -43,7 +40,7 @@ _SIDE = "side"
 _RUNTIMES: dict[Any, Runtime] = {}
 
 
-def run_on_cluster(job: Job, journal: Journal, options: Options) -> Job:
+def run_on_cluster(job: Job, journal: Checkpoint, options: Options) -> Job:
     """Predict all blocks on a cluster and bring them together.
 
     With a result called ``.vrt`` the blocks stay in the journal for :func:`write_blocks`; else
@@ -111,7 +108,7 @@ def _side(job: Job, client: Any) -> int:
     return int(np.clip(np.sqrt(rows * columns / (3 * workers)), LEAST, MOST))
 
 
-def predict_block(job: Job, area: Window, path: str, in_flight: int, threads: int) -> Tally:
+def predict_block(job: Job, area: Window, path: str, in_flight: int, threads: int) -> PixelCounts:
     """Predict a block and write it: what a task does, on a worker."""
     out = Path(path)
     grid = window_grid(job.scene.grid, area)
@@ -120,7 +117,7 @@ def predict_block(job: Job, area: Window, path: str, in_flight: int, threads: in
     folder = out.with_name(f".{out.stem}.{os.getpid()}")
     folder.mkdir(exist_ok=True)
     try:
-        local = Journal(folder, "", shape)
+        local = Checkpoint(folder, "", shape)
         runtime = _runtime(job, threads)
         done = run_area(job, runtime, area, local.tally, in_flight=in_flight)
         for top, values in done:
@@ -155,7 +152,7 @@ def _suited(
     return job, None, min((int(w.get("nthreads", 1)) for w in workers), default=1)
 
 
-def _finished(futures: dict[Any, str]) -> Iterator[tuple[Any, Tally]]:
+def _finished(futures: dict[Any, str]) -> Iterator[tuple[Any, PixelCounts]]:
     from dask import distributed
 
     library: Any = distributed  # not typed
@@ -216,7 +213,7 @@ def _tell_dashboard(client: Any, quiet: bool) -> None:
 
 
 def write_blocks(
-    path: Path, journal: Journal, grid: GeoBox, bands: list[BandInfo], tags: Mapping[str, str]
+    path: Path, journal: Checkpoint, grid: GeoBox, bands: list[BandInfo], tags: Mapping[str, str]
 ) -> None:
     """Publish finished blocks in a folder beside a virtual mosaic of them."""
     parts, folder = journal.folder / BLOCKS, blocks_of(path)
@@ -234,7 +231,7 @@ def write_blocks(
         replace_folder(parts, folder)
 
 
-def _copy_rows(journal: Journal, areas: dict[str, Window], parts: Path) -> None:
+def _copy_rows(journal: Checkpoint, areas: dict[str, Window], parts: Path) -> None:
     """Copy blocks to the journal's rows."""
     import rasterio
 

@@ -13,28 +13,27 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge._version import __version__
+from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PAINTED, PRIOR, layer
+from demiurge.model.backend.choose import Choice, choose_runtime
+from demiurge.model.backend.runtimes import Runtime
 from demiurge.model.bundle import Bundle, Task
-from demiurge.predict.choice import Choice, choose_runtime
-from demiurge.predict.engine import predict_rows
-from demiurge.predict.journal import Tally, key_of
-from demiurge.predict.levels import Levels
+from demiurge.predict.augmentation import orientations, require_learned
+from demiurge.predict.checkpoint import PixelCounts, key_of
+from demiurge.predict.heights.adjustment import Adjustment
+from demiurge.predict.heights.assessment import Assessment
+from demiurge.predict.heights.prior import PriorConstraint, constrain_to_prior
+from demiurge.predict.inference import predict_rows
 from demiurge.predict.options import OPTION_OF, Options, Target
-from demiurge.predict.plan import Plan, plan_windows
-from demiurge.predict.reduced import Judgement
 from demiurge.predict.remarks import clean, unlike, without_prior
-from demiurge.predict.runtime import Runtime
 from demiurge.predict.surface import BandInfo
-from demiurge.predict.tie import Tie, tie_to_prior
-from demiurge.predict.turns import require_learned, turns_of
+from demiurge.predict.tiling import Tiling, tile
 from demiurge.progress import Advance, silent
 from demiurge.scene.check import require_fit
 from demiurge.scene.grid import Window, wkt
 from demiurge.scene.paths import local_file
 from demiurge.scene.scene import Scene
-
-Array = npt.NDArray[np.float32]
 
 #: Windows of relative heights, each of which is an unknown of their levels, at most.
 _MOST = 30_000
@@ -82,7 +81,7 @@ class Job:
 
     scene: Scene
     bundle: Bundle
-    plan: Plan
+    plan: Tiling
     choice: Choice
     bands: list[BandInfo]
     order: list[int]
@@ -92,10 +91,10 @@ class Job:
     reconcile: bool
     warnings: tuple[str, ...]
     judging: bool = False
-    judgement: Judgement | None = None
+    judgement: Assessment | None = None
     detail: float | None = None
-    tie: Tie | None = None
-    levels: Levels | None = None
+    tie: PriorConstraint | None = None
+    levels: Adjustment | None = None
 
     @property
     def absolute(self) -> bool:
@@ -135,7 +134,7 @@ class Job:
         )
 
 
-def plan_of(scene: Scene, bundle: Bundle, options: Options) -> Plan:
+def plan_of(scene: Scene, bundle: Bundle, options: Options) -> Tiling:
     """Return the windows: the bundle's, unless the options say otherwise.
 
     Of relative heights a network has learned to tell how they differ within a chip. What is wider
@@ -156,7 +155,7 @@ def plan_of(scene: Scene, bundle: Bundle, options: Options) -> Plan:
             f"bundle '{bundle.card.name}' takes multiples of {multiple} pixels",
         )
     overlap = window.overlap if options.overlap is None else options.overlap
-    return plan_windows(scene.shape, size, overlap, multiple)
+    return tile(scene.shape, size, overlap, multiple)
 
 
 def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
@@ -199,7 +198,7 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
     )
 
 
-def _tie(scene: Scene, bundle: Bundle, options: Options) -> Tie | None:
+def _tie(scene: Scene, bundle: Bundle, options: Options) -> PriorConstraint | None:
     """Return how heights are tied to the prior; None without one, or if the user ignores it.
 
     Raises
@@ -224,7 +223,7 @@ def _tie(scene: Scene, bundle: Bundle, options: Options) -> Tie | None:
             "cannot be weighed against it",
             "choose --prior-accuracy 0 or inf",
         )
-    tie = tie_to_prior(scene, accuracy)
+    tie = constrain_to_prior(scene, accuracy)
     if tie.fine and detail is not None and (detail or accuracy):
         raise _idle("--detail", "the prior is as fine as the image, so that it has no finer part")
     return tie
@@ -235,7 +234,7 @@ def _idle(option: str, reason: str) -> UsageError:
     return UsageError(f"{option} has no effect: {reason}", f"leave out {option}")
 
 
-def _on_tie(tie: Tie) -> tuple[str, ...]:
+def _on_tie(tie: PriorConstraint) -> tuple[str, ...]:
     """Say what a user should know of a tie."""
     if not tie.fine:
         return (_UNTOLD,) if tie.accuracy is None else ()
@@ -389,7 +388,7 @@ def run_area(
     job: Job,
     runtime: Runtime,
     area: Window,
-    tally: Tally,
+    tally: PixelCounts,
     *,
     in_flight: int,
     advance: Advance = silent,
@@ -407,7 +406,7 @@ def run_area(
         job.plan,
         area=area,
         in_flight=in_flight,
-        turns=turns_of(job.tta),
+        turns=orientations(job.tta),
         keep_voids=job.keep_voids,
         levels=job.levels,
         tie=job.tie,
@@ -419,7 +418,9 @@ def run_area(
         yield rows.top, values
 
 
-def _count(tally: Tally, values: Array, measured: npt.NDArray[np.bool_], bundle: Bundle) -> None:
+def _count(
+    tally: PixelCounts, values: Array, measured: npt.NDArray[np.bool_], bundle: Bundle
+) -> None:
     known = np.isfinite(values[0])
     tally.pixels += known.size
     tally.unknown += int(known.size - known.sum())

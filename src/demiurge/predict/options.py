@@ -8,9 +8,9 @@ from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, ConfigDict, Field, ValidationError
 
+from demiurge.config import Strict
 from demiurge.errors import UsageError
-from demiurge.predict.choice import PrecisionChoice, RuntimeChoice
-from demiurge.scene.spec import Strict
+from demiurge.model.backend.choose import PrecisionChoice, RuntimeChoice
 
 Target = Literal["dsm", "dtm", "both"]
 

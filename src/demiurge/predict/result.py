@@ -18,7 +18,7 @@ from demiurge.exports.export import (
 from demiurge.layers import PANCHROMATIC
 from demiurge.model.bundle import Bundle, Task
 from demiurge.outputs import RASTERS, check_output, require_ours, whole_file
-from demiurge.predict.journal import Journal
+from demiurge.predict.checkpoint import Checkpoint
 from demiurge.predict.options import Options
 from demiurge.predict.stac import item_path, item_text
 from demiurge.predict.surface import BandInfo, finish_surface
@@ -74,7 +74,7 @@ def check_result(path: Path, scene: Scene, bundle: Bundle, task: Task, options: 
 
 def write_result(
     path: Path,
-    journal: Journal,
+    journal: Checkpoint,
     rows: Path,
     scene: Scene,
     bands: list[BandInfo],

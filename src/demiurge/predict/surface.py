@@ -9,15 +9,13 @@ from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.errors import ResourceError
 from demiurge.outputs import publish
-from demiurge.predict.anchor import Fit
+from demiurge.predict.heights.gcp_fit import Fit
 from demiurge.scene.grid import Window, wkt
-
-Array = npt.NDArray[np.float32]
 
 #: Rows averaged at a time; even.
 _STRIPE = 512

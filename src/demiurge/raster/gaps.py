@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+from demiurge.arrays import Array, Mask
 
 #: Share of the measured heights on each side of a gap at least: a cliff's, not a tower's.
 _LEAST = 0.02

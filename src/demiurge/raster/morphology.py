@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from demiurge.arrays import Array
 
 
 def opening(heights: Array, side: int) -> Array:

@@ -7,11 +7,9 @@ metres off. Towers are lower, and cliffs are not alone: high ground goes on behi
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+from demiurge.arrays import Array, Mask
 
 #: Metres above or below all around that nothing real reaches, by its width: in metres for masts
 #: and towers, in pixels for blobs. Auckland's Sky Tower (302 m) stands 199 m above an opening.

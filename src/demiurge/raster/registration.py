@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from demiurge.arrays import Array
 
 #: Pixels that two images must share to be laid on each other.
 _ENOUGH = 1024

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
-Array = npt.NDArray[np.float32]
+from demiurge.arrays import Array
 
 #: Side in pixels of the squares that bends are averaged over.
 _SIDE = 9

@@ -5,10 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+from demiurge.arrays import Array, Mask
 
 
 def hidden(heights: Array, displacement: tuple[float, float], slack: float = 0.0) -> Mask:

@@ -7,8 +7,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+from demiurge.arrays import Array, Mask
 
 
 def fill_voids(heights: Array, measured: Mask | None = None) -> Array:

@@ -6,15 +6,13 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array
 from demiurge.errors import DataError
 from demiurge.layers import TARGETS, Kind, Role, layer
 from demiurge.raster.outliers import NARROW_HEIGHT, gross_outliers
 from demiurge.scene.grid import crs_name
 from demiurge.scene.scene import Scene
-
-Array = npt.NDArray[np.float32]
 
 #: Median difference of two height layers, in metres, beyond which they measure from elsewhere.
 MAX_OFFSET = 10.0

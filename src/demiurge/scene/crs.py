@@ -8,11 +8,9 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Values
 from demiurge.errors import DataError, UsageError
-
-Values = npt.NDArray[np.float64]
 
 #: Metres of a CRS may differ from metres on the ground by this share.
 TRUE_SCALE = 0.01

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from demiurge.arrays import Array
 
 #: What each derived layer is computed from.
 NEEDS = {"ndvi": ("red", "nir"), "truth_height": ("truth_dsm", "truth_dtm")}

@@ -15,9 +15,9 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from demiurge.arrays import Array
 from demiurge.scene.grid import Window
 
-Array = npt.NDArray[np.float32]
 Counts = npt.NDArray[np.uint32]
 
 TILE = 512

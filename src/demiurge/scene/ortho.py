@@ -10,13 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array, Mask
 from demiurge.raster.visibility import hidden
 from demiurge.scene.camera import Camera, in_pixels, to_geographic
 from demiurge.scene.grid import Window, grown, window_grid
 
-Array = npt.NDArray[np.float32]
 Coordinates = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 #: Reads a window of the raw image as float32, NaN for no data, each pixel the mean of
 #: ``step`` × ``step`` stored ones.

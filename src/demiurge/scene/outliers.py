@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array, Mask
 from demiurge.raster.outliers import MARGIN, exceeds, gross_outliers
 from demiurge.scene.grid import Window, grown
 from demiurge.scene.scene import Scene
-
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 
 def outliers_in(scene: Scene, name: str, window: Window, heights: Array) -> Mask | None:

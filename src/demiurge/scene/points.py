@@ -9,8 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Values
 from demiurge.errors import DataError, ResourceError
 from demiurge.scene.crs import parse_crs, transform
 from demiurge.scene.geopackage import opened
@@ -22,8 +22,6 @@ from demiurge.scene.units import (
     unit_name,
     vertical_factor,
 )
-
-Values = npt.NDArray[np.float64]
 
 #: GeoTIFF keys in LAS files: their record, the vertical CRS, its unit, codes of that; and a code
 #: for what is no EPSG code.

@@ -15,6 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Role, layer
 from demiurge.outputs import whole_folder
@@ -29,8 +30,6 @@ from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_
 from demiurge.scene.stack import STACK_NAME, create_stack, map_stack, release
 from demiurge.scene.statistics import Statistics
 from demiurge.scene.undeclared import NoData
-
-Array = npt.NDArray[np.float32]
 
 BLOCK = 1024
 #: What a scene folder holds.

@@ -9,9 +9,9 @@ from dataclasses import dataclass, field, fields
 from functools import partial
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, layer
 from demiurge.raster.registration import translation
@@ -23,8 +23,6 @@ from demiurge.scene.paths import open_raster, split_band
 from demiurge.scene.rpc import make_rpc
 from demiurge.scene.source import Source
 from demiurge.scene.spec import Vertical
-
-Array = npt.NDArray[np.float32]
 
 #: Side in pixels of the pieces in which the voids of the DSM are filled, and what is read around
 #: each: the same pieces for every window, so that an orthoimage does not depend on the window.

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import BASES, PANCHROMATIC, Kind, layer
 from demiurge.scene import derive
@@ -22,8 +22,6 @@ from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical
 from demiurge.scene.stack import Stack, map_stack, release
 from demiurge.scene.statistics import Statistics, grain
-
-Array = npt.NDArray[np.float32]
 
 FINGERPRINT_NAME = "fingerprint.json"
 #: Settings that a simulated scene was made with.

@@ -12,9 +12,9 @@ from typing import Any
 from weakref import WeakValueDictionary
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.errors import DataError
 from demiurge.layers import Kind, Layer
 from demiurge.scene.bands import choose_bands, require_values
@@ -26,8 +26,6 @@ from demiurge.scene.undeclared import Level, level_apart, look, usual
 from demiurge.scene.units import require_metres
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of
 from demiurge.scene.warp import Tiles, from_tiles, halves, warp
-
-Array = npt.NDArray[np.float32]
 
 #: Source pixels that are warped at a time.
 _MOST = 2**22

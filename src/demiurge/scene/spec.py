@@ -4,21 +4,16 @@ from __future__ import annotations
 
 import datetime as dt
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator
+from pydantic import Field, ValidationError, field_validator
 
 from demiurge import layers
-from demiurge.errors import ConfigError, DemiurgeError, ResourceError
+from demiurge.config import Strict, first_fault, read_yaml
+from demiurge.errors import ConfigError, DemiurgeError
 
 SPEC_NAME = "scene.yaml"
-
-
-class Strict(BaseModel):
-    """A frozen model that refuses unknown keys."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
 
 class GridSpec(Strict):
@@ -91,43 +86,6 @@ class SceneSpec(Strict):
             except DemiurgeError as error:
                 raise ValueError(str(error).rstrip(".")) from None
         return value
-
-
-def first_fault(error: ValidationError) -> str:
-    """Return pydantic's first complaint as ``key: what``."""
-    fault = error.errors()[0]
-    key = ".".join(str(part) for part in fault["loc"])
-    message = fault["msg"].removeprefix("Value error, ")
-    if fault["type"] == "extra_forbidden":
-        message = "is not a known key"
-    return f"{key}: {message}" if key else message
-
-
-#: libyaml's loader, many times faster, where PyYAML was built with it.
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
-
-
-def read_yaml(path: Path, what: str) -> dict[str, Any]:
-    """Read a YAML mapping.
-
-    Raises
-    ------
-    ResourceError, ConfigError
-        If the file is missing, or holds no mapping.
-    """
-    try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _SafeLoader)
-    except FileNotFoundError:
-        raise ResourceError(f"{path}: there is no such {what}", "check the path") from None
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be read ({error.strerror})") from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        line = getattr(getattr(error, "problem_mark", None), "line", None)
-        where = f" at line {line + 1}" if line is not None else ""
-        raise ConfigError(f"{path}: is not valid YAML{where}", "mend it or make it anew") from None
-    if not isinstance(content, dict):
-        raise ConfigError(f"{path}: holds no keys", f"see the documentation of a {what}")
-    return content
 
 
 def load_spec(path: Path) -> SceneSpec:

@@ -10,12 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Values
 from demiurge.errors import DataError, UsageError
 from demiurge.scene.crs import parse_crs
-
-Values = npt.NDArray[np.float64]
 
 _LON, _LAT = ("lon", "long", "lng", "longitude", "x_longitude"), ("lat", "latitude", "y_latitude")
 #: Names of columns that go together.

@@ -12,16 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array, Mask
 from demiurge.errors import UsageError
 from demiurge.layers import Kind, Layer, recognise
 from demiurge.scene.grid import patches
 from demiurge.scene.validity import HUGE, Validity, clean, read_stored
-
-Array = npt.NDArray[np.float32]
-Values = npt.NDArray[np.float64]
-Mask = npt.NDArray[np.bool_]
 
 #: By layer, the stored values that are no data besides those that files declare; see
 #: :meth:`demiurge.scene.source.Source.open`.

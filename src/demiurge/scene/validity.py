@@ -6,12 +6,10 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array
 from demiurge.layers import Kind, Layer
 from demiurge.scene.grid import Window, blocks, patches
-
-Array = npt.NDArray[np.float32]
 
 #: Heights outside these metres are none: the deepest trench and the highest summit of the earth.
 EARTH_RANGE = (-12000.0, 9000.0)

@@ -7,14 +7,12 @@ from collections.abc import Callable, Hashable
 from threading import Lock
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.scene.crs import is_degrees, wrapped
 from demiurge.scene.footprint import centre
 from demiurge.scene.grid import Window, window_grid, wkt
-
-Array = npt.NDArray[np.float32]
 
 #: How far, in pixels, GDAL's approximate transformer may be off. Its own 0.125 costs metres
 #: of height on steep ground; this costs under a centimetre and no time.

@@ -7,11 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array
 from demiurge.outputs import check_written
-
-Array = npt.NDArray[np.float32]
 
 
 def write_planes(

@@ -7,8 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
+from demiurge.arrays import Array
 
 #: Land-cover class numbers.
 GRASS, FOREST, BUILDING, ROAD, WATER, ROCK, SNOW, CROPS = 1, 2, 3, 4, 5, 6, 7, 8

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from demiurge.arrays import Array, Mask
 from demiurge.simulation.canvas import (
     BUILDING,
     CROPS,
@@ -25,9 +26,6 @@ from demiurge.simulation.landforms import Land
 from demiurge.simulation.settings import CoverSettings
 from demiurge.simulation.town import build_town
 from demiurge.simulation.trees import plant, plant_hedges
-
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Mean panchromatic reflectance, spread of its texture, and NDVI by class.
 _MATTER = {

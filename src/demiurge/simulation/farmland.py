@@ -6,9 +6,8 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from demiurge.arrays import Mask
 from demiurge.simulation.canvas import CROPS, Canvas
-
-Mask = npt.NDArray[np.bool_]
 
 
 def field_numbers(

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
-Array = npt.NDArray[np.float32]
+from demiurge.arrays import Array
 
 
 @dataclass(frozen=True)

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from demiurge.arrays import Array
 from demiurge.raster.voids import enclosed, fill_voids
 from demiurge.simulation.settings import GriddingSettings
-
-Array = npt.NDArray[np.float32]
 
 _WAYS = {"mean": 0, "gaussian": 1, "nearest": 2, "highest": 3}
 #: A pixel is known if its points weigh at least this much.

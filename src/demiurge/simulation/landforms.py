@@ -6,15 +6,12 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from demiurge.arrays import Array, Mask
 from demiurge.simulation.fields import blur, fading, fractal, quantile, slope_of
 from demiurge.simulation.settings import TerrainSettings
 from demiurge.simulation.terrain import add_detail, drainage, make_terrain
-
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Rivers are found on a grid of at most this many cells a side.
 _ROUTED = 400

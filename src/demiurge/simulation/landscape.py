@@ -8,14 +8,12 @@ import cv2
 import numpy as np
 import numpy.typing as npt
 
+from demiurge.arrays import Array, Mask
 from demiurge.simulation.canvas import BUILDING, CROPS, FOREST, GRASS, ROCK, SNOW, WATER
 from demiurge.simulation.farmland import field_numbers
 from demiurge.simulation.fields import blur, fractal, gradients, quantile, slope_of
 from demiurge.simulation.landforms import Land, metres_from
 from demiurge.simulation.optical_settings import LandscapeSettings
-
-Array = npt.NDArray[np.float32]
-Mask = npt.NDArray[np.bool_]
 
 #: Metres over which land by the water is wetter.
 _NEAR_WATER = 500.0

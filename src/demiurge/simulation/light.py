@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from demiurge.arrays import Array
 from demiurge.simulation.fields import blur, gradients
-
-Array = npt.NDArray[np.float32]
 
 #: Metres of height over which a shadow's edge is soft, for the sun's disc and the pixel's size.
 _SOFT = 0.5

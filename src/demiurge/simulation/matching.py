@@ -12,11 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from demiurge.arrays import Array
 from demiurge.simulation.census import census_disparities
 from demiurge.simulation.fields import along_rows
 from demiurge.simulation.settings import MatcherSettings
-
-Array = npt.NDArray[np.float32]
 
 
 class Matcher(Protocol):

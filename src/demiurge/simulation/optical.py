@@ -6,8 +6,8 @@ from dataclasses import dataclass, field
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array
 from demiurge.simulation.canvas import FOREST
 from demiurge.simulation.fields import blur, fractal, resized, slope_of
 from demiurge.simulation.landforms import make_land
@@ -15,8 +15,6 @@ from demiurge.simulation.landscape import TREE, Landscape, grow_landscape
 from demiurge.simulation.light import cast_shadows, facing_sun
 from demiurge.simulation.optical_settings import OpticalSettings, PriorSettings
 from demiurge.simulation.spectra import BANDS, DIFFUSE, LOOKS, NATIVE, PATH
-
-Array = npt.NDArray[np.float32]
 
 #: Pixels around the scene that are made and cut away: shadows and the prior reach in from there.
 MARGIN = 48

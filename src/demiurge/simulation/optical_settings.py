@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from demiurge.scene.spec import Strict
+from demiurge.config import Strict
 from demiurge.simulation.settings import (
     Share,
     SunSettings,

@@ -6,9 +6,9 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import Layer, layer
 from demiurge.raster.voids import fill_voids
@@ -26,8 +26,6 @@ from demiurge.scene.paths import split_band
 from demiurge.scene.source import Source
 from demiurge.simulation.canvas import Canvas
 from demiurge.simulation.cover import World, matter
-
-Array = npt.NDArray[np.float32]
 
 #: A surface may have this share of voids within the scene; filled for the views, void in the
 #: truth.

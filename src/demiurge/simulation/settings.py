@@ -7,8 +7,8 @@ from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import BaseModel, Field, ValidationError
 
+from demiurge.config import Strict, first_fault
 from demiurge.errors import ConfigError
-from demiurge.scene.spec import Strict, first_fault
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array
 from demiurge.raster.voids import fill_voids
 from demiurge.simulation.cover import World, build_world
 from demiurge.simulation.fields import blur, fractal
@@ -15,8 +15,6 @@ from demiurge.simulation.light import illuminate
 from demiurge.simulation.matching import Matcher, Search, make_matcher, ray_miss, triangulate
 from demiurge.simulation.settings import Settings
 from demiurge.simulation.views import View, coarse_heights, expose, render
-
-Array = npt.NDArray[np.float32]
 
 #: Pixels around the scene that are made and cut away, so that its edges are like its middle.
 MARGIN = 96

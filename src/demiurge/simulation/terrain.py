@@ -10,6 +10,7 @@ import numpy.typing as npt
 from numba import njit
 from scipy import ndimage
 
+from demiurge.arrays import Array
 from demiurge.simulation.fields import (
     additions,
     blur,
@@ -21,8 +22,6 @@ from demiurge.simulation.fields import (
     start_fractal,
     warped,
 )
-
-Array = npt.NDArray[np.float32]
 
 #: Erosion runs on grids of at most this many cells a side; finer detail is fractal.
 EROSION_SIDE = 400

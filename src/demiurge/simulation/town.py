@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 
+from demiurge.arrays import Mask
 from demiurge.simulation.canvas import Canvas
 from demiurge.simulation.settings import CoverSettings
-
-Mask = npt.NDArray[np.bool_]
 
 
 def build_town(

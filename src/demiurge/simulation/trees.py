@@ -6,11 +6,10 @@ import numpy as np
 import numpy.typing as npt
 from numba import njit
 
+from demiurge.arrays import Mask
 from demiurge.simulation.canvas import GRASS, ROCK, Canvas
 from demiurge.simulation.fields import fractal
 from demiurge.simulation.settings import CoverSettings
-
-Mask = npt.NDArray[np.bool_]
 
 
 def plant(canvas: Canvas, forest: Mask, settings: CoverSettings, rng: np.random.Generator) -> None:

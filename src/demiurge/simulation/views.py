@@ -13,13 +13,11 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-import numpy.typing as npt
 from numba import njit
 from scipy import ndimage
 
+from demiurge.arrays import Array
 from demiurge.simulation.fields import blur, resized
-
-Array = npt.NDArray[np.float32]
 
 
 @dataclass(frozen=True)

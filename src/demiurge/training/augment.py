@@ -5,14 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from demiurge.arrays import Array
 from demiurge.layers import Kind, layer
 from demiurge.training.quality import good_heights, waves
 from demiurge.training.recipe import Recipe
-
-Array = npt.NDArray[np.float32]
 
 #: Name of the true surface among the truths.
 SURFACE = "truth_dsm"

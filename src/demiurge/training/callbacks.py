@@ -17,11 +17,13 @@ from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from demiurge.model.processes import mean_over_processes
 from demiurge.progress import Advance, progress, say, silent
-from demiurge.training.chips import Chips
+from demiurge.training.dataset import ChipDataset
 from demiurge.training.log import History, Log
 
 
-def callbacks(chips: Chips, log: Log, steps: int, quiet: bool) -> tuple[list[Callback], History]:
+def callbacks(
+    chips: ChipDataset, log: Log, steps: int, quiet: bool
+) -> tuple[list[Callback], History]:
     """Return the callbacks of a training and the list that its history is kept in.
 
     Parameters
@@ -60,7 +62,9 @@ def averaging(decay: float) -> Callable[[Any, Any, Tensor], None]:
 class _Progress(Callback):
     """Shows the validation error in metres beside the input's own, and writes the log."""
 
-    def __init__(self, chips: Chips, steps: int, history: History, log: Log, quiet: bool) -> None:
+    def __init__(
+        self, chips: ChipDataset, steps: int, history: History, log: Log, quiet: bool
+    ) -> None:
         self.chips, self.steps, self.history = chips, steps, history
         self._log, self.quiet = log, quiet
         self._stack = ExitStack()
@@ -125,7 +129,7 @@ class _Progress(Callback):
 
 
 @torch.no_grad()
-def _answer(task: L.LightningModule, chips: Chips) -> npt.NDArray[np.float32]:
+def _answer(task: L.LightningModule, chips: ChipDataset) -> npt.NDArray[np.float32]:
     """Return what the network says to the telling chip."""
     encoded, _truth = chips.shown()
     planes = torch.from_numpy(encoded.planes)[None].to(task.device)

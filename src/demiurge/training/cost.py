@@ -9,10 +9,10 @@ from dataclasses import dataclass
 import psutil
 import torch
 
+from demiurge.baselines.adversarial import make_task
 from demiurge.model.network import build_network
 from demiurge.progress import progress
-from demiurge.training.adversarial import make_task
-from demiurge.training.chips import Chips, make_contract
+from demiurge.training.dataset import ChipDataset, make_contract
 from demiurge.training.recipe import Recipe, reduced
 from demiurge.training.split import Region
 
@@ -31,7 +31,7 @@ class Trial:
 def try_out(regions: Sequence[Region], recipe: Recipe, *, quiet: bool = True) -> Trial:
     """Train a few steps of two chips each, and throw the result away."""
     contract = make_contract(regions, recipe, quiet=quiet)
-    chips = Chips(regions, recipe, contract, training=True)
+    chips = ChipDataset(regions, recipe, contract, training=True)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     network = build_network(recipe.network, contract.channels, contract.outputs)
     shape = (contract.channels, len(contract.targets))

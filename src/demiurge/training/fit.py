@@ -21,13 +21,7 @@ from demiurge.progress import progress, say
 from demiurge.scene.open import PathLike
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME
-from demiurge.training.chips import Chips, make_contract
-from demiurge.training.finish import DivergedError, card_of, finish, require_learned
-from demiurge.training.inputs import fitted, open_all
-from demiurge.training.log import TABLE_NAME, Log
-from demiurge.training.plan import Plan, load_plan, make_plan, priced
-from demiurge.training.recipe import Recipe, changed, load_recipe, reduced
-from demiurge.training.work import (
+from demiurge.training.checkpoint import (
     Key,
     check_work,
     follows,
@@ -36,6 +30,12 @@ from demiurge.training.work import (
     make_work,
     require_begun,
 )
+from demiurge.training.dataset import ChipDataset, make_contract
+from demiurge.training.inputs import fitted, open_all
+from demiurge.training.log import TABLE_NAME, Log
+from demiurge.training.package import DivergedError, card_of, finish, require_learned
+from demiurge.training.plan import TrainingPlan, load_plan, make_plan, priced
+from demiurge.training.recipe import Recipe, changed, load_recipe, reduced
 
 if TYPE_CHECKING:
     from torch import nn
@@ -49,7 +49,7 @@ def train(
     *,
     recipe: Recipe | str | Path | None = None,
     changes: Sequence[str] = (),
-    plan: Plan | PathLike | None = None,
+    plan: TrainingPlan | PathLike | None = None,
     begin_from: PathLike | Bundle | None = None,
     resume: bool = False,
     overwrite: bool = False,
@@ -113,7 +113,7 @@ def train(
         opened, settled, remarks = fitted(opened, chosen, quiet=quiet)
         plan = make_plan(opened, settled, notes=remarks, quiet=quiet)
     else:
-        plan = plan if isinstance(plan, Plan) else load_plan(plan)
+        plan = plan if isinstance(plan, TrainingPlan) else load_plan(plan)
         opened = open_all(scenes or [s.path for s in plan.scenes if s.path], quiet=quiet)
         opened, _, remarks = fitted(opened, plan.settings(), quiet=quiet)
         new = [text for text in remarks if text not in plan.notes]
@@ -129,8 +129,8 @@ def train(
     contract = make_contract(
         split.training, recipe, None if begin is None else begin.contract, quiet=quiet
     )
-    training = Chips(split.training, recipe, contract, training=True)
-    validating = Chips(split.validating, recipe, contract, training=False, quiet=quiet)
+    training = ChipDataset(split.training, recipe, contract, training=True)
+    validating = ChipDataset(split.validating, recipe, contract, training=False, quiet=quiet)
     network = _network(recipe, contract, begin)
     if not resume and not follows():
         make_work(work, key)
@@ -165,7 +165,7 @@ def _specs(scene: PathLike | Scene) -> list[Path]:
     return [place, *(place / name for name in (SPEC_NAME, SIMULATION_NAME))]
 
 
-def _origin(plan: Plan, begin: Bundle | None, credits: Sequence[str]) -> dict[str, Any]:
+def _origin(plan: TrainingPlan, begin: Bundle | None, credits: Sequence[str]) -> dict[str, Any]:
     found: dict[str, Any] = {"credits": list(credits)}
     if begin is not None:
         kept = {k: begin.card.provenance[k] for k in ("created", "credits") if k in
@@ -185,7 +185,7 @@ def plan(
     changes: Sequence[str] = (),
     overwrite: bool = False,
     quiet: bool = True,
-) -> Plan:
+) -> TrainingPlan:
     """Look at scenes and write down how they would be trained on, and what that costs here.
 
     Parameters
@@ -258,8 +258,8 @@ def _network(recipe: Recipe, contract: Contract, begin: Bundle | None) -> nn.Mod
 
 def _fit(
     network: nn.Module,
-    training: Chips,
-    validating: Chips,
+    training: ChipDataset,
+    validating: ChipDataset,
     work: Path,
     checkpoint: Path | None,
     machines: dict[str, Any],
@@ -270,8 +270,8 @@ def _fit(
     import lightning as L
     from lightning.pytorch.callbacks import ModelCheckpoint
 
+    from demiurge.baselines.adversarial import make_task
     from demiurge.model.processes import shared_statistics
-    from demiurge.training.adversarial import make_task
     from demiurge.training.callbacks import callbacks
 
     recipe, contract = training.recipe, training.contract
@@ -311,7 +311,7 @@ def _fit(
     return task.network.cpu(), history
 
 
-def _loaders(training: Chips, validating: Chips, processes: int) -> tuple[Any, Any]:
+def _loaders(training: ChipDataset, validating: ChipDataset, processes: int) -> tuple[Any, Any]:
     """Return the loaders; chips draw at random themselves, so nothing is shuffled here."""
     import torch
     from torch.utils.data import DataLoader

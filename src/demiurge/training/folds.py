@@ -15,15 +15,15 @@ from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.outputs import check_output, whole_file
 from demiurge.scene.open import PathLike
 from demiurge.scene.scene import Scene
-from demiurge.training.chips import Chips
+from demiurge.training.checkpoint import follows
+from demiurge.training.dataset import ChipDataset
 from demiurge.training.fit import require_torch, train
 from demiurge.training.fresh import train_fresh
 from demiurge.training.inputs import fitted, open_all
-from demiurge.training.judge import errors_of
 from demiurge.training.plan import of_split
 from demiurge.training.recipe import Recipe
 from demiurge.training.split import places_of, split_folds
-from demiurge.training.work import follows
+from demiurge.training.validate import errors_of
 
 
 @dataclass(frozen=True)
@@ -88,7 +88,7 @@ def train_folds(
         run(scenes=opened, output=name, plan=plan, overwrite=overwrite, log=folder, **options)
     bundles = [load_bundle(name) for name in names]
     found = [
-        _tested(bundle, Chips(split.testing, recipe, bundle.contract, training=False))
+        _tested(bundle, ChipDataset(split.testing, recipe, bundle.contract, training=False))
         for bundle, split in zip(bundles, splits, strict=True)
     ]
     with whole_file(table, overwrite=overwrite) as partial:
@@ -125,7 +125,7 @@ def _require_own_processes(nodes: int, several: bool) -> None:
         )
 
 
-def _tested(bundle: Bundle, chips: Chips) -> Fold:
+def _tested(bundle: Bundle, chips: ChipDataset) -> Fold:
     metrics = errors_of(bundle, chips)
     return Fold(
         bundle=bundle.path.name,

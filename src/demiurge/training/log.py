@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
+from demiurge.arrays import Array
 from demiurge.errors import ResourceError
 from demiurge.figure import Panel, draw
-from demiurge.training.chips import Chips
+from demiurge.training.dataset import ChipDataset
 
-Array = npt.NDArray[np.float32]
 TABLE_NAME = "metrics.csv"
 History = list[dict[str, float]]
 
@@ -65,7 +64,7 @@ class Log:
                 self._events.add_scalar(name, value, epoch)
             self._events.flush()
 
-    def picture(self, chips: Chips, answer: Array, epoch: int, note: str) -> None:
+    def picture(self, chips: ChipDataset, answer: Array, epoch: int, note: str) -> None:
         """Draw what the network makes of the telling chip."""
         if self.folder is not None:
             panels = _panels(chips, answer)
@@ -79,7 +78,7 @@ class Log:
             self._events.close()
 
 
-def _panels(chips: Chips, answer: Array) -> list[Panel]:
+def _panels(chips: ChipDataset, answer: Array) -> list[Panel]:
     """Return input, output, truth, error and uncertainty, a row for each target."""
     encoded, truth = chips.shown()
     contract = chips.contract

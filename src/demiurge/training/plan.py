@@ -11,13 +11,13 @@ from typing import Annotated, Any, Literal
 import yaml
 from pydantic import Field, ValidationError
 
+from demiurge.config import Strict, first_fault, read_yaml
 from demiurge.errors import ConfigError, ResourceError, UsageError
 from demiurge.layers import Kind, layer
 from demiurge.outputs import whole_file
 from demiurge.progress import progress
 from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
-from demiurge.scene.spec import Strict, first_fault, read_yaml
 from demiurge.training.recipe import Recipe
 from demiurge.training.split import (
     Region,
@@ -68,7 +68,7 @@ class Cost(Strict):
     memory_mb: float = Field(description="of the networks' activations for one batch")
 
 
-class Plan(Strict):
+class TrainingPlan(Strict):
     """Which places train and validate, with which settings, and what it will cost."""
 
     format: Literal[1] = 1
@@ -115,7 +115,7 @@ class Plan(Strict):
             )
 
 
-def load_plan(path: str | os.PathLike[str]) -> Plan:
+def load_plan(path: str | os.PathLike[str]) -> TrainingPlan:
     """Read a plan.
 
     Raises
@@ -127,7 +127,7 @@ def load_plan(path: str | os.PathLike[str]) -> Plan:
     if not path.exists():
         raise ResourceError(f"{path}: there is no such plan", "make one with demiurge plan")
     try:
-        plan = Plan.model_validate(read_yaml(path, "plan"))
+        plan = TrainingPlan.model_validate(read_yaml(path, "plan"))
         plan.settings()
     except ValidationError as error:
         raise ConfigError(f"plan {path}: {first_fault(error)}") from None
@@ -141,7 +141,7 @@ def make_plan(
     fit: bool = False,
     notes: Sequence[str] = (),
     quiet: bool = True,
-) -> Plan:
+) -> TrainingPlan:
     """Return the plan of a training.
 
     Parameters
@@ -176,7 +176,7 @@ def of_split(
     *,
     places: Sequence[int],
     quiet: bool = True,
-) -> Plan:
+) -> TrainingPlan:
     """Write a split and a recipe down as a plan; ``places`` are those of :func:`places_of`."""
     names = labels(scenes)
     prints = []
@@ -199,7 +199,9 @@ def of_split(
     ]
     unused = set(names) - {p.scene for p in parts}
     found = [*notes, *(f"scene '{name}' is too small for any chip" for name in sorted(unused))]
-    return Plan(scenes=prints, notes=found, parts=parts, recipe=recipe.model_dump(mode="json"))
+    return TrainingPlan(
+        scenes=prints, notes=found, parts=parts, recipe=recipe.model_dump(mode="json")
+    )
 
 
 def labels(scenes: Sequence[Scene]) -> list[str]:
@@ -252,7 +254,7 @@ def _with_chips(recipe: Recipe, **changes: int) -> Recipe:
     return recipe.model_copy(update={"chips": chips})
 
 
-def priced(plan: Plan, scenes: Sequence[Scene], *, quiet: bool = True) -> Plan:
+def priced(plan: TrainingPlan, scenes: Sequence[Scene], *, quiet: bool = True) -> TrainingPlan:
     """Return the plan with its cost, and with a batch that the memory holds.
 
     A few steps are trained to measure it.

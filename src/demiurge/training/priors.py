@@ -10,12 +10,11 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
+from demiurge.arrays import Array
 from demiurge.layers import PRIOR, TARGETS
-from demiurge.predict.tie import tie_to_prior
+from demiurge.predict.heights.prior import constrain_to_prior
 from demiurge.scene.grid import Window
 from demiurge.training.split import Region
-
-Array = npt.NDArray[np.float32]
 
 #: Pixels of the truth to one of the prior.
 _COARSENESS = (1.5, 10.0)
@@ -80,7 +79,7 @@ def accuracy_of_priors(regions: Sequence[Region], target: str) -> float | None:
 def _error_of_prior(region: Region, truth: str) -> npt.NDArray[np.float64]:
     """Return the difference of means, prior less truth, for each pixel of the prior."""
     scene, area = region.scene, region.window
-    tie = tie_to_prior(scene, None) if {PRIOR, truth} <= {*scene.layers} else None
+    tie = constrain_to_prior(scene, None) if {PRIOR, truth} <= {*scene.layers} else None
     side = min(area.height, area.width, _MEASURED)
     if tie is None or tie.fine:
         return np.empty(0)

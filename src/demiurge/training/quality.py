@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
+from demiurge.arrays import Array
 from demiurge.raster.voids import fill_voids
-
-Array = npt.NDArray[np.float32]
 
 
 def good_heights(stereo: Array, truth: Array, rng: np.random.Generator) -> Array:

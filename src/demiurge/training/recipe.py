@@ -12,10 +12,10 @@ import yaml
 from pydantic import ConfigDict, Field, ValidationError, model_validator
 
 from demiurge import layers as vocabulary
+from demiurge.config import Strict, first_fault, read_yaml
 from demiurge.errors import ConfigError, DemiurgeError, ResourceError
 from demiurge.model.contract import Width
 from demiurge.model.settings import NetworkSettings
-from demiurge.scene.spec import Strict, first_fault, read_yaml
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
@@ -27,7 +27,7 @@ class _Settings(Strict):
     model_config = ConfigDict(allow_inf_nan=False)
 
 
-class Chips(_Settings):
+class ChipSettings(_Settings):
     """Pieces of scenes that the network is trained on."""
 
     size: int = Field(256, ge=32, le=1024, multiple_of=32, description="side in pixels")
@@ -36,7 +36,7 @@ class Chips(_Settings):
     min_truth: Share = Field(0.2, description="least share of a chip with known truth")
 
 
-class Augment(_Settings):
+class AugmentSettings(_Settings):
     """Changes to training chips that keep the truth true."""
 
     flip: bool = Field(True, description="mirror and turn by quarters")
@@ -76,7 +76,7 @@ class Augment(_Settings):
     )
 
 
-class Split(_Settings):
+class SplitSettings(_Settings):
     """Which places validate."""
 
     by: Literal["auto", "scenes", "stripes"] = Field(
@@ -94,7 +94,7 @@ class Split(_Settings):
     )
 
 
-class Losses(_Settings):
+class LossSettings(_Settings):
     """Weights of the parts of the loss."""
 
     absolute: Annotated[float, Field(ge=0)] = Field(1.0, description="mean absolute error")
@@ -108,7 +108,7 @@ class Losses(_Settings):
     judge_width: int = Field(64, gt=0, description="of the second network's first layer")
 
 
-class Optimiser(_Settings):
+class OptimiserSettings(_Settings):
     """How the weights move."""
 
     name: Literal["adam", "adamw"] = Field("adamw", description="which optimiser")
@@ -170,11 +170,11 @@ class Recipe(_Settings):
     )
     heights: HeightSettings = HeightSettings()
     network: NetworkSettings = NetworkSettings()
-    chips: Chips = Chips()
-    augment: Augment = Augment()
-    split: Split = Split()
-    losses: Losses = Losses()
-    optimiser: Optimiser = Optimiser()
+    chips: ChipSettings = ChipSettings()
+    augment: AugmentSettings = AugmentSettings()
+    split: SplitSettings = SplitSettings()
+    losses: LossSettings = LossSettings()
+    optimiser: OptimiserSettings = OptimiserSettings()
     epochs: int = Field(30, gt=0, description="passes of `chips.per_epoch` chips")
     patience: int | None = Field(None, gt=0, description="epochs without gain before stopping")
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -285,7 +285,7 @@ def reduced(recipe: Recipe) -> bool:
     if recipe.precision == "auto":
         import torch
 
-        from demiurge.predict.choice import has_bf16
+        from demiurge.model.backend.choose import has_bf16
 
         return torch.cuda.is_available() or has_bf16()
     return recipe.precision == "bf16"

@@ -1,0 +1,90 @@
+"""Heights along lines that users draw."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from odc.geo.geobox import GeoBox
+
+from demiurge.arrays import Array
+from demiurge.errors import DataError, UsageError
+from demiurge.evaluation.judged import Judged
+from demiurge.scene.grid import Window, pixel_size
+from demiurge.scene.source import Source
+
+#: x and y of one end, then of the other, in the CRS of the comparison.
+Line = tuple[float, float, float, float]
+
+#: Places along a line, at most, and how many are read at a time.
+_MOST, _RUN = 2000, 100
+
+
+@dataclass(frozen=True)
+class Cut:
+    """Heights along a line.
+
+    Attributes
+    ----------
+    title
+        Where it lies.
+    along
+        float64 (places,): metres from its first end.
+    heights
+        float32 (places,) by role, in metres.
+    """
+
+    title: str
+    along: npt.NDArray[np.float64]
+    heights: Mapping[str, Array]
+
+
+def read_line(text: str) -> Line:
+    """Read ``x1,y1,x2,y2``."""
+    try:
+        x1, y1, x2, y2 = (float(part) for part in text.split(","))
+    except ValueError:
+        raise UsageError(f"--profile {text}: is no line", "write it as x1,y1,x2,y2") from None
+    return x1, y1, x2, y2
+
+
+def require_inside(line: Line, grid: GeoBox) -> None:
+    """Raise unless both ends of a line lie in a grid."""
+    for x, y in (line[:2], line[2:]):
+        column, row = ~grid.affine * (x, y)
+        if not (0 <= column < grid.shape[1] and 0 <= row < grid.shape[0]):
+            left, top = grid.affine * (0, 0)
+            right, bottom = grid.affine * (grid.shape[1], grid.shape[0])
+            raise DataError(
+                f"the profile's end {x:g}, {y:g} lies outside what is compared "
+                f"({left:g} to {right:g}, {bottom:g} to {top:g})",
+                f"give coordinates in {grid.crs}",
+            )
+
+
+def cut(line: Line, rasters: Mapping[str, Judged | Source], grid: GeoBox) -> Cut:
+    """Read heights at the pixels along a line."""
+    require_inside(line, grid)
+    (c1, r1), (c2, r2) = ~grid.affine * line[:2], ~grid.affine * line[2:]
+    length = float(np.hypot(c2 - c1, r2 - r1))
+    count = int(np.clip(np.ceil(length) + 1, 2, _MOST))
+    rows = np.linspace(r1, r2, count).astype(int)
+    columns = np.linspace(c1, c2, count).astype(int)
+    heights = {role: np.empty(count, np.float32) for role in rasters}
+    for first in range(0, count, _RUN):
+        part = slice(first, min(first + _RUN, count))
+        top, left = int(rows[part].min()), int(columns[part].min())
+        window = Window(
+            top, left, int(rows[part].max()) - top + 1, int(columns[part].max()) - left + 1
+        )
+        for role, raster in rasters.items():
+            read = raster.read(grid, window)
+            heights[role][part] = read[rows[part] - top, columns[part] - left]
+    x1, y1, x2, y2 = line
+    return Cut(
+        f"{x1:.10g}, {y1:.10g} to {x2:.10g}, {y2:.10g}",
+        np.linspace(0, length * pixel_size(grid), count),
+        heights,
+    )

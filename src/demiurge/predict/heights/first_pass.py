@@ -1,0 +1,144 @@
+"""A first pass over a raster that finds the level of every window."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import numpy.typing as npt
+
+from demiurge.arrays import Array
+from demiurge.errors import DataError
+from demiurge.layers import PRIOR
+from demiurge.model.backend.runtimes import Runtime
+from demiurge.predict.augmentation import orientations
+from demiurge.predict.heights.adjustment import (
+    SCALES,
+    Adjustment,
+    Anchored,
+    mismatch,
+    pair_up,
+    solve,
+)
+from demiurge.predict.inference import ask
+from demiurge.progress import progress
+
+if TYPE_CHECKING:
+    from demiurge.predict.job import Job
+
+Indices = npt.NDArray[np.int64]
+Samples = tuple[Indices, Indices, Array]
+
+#: Samples across the pixels that neighbours share.
+_ACROSS = 4
+#: Share of windows whose relief runs against the prior from which the result would mean nothing.
+_AGAINST = 0.8
+
+
+def needs_levels(job: Job) -> bool:
+    """Tell whether windows of a job have levels of their own that are to be brought together."""
+    several = job.plan.count > 1
+    return job.bundle.contract.relative and job.reconcile and (several or job.absolute)
+
+
+def measure(job: Job, runtime: Runtime, in_flight: int, *, quiet: bool) -> Adjustment:
+    """Ask every window once and return the levels on which they agree.
+
+    A prior of the scene that the bundle does not see makes the heights absolute.
+    """
+    plan, scene = job.plan, job.scene
+    step = max(1, plan.overlap // _ACROSS)
+    windows: dict[tuple[int, int], int] = {}
+    samples: list[Samples] = []
+    below: list[Array] = []
+    answers = ask(
+        scene, job.bundle.contract, runtime, plan, in_flight, orientations(job.tta), job.keep_voids
+    )
+    total = plan.count * plan.size**2 / 1e6
+    with progress("level", total, quiet=quiet, unit="Mpx of windows") as advance:
+        for question, values in answers:
+            window = question.window
+            windows[window.row, window.col] = len(samples)
+            rows, columns = (
+                _lattice(window.row, window.height, step),
+                _lattice(window.col, window.width, step),
+            )
+            inside = np.ix_(rows - window.row, columns - window.col)
+            found = np.full((len(rows), len(columns)), np.nan, np.float32)
+            if values is not None:
+                found = np.where(question.informed[inside], values[0][inside], np.float32(np.nan))
+            samples.append((rows, columns, found))
+            if job.absolute:
+                below.append(scene.read(window, [PRIOR])[0][inside])
+            scene.release()
+            advance(window.height * window.width / 1e6)
+    pairs = pair_up(windows, samples, plan.size)
+    anchors = _anchors(samples, below) if job.absolute else None
+    scales, offsets = solve(pairs, anchors, len(samples), scaled=True)
+    if anchors is not None and np.mean(scales <= SCALES[0]) > _AGAINST:
+        raise DataError(
+            f"{scene.name}: the relief that bundle '{job.bundle.card.name}' sees in the image runs "
+            "against the prior nearly everywhere",
+            "check that image and prior show the same place, or use a bundle that sees the prior",
+        )
+    return Adjustment(
+        windows,
+        scales,
+        offsets,
+        mismatch(pairs, np.ones(len(samples)), np.zeros(len(samples))),
+        mismatch(pairs, scales, offsets),
+        job.absolute,
+    )
+
+
+def _lattice(first: int, length: int, step: int) -> Indices:
+    return np.arange(-(-first // step) * step, first + length, step, dtype=np.int64)
+
+
+def _anchors(samples: list[Samples], below: list[Array]) -> Anchored:
+    numbers, heights, known = [], [], []
+    for number, ((_, _, found), prior) in enumerate(zip(samples, below, strict=True)):
+        both = np.isfinite(found) & np.isfinite(prior)
+        numbers.append(np.full(int(both.sum()), number))
+        heights.append(found[both])
+        known.append(prior[both])
+    return Anchored(
+        np.concatenate(numbers).astype(np.int64),
+        np.concatenate(heights).astype(np.float64),
+        np.concatenate(known).astype(np.float64),
+    )
+
+
+def kept_levels(path: Path, key: str) -> Adjustment | None:
+    """Read the levels of an interrupted run, if they are those of the same work."""
+    try:
+        with np.load(path, allow_pickle=False) as found:
+            if str(found["key"]) != key:
+                return None
+            places = {(int(r), int(c)): i for i, (r, c) in enumerate(found["places"])}
+            before, after = found["mismatch"]
+            return Adjustment(
+                places,
+                found["scales"],
+                found["offsets"],
+                float(before),
+                float(after),
+                bool(found["absolute"]),
+            )
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def keep_levels(path: Path, key: str, levels: Adjustment) -> None:
+    """Write levels down for an interrupted run to go on with."""
+    with path.open("wb") as file:
+        np.savez(
+            file,
+            key=key,
+            places=np.array(list(levels.places), np.int64).reshape(-1, 2),
+            scales=levels.scales,
+            offsets=levels.offsets,
+            mismatch=np.array([levels.before, levels.after]),
+            absolute=levels.absolute,
+        )
