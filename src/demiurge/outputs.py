@@ -16,7 +16,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demiurge.errors import DataError, ResourceError, UsageError
-from demiurge.scene.paths import local_file, split_band
+from demiurge.paths import local_file, split_band
 
 PathLike = str | os.PathLike[str]
 

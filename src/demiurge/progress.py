@@ -8,13 +8,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Protocol
 
+from demiurge import console
+
 #: Seconds until the first line, and between lines.
 _FIRST, _SECONDS = 2.0, 10.0
-
-
-def say(text: str) -> None:
-    """Print a remark on standard error."""
-    print(text, file=sys.stderr, flush=True)  # noqa: T201
 
 
 class Advance(Protocol):
@@ -96,7 +93,7 @@ class _Lines:
             if speed > 0:
                 left = max(self.total - self.done, 0) / speed
                 text += f", {speed:.3g}/s, {_clock(left)} left"
-            say(f"{text}  {note}".rstrip())
+            console.note(f"{text}  {note}".rstrip())
 
 
 def _clock(seconds: float) -> str:

@@ -8,6 +8,7 @@ from rasterio.transform import from_origin
 
 from conftest import LEFT, TOP, terrain, write_raster
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
+from demiurge.paths import split_band
 from demiurge.scene.grid import Window
 from demiurge.scene.open import (
     name_inputs,
@@ -15,7 +16,6 @@ from demiurge.scene.open import (
     recognise_bands,
     scene_from_files,
 )
-from demiurge.scene.paths import split_band
 from demiurge.scene.prepare import prepare
 
 Write = Callable[..., Path]

@@ -23,10 +23,11 @@ from demiurge.cli.main import run
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import layer
 from demiurge.outputs import refuse_inputs
+from demiurge.paths import is_network, split_band
 from demiurge.predict.api import generate, refine
 from demiurge.scene import paths
 from demiurge.scene.grid import full_window
-from demiurge.scene.paths import is_network, open_raster, split_band
+from demiurge.scene.paths import open_raster
 from demiurge.scene.source import Source
 
 Write = Callable[..., Path]

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from demiurge.cli.common import table
+from demiurge.console import table
 
 bundle_app = typer.Typer(help="Look into bundles.", no_args_is_help=True, rich_markup_mode=None)
 

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from demiurge.cli import common
-from demiurge.cli.common import table
+from demiurge.console import table
 
 
 def check(

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+
+from demiurge.console import note
 
 if TYPE_CHECKING:
     from demiurge.predict.options import Options
@@ -176,30 +178,6 @@ def options(
         overwrite=overwrite,
         quiet=quiet,
     )
-
-
-def note(text: str) -> None:
-    """Print a remark on standard error."""
-    typer.echo(text, err=True)
-
-
-def table(columns: Sequence[str], rows: Iterable[Sequence[Any]], title: str = "") -> None:
-    """Print a table on standard output; the first column to the left, the rest to the right."""
-    from rich import box
-    from rich.console import Console
-    from rich.table import Table
-
-    shown = Table(title=title or None, box=box.SIMPLE_HEAD, title_justify="left")
-    for index, column in enumerate(columns):
-        last_text = column in ("verdict", "about", "where", "what it means")
-        left = index == 0 or last_text
-        shown.add_column(column, justify="left" if left else "right", overflow="fold")
-    for row in rows:
-        shown.add_row(*(str(value) for value in row))
-    console = Console()
-    if not console.is_terminal:
-        console = Console(width=120)
-    console.print(shown)
 
 
 def report(surface: Surface, quiet: bool) -> None:

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from demiurge.cli.common import Overwrite, Quiet, table
+from demiurge.cli.common import Overwrite, Quiet
+from demiurge.console import table
 
 #: Heading, figure and its form.
 _COLUMNS = (

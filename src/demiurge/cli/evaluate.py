@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from demiurge.cli import common
-from demiurge.cli.common import Overwrite, Quiet, note, table
+from demiurge.cli.common import Overwrite, Quiet
+from demiurge.console import note, table
 
 if TYPE_CHECKING:
     from demiurge.evaluation.result import Evaluation
@@ -192,7 +193,8 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
 
 def _megapixels(surface: str) -> float:
     """Return about how many there are, for the progress bar."""
-    from demiurge.scene.paths import open_raster, split_band
+    from demiurge.paths import split_band
+    from demiurge.scene.paths import open_raster
 
     with open_raster(split_band(surface)[0]) as dataset:
         return float(dataset.width * dataset.height / 1e6)

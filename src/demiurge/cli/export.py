@@ -7,7 +7,8 @@ from typing import Annotated
 import typer
 
 from demiurge.cli import common
-from demiurge.cli.common import Output, Overwrite, Quiet, note
+from demiurge.cli.common import Output, Overwrite, Quiet
+from demiurge.console import note
 
 
 def export(

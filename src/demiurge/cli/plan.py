@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from demiurge.cli.common import Overwrite, Quiet, table
+from demiurge.cli.common import Overwrite, Quiet
+from demiurge.console import table
 
 if TYPE_CHECKING:
     from demiurge.training.plan import Part

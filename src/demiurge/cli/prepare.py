@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from demiurge.cli import common
-from demiurge.cli.common import Overwrite, Quiet, note
+from demiurge.cli.common import Overwrite, Quiet
+from demiurge.console import note
 
 
 def prepare(

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from demiurge.cli.common import table
+from demiurge.console import table
 
 
 def recipes(

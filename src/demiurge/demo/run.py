@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 
-from demiurge.cli.common import note
+from demiurge.console import echo, note, table
 from demiurge.errors import ResourceError, UsageError, missing_extra
 from demiurge.evaluation.metrics import ErrorStatistics
 from demiurge.outputs import check_output, require_ours, whole_file, whole_folder
@@ -182,10 +182,6 @@ def _run(step: Step, folder: Path, overwrite: bool) -> Part:
 
 
 def _show(parts: list[Part], seconds: float, quick: bool) -> None:
-    import typer
-
-    from demiurge.cli.common import table
-
     for part in parts:
         table(
             ("on unseen ground", "MAE m", "RMSE m", "LE90 m", "coverage"),
@@ -195,11 +191,11 @@ def _show(parts: list[Part], seconds: float, quick: bool) -> None:
             ],
             title=part.title,
         )
-        typer.echo(f"  {part.verdict}")
+        echo(f"  {part.verdict}")
         for text in part.notes:
-            typer.echo(f"  note: {text}")
+            echo(f"  note: {text}")
         for path in part.files:
-            typer.echo(f"  {path}")
+            echo(f"  {path}")
     if quick:
-        typer.echo("Trained for a few steps only: the figures say nothing of the method.")
-    typer.echo(f"Done in {seconds:.0f} s.")
+        echo("Trained for a few steps only: the figures say nothing of the method.")
+    echo(f"Done in {seconds:.0f} s.")

@@ -12,9 +12,10 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PANCHROMATIC, Layer, layer
+from demiurge.paths import split_band
 from demiurge.scene.grid import Window, window_grid
 from demiurge.scene.open import PathLike, recognise_bands
-from demiurge.scene.paths import open_raster, split_band
+from demiurge.scene.paths import open_raster
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
 

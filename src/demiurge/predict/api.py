@@ -9,13 +9,14 @@ from pathlib import Path
 from demiurge.errors import UsageError
 from demiurge.layers import PRIOR, Kind, layer
 from demiurge.model.bundle import Bundle, default_bundle, load_bundle
+from demiurge.paths import is_raster_folder, split_band
 from demiurge.predict.options import OPTION_OF, Options
 from demiurge.predict.pipeline import apply_bundle
 from demiurge.predict.surface import Surface
 from demiurge.scene.bands import Bands, bands_of
 from demiurge.scene.georeference import placed_otherwise, refuse_unplaced, world_pixel
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
-from demiurge.scene.paths import is_raster_folder, open_raster, split_band
+from demiurge.scene.paths import open_raster
 from demiurge.scene.scene import Scene
 from demiurge.scene.undeclared import NoData
 

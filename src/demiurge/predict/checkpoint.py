@@ -16,8 +16,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 
 from demiurge.arrays import Array
+from demiurge.console import note
 from demiurge.errors import DemiurgeError, ResourceError, UsageError
-from demiurge.progress import say
 
 _ROWS, _STATE, _LOCK = "rows.f32", "journal.json", "lock"
 #: Folder of blocks that workers write.
@@ -248,7 +248,7 @@ def open_checkpoint(
             faulty = isinstance(error, DemiurgeError) and not isinstance(error, ResourceError)
             keep = journal.any_done and (journal.whole or not faulty)
             if keep and not quiet and str(folder) not in str(error):
-                say(f"what is finished is kept in {folder}; the same command goes on from there")
+                note(f"what is finished is kept in {folder}; the same command goes on from there")
             raise
         finally:
             journal.close()

@@ -207,9 +207,9 @@ def _client(address: str, quiet: bool) -> Iterator[Any]:
 
 def _tell_dashboard(client: Any, quiet: bool) -> None:
     if not quiet and client.dashboard_link:
-        from demiurge.progress import say
+        from demiurge.console import note
 
-        say(f"dashboard: {client.dashboard_link}")
+        note(f"dashboard: {client.dashboard_link}")
 
 
 def write_blocks(

@@ -19,6 +19,7 @@ from demiurge.layers import PAINTED, PRIOR, layer
 from demiurge.model.backend.choose import Choice, choose_runtime
 from demiurge.model.backend.runtimes import Runtime
 from demiurge.model.bundle import Bundle, Task
+from demiurge.paths import local_file
 from demiurge.predict.augmentation import orientations, require_learned
 from demiurge.predict.checkpoint import PixelCounts, key_of
 from demiurge.predict.heights.adjustment import Adjustment
@@ -32,7 +33,6 @@ from demiurge.predict.tiling import Tiling, tile
 from demiurge.progress import Advance, silent
 from demiurge.scene.check import require_fit
 from demiurge.scene.grid import Window, wkt
-from demiurge.scene.paths import local_file
 from demiurge.scene.scene import Scene
 
 #: Windows of relative heights, each of which is an unknown of their levels, at most.

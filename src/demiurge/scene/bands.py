@@ -10,7 +10,8 @@ from typing import Any
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PANCHROMATIC, Kind, Layer, Role, layer, numbered, recognise
-from demiurge.scene.paths import local_file, open_raster, split_band
+from demiurge.paths import local_file, split_band
+from demiurge.scene.paths import open_raster
 
 SENSOR_NAMES = {
     "sentinel2": "Sentinel-2",

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.layers import Kind, Role, layer
+from demiurge.paths import is_remote, is_there, local_file, split_band
 from demiurge.scene.bands import bands_of
 from demiurge.scene.crs import TRUE_SCALE, WORST_SCALE, ground_scale, is_degrees, parse_crs
 from demiurge.scene.footprint import (
@@ -38,7 +39,7 @@ from demiurge.scene.grid import (
     union,
     window_grid,
 )
-from demiurge.scene.paths import is_remote, is_there, local_file, open_raster, split_band
+from demiurge.scene.paths import open_raster
 from demiurge.scene.raw import file_sources, orthorectified
 from demiurge.scene.scene import Scene, load_fingerprint
 from demiurge.scene.source import Source

@@ -1,9 +1,8 @@
-"""Names of rasters as users and GDAL write them, and the one way to open one."""
+"""Opening rasters, and errors for those that cannot be opened or read."""
 
 from __future__ import annotations
 
 import os
-import re
 import warnings
 from contextlib import suppress
 from pathlib import Path
@@ -11,14 +10,7 @@ from typing import Any
 from xml.etree import ElementTree
 
 from demiurge.errors import DataError, DemiurgeError, ResourceError
-
-_REMOTE = ("http://", "https://", "s3://", "gs://", "az://", "ftp://")
-_REMOTE_VSI = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")
-#: ``NETCDF:"file.nc":variable`` and the like; one letter alone is a Windows drive.
-_DRIVER = re.compile(r"^[A-Za-z][A-Za-z0-9_]+:(?!//)")
-_SCHEME = re.compile(r"^[a-z][a-z0-9+.-]+://", re.IGNORECASE)
-#: What a folder holds that is a raster of its own: Zarr, Esri grids.
-_RASTER_FOLDERS = (".zgroup", ".zarray", ".zmetadata", "zarr.json", "hdr.adf")
+from demiurge.paths import is_network, is_raster_folder, is_remote, local_file, resolved
 
 #: Seconds to connect, per request, and without data; a server that never answers is given up.
 NETWORK = {
@@ -27,60 +19,6 @@ NETWORK = {
     "GDAL_HTTP_LOW_SPEED_TIME": "30",
     "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
 }
-
-
-def is_remote(path: str) -> bool:
-    """Tell whether GDAL, not the file system, resolves the path."""
-    return path.startswith("/vsi") or bool(_SCHEME.match(path) or _names_driver(path))
-
-
-def is_network(path: str) -> bool:
-    """Tell whether the raster lies on another machine."""
-    return path.startswith(_REMOTE) or bool(_REMOTE_VSI.search(path)) or "://http" in path
-
-
-def _names_driver(path: str) -> bool:
-    return bool(_DRIVER.match(path)) and not is_there(path)
-
-
-def resolved(path: str | Path) -> str:
-    """Return a path as GDAL knows it: ``file://`` URLs become plain paths."""
-    text = str(path)
-    if text.lower().startswith("file://"):
-        from urllib.parse import unquote, urlsplit
-
-        return unquote(urlsplit(text).path)
-    return text
-
-
-def is_raster_folder(path: str | Path) -> bool:
-    """Tell whether a folder is itself a raster: a Zarr store or an Esri grid."""
-    folder = Path(resolved(path))
-    return folder.is_dir() and any((folder / name).exists() for name in _RASTER_FOLDERS)
-
-
-def is_there(text: str) -> bool:
-    """Tell whether a file or folder has exactly this name, whatever its characters."""
-    try:
-        return Path(resolved(text)).exists()
-    except (OSError, ValueError):  # too long, or a null byte: the text of a VRT
-        return False
-
-
-def split_band(text: str) -> tuple[str, int | None]:
-    """Split ``file.tif:3`` into path and band; None if no band is named.
-
-    A file that is really called so, and what GDAL alone resolves, keep their names.
-
-    >>> split_band("C:/a.tif"), split_band("a.tif:2")
-    (('C:/a.tif', None), ('a.tif', 2))
-    """
-    match = re.fullmatch(r"(.+):(\d+)", text)
-    if not match or is_there(text):
-        return text, None
-    if _SCHEME.match(match[1]) and re.fullmatch(r"[a-z]+://[^/]+", match[1], re.IGNORECASE):
-        return text, None  # a port
-    return match[1], int(match[2])
 
 
 def open_raster(path: str | Path) -> Any:
@@ -148,22 +86,6 @@ def _require_there(text: str) -> None:
                 f"name one of those that gdalinfo {product} lists",
             )
         raise DataError(f"{text}: is a folder where a raster is expected", "name the file")
-
-
-def local_file(path: str | Path) -> Path | None:
-    """Return the file or folder on this machine that a raster's name leads to, if it tells."""
-    text = resolved(path)
-    if text.startswith("<") or is_network(text):
-        return None
-    if not is_remote(text):
-        return Path(text)
-    quoted = re.search(r'"([^"]+)"', text)
-    if quoted and _DRIVER.match(text):
-        return local_file(quoted[1])
-    archive = re.match(r"(?:zip|tar|gzip|zip\+file|tar\+file)://(.+?)(?:!|$)", text, re.IGNORECASE)
-    if archive:
-        return Path(archive[1])
-    return None
 
 
 def _unopened(text: str, error: Exception) -> DemiurgeError:

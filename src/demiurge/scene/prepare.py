@@ -19,12 +19,13 @@ from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Role, layer
 from demiurge.outputs import whole_folder
+from demiurge.paths import is_remote
 from demiurge.progress import Advance, progress
 from demiurge.scene.acquired import acquired
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
 from demiurge.scene.open import PathLike, open_scene, scene_from_files
-from demiurge.scene.paths import is_remote, open_raster
+from demiurge.scene.paths import open_raster
 from demiurge.scene.scene import FINGERPRINT_NAME, SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
 from demiurge.scene.stack import STACK_NAME, create_stack, map_stack, release

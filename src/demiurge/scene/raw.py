@@ -14,12 +14,13 @@ from odc.geo.geobox import GeoBox
 from demiurge.arrays import Array
 from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, layer
+from demiurge.paths import split_band
 from demiurge.raster.registration import translation
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.camera import Camera, to_geographic
 from demiurge.scene.grid import Window, blocks, grown, same_grid
 from demiurge.scene.ortho import Ortho
-from demiurge.scene.paths import open_raster, split_band
+from demiurge.scene.paths import open_raster
 from demiurge.scene.rpc import make_rpc
 from demiurge.scene.source import Source
 from demiurge.scene.spec import Vertical

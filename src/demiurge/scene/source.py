@@ -17,11 +17,12 @@ from odc.geo.geobox import GeoBox
 from demiurge.arrays import Array
 from demiurge.errors import DataError
 from demiurge.layers import Kind, Layer
+from demiurge.paths import local_file
 from demiurge.scene.bands import choose_bands, require_values
 from demiurge.scene.footprint import moved_grid, pixel_ratio, source_window, window_across_seam
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import Window, pixel_shift, same_grid, window_grid
-from demiurge.scene.paths import local_file, open_raster, unreadable
+from demiurge.scene.paths import open_raster, unreadable
 from demiurge.scene.undeclared import Level, level_apart, look, usual
 from demiurge.scene.units import require_metres
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of

@@ -11,6 +11,7 @@ from odc.geo.geobox import GeoBox
 from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import Layer, layer
+from demiurge.paths import split_band
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.footprint import bounds_in, metric_crs
 from demiurge.scene.grid import (
@@ -22,7 +23,6 @@ from demiurge.scene.grid import (
     snapped_grid,
 )
 from demiurge.scene.open import recognise_bands
-from demiurge.scene.paths import split_band
 from demiurge.scene.source import Source
 from demiurge.simulation.canvas import Canvas
 from demiurge.simulation.cover import World, matter

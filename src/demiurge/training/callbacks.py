@@ -15,8 +15,9 @@ from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from demiurge.console import note
 from demiurge.model.processes import mean_over_processes
-from demiurge.progress import Advance, progress, say, silent
+from demiurge.progress import Advance, progress, silent
 from demiurge.training.dataset import ChipDataset
 from demiurge.training.log import History, Log
 
@@ -111,7 +112,7 @@ class _Progress(Callback):
         if not (math.isfinite(found["mae"]) and math.isfinite(float(loss))):
             trainer.should_stop = True  # weights do not come back from NaN
             if trainer.is_global_zero and not self.quiet:
-                say(f"note: the training diverged in epoch {epoch} and ends; the best one counts")
+                note(f"note: the training diverged in epoch {epoch} and ends; the best one counts")
         if trainer.is_global_zero and self._log.folder is not None:
             self._log.write(self.history)
             self._log.picture(self.chips, _answer(pl_module, self.chips), epoch, self._note)

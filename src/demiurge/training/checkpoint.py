@@ -15,8 +15,8 @@ import yaml
 from demiurge.errors import ConfigError, DataError, UsageError
 from demiurge.model.bundle import Bundle
 from demiurge.outputs import require_ours
+from demiurge.paths import is_remote
 from demiurge.progress import progress
-from demiurge.scene.paths import is_remote
 from demiurge.scene.scene import Scene
 from demiurge.training.plan import TrainingPlan, labels
 

@@ -14,10 +14,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from demiurge.console import note
 from demiurge.errors import ConfigError, DataError, missing_extra
 from demiurge.model.bundle import SUFFIX, Bundle, load_bundle
 from demiurge.outputs import check_output
-from demiurge.progress import progress, say
+from demiurge.progress import progress
 from demiurge.scene.open import PathLike
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME
@@ -125,7 +126,7 @@ def train(
         key = key_of(plan, opened, begin, quiet=quiet)
         check_work(work, key, resume=resume, overwrite=overwrite)
         for text in [] if quiet else plan.notes:
-            say(f"note: {text}")
+            note(f"note: {text}")
     contract = make_contract(
         split.training, recipe, None if begin is None else begin.contract, quiet=quiet
     )

@@ -31,8 +31,9 @@ from demiurge.evaluation.result import Evaluation
 from demiurge.figure import Panel, draw
 from demiurge.model.bundle import load_bundle, shipped_bundles
 from demiurge.model.summary import summary
+from demiurge.paths import is_remote
 from demiurge.scene.grid import crs_name, full_window, pixel_size
-from demiurge.scene.paths import is_remote, open_raster
+from demiurge.scene.paths import open_raster
 from demiurge.scene.source import Source
 
 #: Pixels a side of the pictures, at most.
