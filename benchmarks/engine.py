@@ -42,7 +42,7 @@ runtime = make_runtime(bundle, plan.size, Choice("openvino", "CPU", precision))
 question = np.random.default_rng(0).standard_normal(
     (bundle.contract.channels, plan.size, plan.size)).astype("f4")
 start = time.perf_counter()
-for _ in runtime.answers((question for _ in range(plan.count)), 4):
+for _ in runtime.run((question for _ in range(plan.count)), 4):
     pass
 print(json.dumps({"seconds": time.perf_counter() - start}))
 """

@@ -17,8 +17,8 @@ import torch
 from common import Claim, at_least, at_most, interleaved, main, median
 from data import LAYERS, big_scene, write_layers
 from demiurge import Options, refine
+from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, make_runtime
-from demiurge.model.backend.runtimes import Runtime
 from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.model.network import build_network
 from demiurge.predict.inference import predict_rows
@@ -44,9 +44,9 @@ class Silent:
     outputs: int
     batch: int = 16
 
-    def answers(self, questions: Iterable[np.ndarray], in_flight: int) -> Iterator[np.ndarray]:
-        for question in questions:
-            yield np.zeros((self.outputs, *question.shape[1:]), np.float32)
+    def run(self, inputs: Iterable[np.ndarray], in_flight: int) -> Iterator[np.ndarray]:
+        for planes in inputs:
+            yield np.zeros((self.outputs, *planes.shape[1:]), np.float32)
 
 
 def measure(quick: bool) -> list[Claim]:
@@ -103,7 +103,7 @@ def _host(path: Path, bundle: Bundle, plan: Tiling) -> None:
 def _network(bundle: Bundle, runtime: Runtime, plan: Tiling) -> None:
     shape = (bundle.contract.channels, plan.size, plan.size)
     question = np.random.default_rng(0).standard_normal(shape).astype("f4")
-    for _ in runtime.answers(itertools.repeat(question, plan.count), 4):
+    for _ in runtime.run(itertools.repeat(question, plan.count), 4):
         pass
 
 

@@ -26,9 +26,8 @@ NAMES = {
 INDIRECT = {"timm", "onnxscript"}
 #: Modules that only the learning side loads.
 LEARNING = (
-    "training", "simulation", "demo.jacksboro", "demo.learn", "predict.torch_runtime",
-    "model.network", "model.losses", "model.export", "model.pix2pix", "model.processes",
-    "model.resdepth",
+    "training", "simulation", "demo.jacksboro", "demo.learn", "model.backend.pytorch",
+    "model.network", "model.losses", "model.export", "baselines",
 )  # fmt: skip
 POSIX_ONLY = {"fcntl", "resource", "termios", "pwd", "grp", "posix", "syslog"}
 FILES = sorted(PACKAGE.rglob("*.py"))

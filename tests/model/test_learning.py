@@ -12,7 +12,7 @@ safetensors = pytest.importorskip("safetensors.torch")
 
 from conftest import no_weights  # noqa: E402
 from demiurge.errors import ConfigError  # noqa: E402
-from demiurge.model.backend.runtimes import OpenVinoRuntime  # noqa: E402
+from demiurge.model.backend.openvino import OpenVinoRuntime  # noqa: E402
 from demiurge.model.bundle import Card, PixelSizes, save_bundle  # noqa: E402
 from demiurge.model.contract import Contract, InputLayer  # noqa: E402
 from demiurge.model.export import load_weights, to_onnx, to_safetensors  # noqa: E402
@@ -102,7 +102,7 @@ def test_the_exported_graph_answers_as_the_network_does(tmp_path: Path) -> None:
     for size in (64, 96):
         question = np.random.default_rng(size).standard_normal((2, size, size)).astype("f4")
         runtime = OpenVinoRuntime(bundle, size, "f32")
-        (answer,) = runtime.answers([question], 1)
+        (answer,) = runtime.run([question], 1)
         with torch.no_grad():
             expected = network(torch.from_numpy(question)[None])[0].numpy()
         np.testing.assert_allclose(answer, expected, atol=1e-4 * np.abs(expected).max())

@@ -10,7 +10,7 @@ import rasterio
 
 from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge.errors import BundleError, DataError, UsageError
-from demiurge.model.backend.runtimes import OpenVinoRuntime
+from demiurge.model.backend.openvino import OpenVinoRuntime
 from demiurge.predict.api import generate, refine
 from demiurge.predict.inference import predict_rows
 from demiurge.predict.options import Options

@@ -8,7 +8,7 @@ import pytest
 from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge import Options, refine
 from demiurge.errors import UsageError
-from demiurge.model.backend.runtimes import OpenVinoRuntime
+from demiurge.model.backend.openvino import OpenVinoRuntime
 from demiurge.model.bundle import load_bundle
 from demiurge.predict.augmentation import TURNS, orientations, require_learned
 from demiurge.predict.inference import predict_rows

@@ -43,12 +43,11 @@ def info(
     as_json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,
 ) -> None:
     """Print a bundle's card: what it sees, predicts, was trained on, and how good it is."""
-    from demiurge.model.bundle import load_bundle
-    from demiurge.model.summary import summary
+    from demiurge.model.bundle import card_summary, load_bundle
 
     loaded = load_bundle(bundle)
     card = loaded.card
     if as_json:
         typer.echo(card.model_dump_json(indent=1))
         return
-    table(("card", "what it means"), summary(card))
+    table(("card", "what it means"), card_summary(card))

@@ -1,4 +1,4 @@
-"""Losses over the pixels whose truth is known. Heights in the network's unit."""
+"""Losses over pixels with known truth, in the network's unit, and sums over several processes."""
 
 from __future__ import annotations
 
@@ -6,26 +6,42 @@ import math
 
 import torch
 from torch import Tensor
+from torch import distributed as dist
 
-from demiurge.model.processes import mean_over_processes
+
+def process_count() -> int:
+    """Return the number of processes that train together; 1 without torch.distributed."""
+    if not (dist.is_available() and dist.is_initialized()):
+        return 1
+    return int(dist.get_world_size())
+
+
+def mean_over_processes(value: Tensor) -> Tensor:
+    """Return the mean of a number over all processes, without gradient."""
+    if process_count() == 1:
+        return value
+    total = value.detach().clone()
+    dist.all_reduce(total)
+    return total / dist.get_world_size()
 
 
 def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean of ``values`` where ``mask`` is 1; 0 if it is nowhere.
+    """Return the mean of ``values`` where ``mask`` is 1; 0 if ``mask`` is 0 everywhere.
 
-    Of several processes each divides by the mean count, so that the mean over processes is the
-    mean over all pixels.
+    Each process divides by the mean pixel count of all processes, so that the mean over processes
+    is the mean over all pixels.
     """
     return (values * mask).sum() / mean_over_processes(mask.sum()).clamp(min=1)
 
 
 def gradient_loss(heights: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean absolute error of the height differences to the right and downward.
+    """Return the mean absolute error of height differences between neighbouring pixels.
 
     Parameters
     ----------
     heights, truth, mask
-        (batch, targets, height, width); mask is 1 where the truth is known.
+        (batch, targets, height, width); mask is 1 where the truth is known. Differences that
+        involve a masked pixel are left out.
     """
     error = heights - truth
     across = masked_mean((error[..., 1:] - error[..., :-1]).abs(), mask[..., 1:] * mask[..., :-1])
@@ -36,11 +52,16 @@ def gradient_loss(heights: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
 
 
 def laplace_nll(log_scale: Tensor, error: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean negative log-likelihood of |error| under a Laplace distribution.
+    """Return the mean negative log-likelihood of ``error`` under a Laplace distribution.
 
-    The error is taken as given (no gradient), so that the heights follow the plain absolute
-    error and the scale learns how large that is; a heavy-tailed likelihood would let the network
-    give up on difficult pixels.
+    No gradient flows through the error: the heights are trained by the absolute error alone, and
+    the scale learns its size. With a gradient, the network could lower the loss on difficult
+    pixels by raising the scale instead of improving the heights.
+
+    Parameters
+    ----------
+    log_scale
+        Natural logarithm of the Laplace scale; clamped to -12 to 12.
     """
     log_scale = log_scale.clamp(-12, 12)
     nll = math.log(2) + log_scale + error.detach().abs() * torch.exp(-log_scale)
@@ -48,14 +69,14 @@ def laplace_nll(log_scale: Tensor, error: Tensor, mask: Tensor) -> Tensor:
 
 
 def centred(heights: Tensor, mask: Tensor, relative: Tensor) -> Tensor:
-    """Return the heights of chips less their mean over the mask where ``relative`` is 1.
+    """Subtract the mean over the mask from the heights of chips whose ``relative`` is 1.
 
     Parameters
     ----------
     heights, mask
         (batch, targets, height, width).
     relative
-        (batch, 1, 1, 1): 1 for chips whose heights are known up to an offset, else 0.
+        (batch, 1, 1, 1): 1 for chips whose heights are relative, else 0.
     """
     total = mask.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
     return heights - relative * (heights * mask).sum(dim=(-2, -1), keepdim=True) / total

@@ -6,10 +6,12 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch import distributed as dist
 
 from demiurge.baselines.pix2pix import Pix2PixGenerator
 from demiurge.baselines.resdepth import ResDepthUNet
 from demiurge.errors import ConfigError, ResourceError
+from demiurge.model.losses import process_count
 from demiurge.model.settings import NetworkSettings
 
 #: Pixels a side of the window that a new network is tried on.
@@ -163,3 +165,51 @@ def _begin_at_zero(last: nn.Conv2d | nn.ConvTranspose2d) -> None:
 
 def _short(error: Exception) -> str:
     return str(error).strip().splitlines()[0][:120] if str(error).strip() else type(error).__name__
+
+
+def share_batch_statistics(network: nn.Module, processes: int) -> nn.Module:
+    """Replace batch norms by ones that use the mean and variance over all processes.
+
+    Several processes then train as one process with the same total batch. PyTorch's
+    ``SyncBatchNorm`` works on GPUs only.
+    """
+    if processes < 2:
+        return network
+    for parent in list(network.modules()):
+        for name, child in list(parent.named_children()):
+            if type(child) is nn.BatchNorm2d:
+                setattr(parent, name, _SharedBatchNorm(child))
+    return network
+
+
+class _SharedBatchNorm(nn.BatchNorm2d):
+    """Batch norm with mean and variance over the chips of all processes."""
+
+    def __init__(self, plain: nn.BatchNorm2d) -> None:
+        super().__init__(plain.num_features, plain.eps, plain.momentum)
+        self.load_state_dict(plain.state_dict())
+
+    def forward(self, input: Tensor) -> Tensor:
+        if not self.training or process_count() == 1:
+            return super().forward(input)
+        from torch.distributed.nn.functional import all_reduce
+
+        planes = input.float()
+        sums = torch.stack([planes.mean((0, 2, 3)), planes.square().mean((0, 2, 3))])
+        total: Tensor = all_reduce(sums)  # type: ignore[no-untyped-call]
+        mean, square = total / dist.get_world_size()
+        variance = (square - mean.square()).clamp(min=0)
+        assert self.momentum is not None
+        assert self.running_mean is not None
+        assert self.running_var is not None
+        assert self.num_batches_tracked is not None
+        pixels = input.numel() / input.shape[1] * dist.get_world_size()
+        with torch.no_grad():
+            unbiased = variance * pixels / max(pixels - 1, 1)
+            self.running_mean.lerp_(mean, self.momentum)
+            self.running_var.lerp_(unbiased, self.momentum)
+            self.num_batches_tracked.add_(1)
+        scale = self.weight * torch.rsqrt(variance + self.eps)
+        shift = self.bias - mean * scale
+        normalised: Tensor = planes * scale[:, None, None] + shift[:, None, None]
+        return normalised.to(input.dtype)

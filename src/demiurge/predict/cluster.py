@@ -18,8 +18,8 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ResourceError, UsageError, missing_extra
+from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, make_runtime
-from demiurge.model.backend.runtimes import Runtime
 from demiurge.outputs import replace_folder, whole_file
 from demiurge.predict.checkpoint import BLOCKS, Checkpoint, PixelCounts
 from demiurge.predict.job import Job, run_area

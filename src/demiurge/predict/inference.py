@@ -12,7 +12,7 @@ import numpy as np
 
 from demiurge.arrays import Array, Mask
 from demiurge.layers import PRIOR, Kind
-from demiurge.model.backend.runtimes import Runtime
+from demiurge.model.backend.base import Runtime
 from demiurge.model.contract import Contract, Encoded
 from demiurge.predict.augmentation import Orientation, gather
 from demiurge.predict.blend import Blender
@@ -201,7 +201,7 @@ def _answered(
                 for turn in turns:
                     yield turn.forth(question.encoded.planes)
 
-    answers = runtime.answers(planes(), in_flight)
+    answers = runtime.run(planes(), in_flight)
     for first in answers:
         while asked[0].encoded is None:
             yield asked.popleft(), None

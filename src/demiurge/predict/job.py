@@ -16,8 +16,8 @@ from demiurge._version import __version__
 from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PAINTED, PRIOR, layer
+from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, choose_runtime
-from demiurge.model.backend.runtimes import Runtime
 from demiurge.model.bundle import Bundle, Task
 from demiurge.paths import local_file
 from demiurge.predict.augmentation import orientations, require_learned

@@ -9,8 +9,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from demiurge.errors import UsageError
+from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import choose_runtime, make_runtime
-from demiurge.model.backend.runtimes import Runtime
 from demiurge.model.bundle import Bundle, Task
 from demiurge.predict.checkpoint import Checkpoint, PixelCounts, open_checkpoint
 from demiurge.predict.heights.adjustment import SCALES

@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 from demiurge.console import note
-from demiurge.model.processes import mean_over_processes
+from demiurge.model.losses import mean_over_processes
 from demiurge.progress import Advance, progress, silent
 from demiurge.training.dataset import ChipDataset
 from demiurge.training.log import History, Log

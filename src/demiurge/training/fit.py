@@ -272,7 +272,7 @@ def _fit(
     from lightning.pytorch.callbacks import ModelCheckpoint
 
     from demiurge.baselines.adversarial import make_task
-    from demiurge.model.processes import shared_statistics
+    from demiurge.model.network import share_batch_statistics
     from demiurge.training.callbacks import callbacks
 
     recipe, contract = training.recipe, training.contract
@@ -299,7 +299,7 @@ def _fit(
             default_root_dir=work,
             **machines,
         )
-        task.network = shared_statistics(network, trainer.world_size)
+        task.network = share_batch_statistics(network, trainer.world_size)
         with _own_interrupts():
             trainer.fit(
                 task,

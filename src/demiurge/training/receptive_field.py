@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from demiurge.arrays import Array
-from demiurge.model.backend.runtimes import OpenVinoRuntime
+from demiurge.model.backend.openvino import OpenVinoRuntime
 from demiurge.model.bundle import Bundle
 from demiurge.training.dataset import ChipDataset
 
@@ -48,14 +48,14 @@ def reach_of(bundle: Bundle, planes: list[Array]) -> int:
     # A single window is compared with itself turned round.
     others = [planes[-1], *planes[:-1]] if len(planes) > 1 else [planes[0][:, ::-1, ::-1]]
     runtime = OpenVinoRuntime(bundle, side, "f32")
-    exact = list(runtime.answers(planes, in_flight=2))
+    exact = list(runtime.run(planes, in_flight=2))
     grafted = (
         np.concatenate([own[..., :half], other[..., half:]], axis=-1)
         for own, other in zip(planes, others, strict=True)
     )
     changes = [
         np.abs(found[:count, :, :half] - before[:count, :, :half]).mean(axis=(0, 1))
-        for found, before in zip(runtime.answers(grafted, in_flight=2), exact, strict=True)
+        for found, before in zip(runtime.run(grafted, in_flight=2), exact, strict=True)
     ]
     change = np.mean(changes, axis=0)[::-1]
     typical = float(np.mean([np.abs(answer[:count]).mean() for answer in exact]))

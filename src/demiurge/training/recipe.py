@@ -285,7 +285,7 @@ def reduced(recipe: Recipe) -> bool:
     if recipe.precision == "auto":
         import torch
 
-        from demiurge.model.backend.choose import has_bf16
+        from demiurge.model.backend.openvino import has_bf16
 
         return torch.cuda.is_available() or has_bf16()
     return recipe.precision == "bf16"

@@ -12,8 +12,8 @@ import numpy as np
 import numpy.typing as npt
 
 from demiurge.arrays import Array, Mask
-from demiurge.model.backend.choose import has_bf16
-from demiurge.model.backend.runtimes import OpenVinoRuntime, PrecisionName
+from demiurge.model.backend.base import PrecisionName
+from demiurge.model.backend.openvino import OpenVinoRuntime, has_bf16
 from demiurge.model.bundle import Bundle, Precision
 from demiurge.progress import progress
 from demiurge.training.dataset import ChipDataset, Item
@@ -122,7 +122,7 @@ def _answered(
         for first in range(0, len(indices), _HELD):
             items = [{**windows[i], "new": windows.new(i)} for i in indices[first : first + _HELD]]
             answers = [
-                list(runtime.answers((item["planes"] for item in items), in_flight=2))
+                list(runtime.run((item["planes"] for item in items), in_flight=2))
                 for runtime in runtimes
             ]
             for item, *given in zip(items, *answers, strict=True):

@@ -29,8 +29,7 @@ from demiurge.evaluation.report.tables import (
 )
 from demiurge.evaluation.result import Evaluation
 from demiurge.figure import Panel, draw
-from demiurge.model.bundle import load_bundle, shipped_bundles
-from demiurge.model.summary import summary
+from demiurge.model.bundle import card_summary, load_bundle, shipped_bundles
 from demiurge.paths import is_remote
 from demiurge.scene.grid import crs_name, full_window, pixel_size
 from demiurge.scene.paths import open_raster
@@ -189,5 +188,5 @@ def _card(path: str) -> list[str]:
         if card.sha256.get("graph.onnx") != made_by:
             continue
         head = f"<h2>Bundle {html.escape(name)}</h2>"
-        return [head, html_table(("card", "what it means"), summary(card))]
+        return [head, html_table(("card", "what it means"), card_summary(card))]
     return []

@@ -1,0 +1,1 @@
+"""Inference runtimes: OpenVINO, ONNX Runtime and PyTorch behind one interface."""

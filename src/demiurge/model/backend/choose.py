@@ -1,4 +1,4 @@
-"""Which runtime answers, and how exactly."""
+"""Select runtime, device and precision."""
 
 from __future__ import annotations
 
@@ -9,19 +9,15 @@ from pathlib import Path
 from typing import Literal
 
 from demiurge.errors import ResourceError, missing_extra
-from demiurge.model.backend.runtimes import (
-    OnnxRuntime,
-    OpenVinoRuntime,
-    PrecisionName,
-    Runtime,
-    openvino_core,
-)
+from demiurge.model.backend.base import PrecisionName, Runtime, RuntimeName
+from demiurge.model.backend.onnx import OnnxRuntime
+from demiurge.model.backend.openvino import OpenVinoRuntime, has_bf16
 from demiurge.model.bundle import Bundle
 
-RuntimeChoice = Literal["auto", "openvino", "onnxruntime", "torch"]
-PrecisionChoice = Literal["auto", "f32", "bf16"]
+RuntimeChoice = Literal["auto", RuntimeName]
+PrecisionChoice = Literal["auto", PrecisionName]
 
-#: What stands for a GPU on Linux, on WSL, and for AMD's.
+#: Device files of GPUs on Linux (NVIDIA), on WSL, and of AMD.
 _GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 
 
@@ -29,27 +25,27 @@ _GPUS = ("/dev/nvidiactl", "/dev/dxg", "/dev/kfd")
 class Choice:
     """A runtime, a device and a precision."""
 
-    runtime: Literal["openvino", "onnxruntime", "torch"]
+    runtime: RuntimeName
     device: Literal["CPU", "CUDA"]
     precision: PrecisionName
 
     @property
     def about(self) -> str:
-        """Say what runs where and how exactly, for tags and reports."""
+        """Return runtime, device and precision as text, for tags and reports."""
         name = {"openvino": "OpenVINO", "onnxruntime": "ONNX Runtime", "torch": "PyTorch"}
         return f"{name[self.runtime]} {self.device} {self.precision}"
 
 
 def choose_runtime(bundle: Bundle, wanted: RuntimeChoice, precision: PrecisionChoice) -> Choice:
-    """Decide what runs a bundle.
+    """Select what runs a bundle.
 
-    PyTorch where there is a CUDA device and PyTorch, else OpenVINO on the CPU. A precision below
-    f32 is chosen only if the bundle was checked for it.
+    ``auto`` selects PyTorch if it is installed and there is a CUDA device, else OpenVINO on the
+    CPU; and bf16 if the bundle was validated in it and the hardware has it, else f32.
 
     Raises
     ------
     ResourceError
-        If the wanted runtime is not installed, or cannot do the precision.
+        If the requested runtime is not installed or does not support the precision.
     """
     if wanted == "auto":
         wanted = "torch" if _has_cuda() else "openvino"
@@ -61,26 +57,28 @@ def choose_runtime(bundle: Bundle, wanted: RuntimeChoice, precision: PrecisionCh
                 "ONNX Runtime on the CPU computes in f32 alone", "leave --precision out"
             )
         return Choice("onnxruntime", "CPU", "f32")
-    checked = bundle.card.runtime_precision == "bf16"
+    validated = bundle.card.runtime_precision == "bf16"
     if wanted == "torch":
         if find_spec("torch") is None:
             raise missing_extra("torch", "train", "this runtime")
         device: Literal["CPU", "CUDA"] = "CUDA" if _has_cuda() else "CPU"
-        quick = device == "CUDA" or precision == "bf16" or has_bf16()
-        auto: PrecisionName = "bf16" if checked and quick else "f32"
+        fast = device == "CUDA" or precision == "bf16" or has_bf16()
+        auto: PrecisionName = "bf16" if validated and fast else "f32"
         return Choice("torch", device, auto if precision == "auto" else precision)
     if precision != "auto":
         return Choice("openvino", "CPU", precision)
-    return Choice("openvino", "CPU", "bf16" if checked and has_bf16() else "f32")
+    return Choice("openvino", "CPU", "bf16" if validated and has_bf16() else "f32")
 
 
 def make_runtime(bundle: Bundle, size: int, choice: Choice, *, threads: int = 0) -> Runtime:
-    """Make what was chosen ready for windows of one size.
+    """Load a bundle's network into a runtime for windows of one size.
 
     Parameters
     ----------
+    size
+        Side of a window in pixels.
     threads
-        Cores to use; all if 0.
+        CPU cores to use; 0: all.
 
     Raises
     ------
@@ -96,17 +94,12 @@ def make_runtime(bundle: Bundle, size: int, choice: Choice, *, threads: int = 0)
     return OpenVinoRuntime(bundle, size, choice.precision, threads)
 
 
-def has_bf16() -> bool:
-    """Tell whether this CPU computes in bf16."""
-    return "BF16" in openvino_core().get_property("CPU", "OPTIMIZATION_CAPABILITIES")
-
-
 def _has_cuda() -> bool:
-    """Tell whether there is a CUDA device for PyTorch; torch is loaded only if there may be."""
+    """Return whether PyTorch has a CUDA device; torch is imported only if there is a GPU."""
     if sys.platform != "win32" and not any(Path(d).exists() for d in _GPUS):
         return False
     if find_spec("torch") is None:
         return False
-    import torch
+    from demiurge.model.backend.pytorch import cuda_available
 
-    return bool(torch.cuda.is_available())
+    return cuda_available()

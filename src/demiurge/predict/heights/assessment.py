@@ -21,7 +21,7 @@ import numpy.typing as npt
 
 from demiurge.arrays import Array
 from demiurge.layers import PRIOR, Kind
-from demiurge.model.backend.runtimes import Runtime
+from demiurge.model.backend.base import Runtime
 from demiurge.predict.augmentation import gather, orientations
 from demiurge.predict.heights.backprojection import back_projected, cells_under
 from demiurge.predict.heights.prior import PriorConstraint
@@ -176,7 +176,7 @@ def _pieces(job: Job, runtime: Runtime, factor: int, windows: list[Window]) -> I
         beyond = (0, job.plan.size - side)
         square = np.pad(found, ((0, 0), beyond, beyond), mode="symmetric")
         encoded = contract.encode(square, scene.pixel_size * factor, normals)
-        answers = list(runtime.answers((turn.forth(encoded.planes) for turn in turns), 2))
+        answers = list(runtime.run((turn.forth(encoded.planes) for turn in turns), 2))
         values = gather(contract, encoded, answers, turns)[:, :side, :side]
         tied = back_projected(np.zeros_like(prior), prior, cells)
         changed = back_projected(values[0] - prior, prior, cells)

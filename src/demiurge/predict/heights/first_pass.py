@@ -11,7 +11,7 @@ import numpy.typing as npt
 from demiurge.arrays import Array
 from demiurge.errors import DataError
 from demiurge.layers import PRIOR
-from demiurge.model.backend.runtimes import Runtime
+from demiurge.model.backend.base import Runtime
 from demiurge.predict.augmentation import orientations
 from demiurge.predict.heights.adjustment import (
     SCALES,

@@ -20,7 +20,7 @@ QUESTIONS = [np.random.default_rng(i).standard_normal((2, 64, 64)).astype("f4") 
 
 
 def answers(bundle, choice: Choice, **options: int) -> np.ndarray:  # type: ignore[no-untyped-def]
-    return np.stack(list(make_runtime(bundle, 64, choice, **options).answers(QUESTIONS, 3)))
+    return np.stack(list(make_runtime(bundle, 64, choice, **options).run(QUESTIONS, 3)))
 
 
 def test_onnx_runtime_and_openvino_agree(tmp_path: Path) -> None:
@@ -34,7 +34,8 @@ def test_onnx_runtime_and_openvino_agree(tmp_path: Path) -> None:
 SIGNAL = """
 import os, signal, sys
 from demiurge.model.bundle import load_bundle
-from demiurge.model.backend.choose import Choice, has_bf16, make_runtime
+from demiurge.model.backend.choose import Choice, make_runtime
+from demiurge.model.backend.openvino import has_bf16
 bundle = load_bundle(sys.argv[1])
 first = make_runtime(bundle, 64, Choice("openvino", "CPU", "f32"))
 second = make_runtime(bundle, 64, Choice("openvino", "CPU", "f32"))
@@ -62,7 +63,7 @@ def test_the_number_of_threads_does_not_change_a_pixel(tmp_path: Path) -> None:
                  for i in range(3)]  # fmt: skip
     found = [
         np.stack(list(make_runtime(bundle, 128, Choice("openvino", "CPU", "f32"), threads=n)
-                      .answers(questions, 2)))
+                      .run(questions, 2)))
         for n in (0, 1, 2)
     ]  # fmt: skip
     np.testing.assert_array_equal(found[0], found[1])
@@ -76,7 +77,7 @@ def test_pytorch_and_openvino_agree_on_a_trained_network() -> None:
     questions = [np.random.default_rng(i).standard_normal((channels, 64, 64)).astype("f4")
                  for i in range(3)]  # fmt: skip
     both = [
-        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).answers(questions, 2)))
+        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).run(questions, 2)))
         for name in ("openvino", "torch")
     ]
     scale = np.abs(both[0]).max()
@@ -86,7 +87,7 @@ def test_pytorch_and_openvino_agree_on_a_trained_network() -> None:
 def test_pytorch_tells_of_weights_that_make_no_network(tmp_path: Path) -> None:
     pytest.importorskip("segmentation_models_pytorch")
     bundle = make_bundle(tmp_path / "a.bundle")
-    with pytest.raises(BundleError, match="do not make its network"):
+    with pytest.raises(BundleError, match="do not fit its network"):
         make_runtime(bundle, 64, Choice("torch", "CPU", "f32"))
 
 
@@ -144,8 +145,8 @@ def test_batches_answer_as_single_windows_do() -> None:
         runtime = make_runtime(bundle, 64, Choice("torch", "CPU", "f32"))
         runtime.batch = batch
         # Twice, so that what the first left behind would show.
-        list(runtime.answers(questions[::-1], 3))
-        found[batch] = np.stack(list(runtime.answers(questions, 3)))
+        list(runtime.run(questions[::-1], 3))
+        found[batch] = np.stack(list(runtime.run(questions, 3)))
     assert len(found[3]) == len(questions)
     np.testing.assert_allclose(found[1], found[3], atol=1e-4 * np.abs(found[1]).max())
 
@@ -156,7 +157,7 @@ def test_every_runtime_takes_turned_windows() -> None:
     planes = np.random.default_rng(0).standard_normal((bundle.contract.channels, 64, 64))
     turned = [turn.forth(planes.astype("f4")) for turn in orientations(8)]
     found = [
-        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).answers(turned, 2)))
+        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).run(turned, 2)))
         for name in ("openvino", "torch")
     ]
     np.testing.assert_allclose(*found, atol=1e-3 * np.abs(found[0]).max())
@@ -183,7 +184,7 @@ def test_what_a_gpu_cannot_do_is_said_in_a_sentence(
     monkeypatch.setattr(runtime, "_network", fail)
     question = np.zeros((bundle.contract.channels, 64, 64), np.float32)
     with pytest.raises(ResourceError, match=f"{said}.*use --runtime openvino"):
-        list(runtime.answers([question], 1))
+        list(runtime.run([question], 1))
 
 
 def test_reading_further_ahead_changes_no_pixel(
@@ -192,7 +193,7 @@ def test_reading_further_ahead_changes_no_pixel(
     """As for a GPU, which takes many windows at once."""
     import rasterio
 
-    from demiurge.model.backend.runtimes import OpenVinoRuntime
+    from demiurge.model.backend.openvino import OpenVinoRuntime
 
     heights = terrain(300, 200)
     heights[40:90, 30:80] = np.nan
