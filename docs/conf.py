@@ -12,8 +12,8 @@ from demiurge.simulation.settings import Settings
 from demiurge.training.recipe import Recipe
 
 project = "demiurge"
-author = "The demiurge authors"
-copyright = "2026, The demiurge authors"
+author = "The demiurge developers"
+copyright = "2026, The demiurge developers"
 version = release = __version__
 
 extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]

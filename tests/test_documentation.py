@@ -1,4 +1,4 @@
-"""Every command that README and docs show exists with the options shown."""
+"""Commands, links and figures of the documentation: every shown command and option exists."""
 
 import re
 import shlex
@@ -6,21 +6,27 @@ from pathlib import Path
 
 import pytest
 import typer
+import yaml
 
+from demiurge import __version__
 from demiurge.cli.main import app
 
 ROOT = Path(__file__).parent.parent
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES = [
+    *(ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY")),
+    *sorted((ROOT / "docs").rglob("*.md")),
+]
 
 
 def commands() -> list[tuple[str, list[str]]]:
-    found = []
+    """Return page and words of every command in a block of code."""
+    examples = []
     for page in PAGES:
         for block in re.findall(r"```(?:\w*)\n(.*?)```", page.read_text("utf-8"), re.DOTALL):
             lines = block.replace("\\\n", " ").splitlines()
             shown = [line for line in lines if line.startswith("demiurge ")]
-            found += [(page.name, shlex.split(line, comments=True)[1:]) for line in shown]
-    return found
+            examples += [(page.name, shlex.split(line, comments=True)[1:]) for line in shown]
+    return examples
 
 
 def test_there_are_examples() -> None:
@@ -38,20 +44,39 @@ def test_shown_options_exist(page: str, words: list[str]) -> None:
             assert word.split("=")[0] in known | {"--help"}, f"{page}: {word}"
 
 
-def test_no_page_waits_for_a_figure() -> None:
+def test_no_page_has_a_placeholder() -> None:
     for page in PAGES:
         assert not re.findall(r"@[A-Z0-9_]+@", page.read_text("utf-8")), page
 
 
-def test_links_lead_somewhere() -> None:
+def test_targets_of_links_exist() -> None:
     for page in PAGES:
         for target in re.findall(r"\]\(([^)#]+)\)", page.read_text("utf-8")):
             if not target.startswith("http"):
                 assert (page.parent / target).exists(), f"{page}: {target}"
 
 
-def test_make_targets_that_are_shown_exist() -> None:
+def test_shown_make_targets_exist() -> None:
     makefile = (ROOT / "Makefile").read_text("utf-8")
     for page in PAGES:
         for target in re.findall(r"^make (\w+)", page.read_text("utf-8"), re.MULTILINE):
             assert re.search(rf"^{target}:", makefile, re.MULTILINE), f"{page}: make {target}"
+
+
+def test_paths_in_the_text_exist() -> None:
+    """Pages that describe the code name files and folders that exist."""
+    package = ROOT / "src" / "demiurge"
+    for name in ("docs/architecture.md", "docs/decisions.md", "CONTRIBUTING.md"):
+        text = (ROOT / name).read_text("utf-8")
+        for path in re.findall(r"`([\w./]+(?:/|\.py|\.md))`", text):
+            assert (package / path).exists() or (ROOT / path).exists(), f"{name}: {path}"
+
+
+def test_the_readme_is_short() -> None:
+    assert len((ROOT / "README.md").read_text("utf-8").splitlines()) < 120
+
+
+def test_the_citation_has_the_version_of_the_package() -> None:
+    citation = yaml.safe_load((ROOT / "CITATION.cff").read_text("utf-8"))
+    assert citation["version"] == __version__
+    assert citation["license"] == "MIT"
