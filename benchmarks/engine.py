@@ -34,10 +34,10 @@ import json, sys, time
 import numpy as np
 from demiurge.model.bundle import load_bundle
 from demiurge.model.backend.choose import Choice, make_runtime
-from demiurge.predict.tiling import plan_windows
+from demiurge.predict.tiling import tile
 folder, precision, side = sys.argv[1:]
 bundle = load_bundle(f"{folder}/r.bundle")
-plan = plan_windows((int(side), int(side)), bundle.card.window.size, bundle.card.window.overlap)
+plan = tile((int(side), int(side)), bundle.card.window.size, bundle.card.window.overlap)
 runtime = make_runtime(bundle, plan.size, Choice("openvino", "CPU", precision))
 question = np.random.default_rng(0).standard_normal(
     (bundle.contract.channels, plan.size, plan.size)).astype("f4")

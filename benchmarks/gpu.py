@@ -21,7 +21,7 @@ from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, make_runtime
 from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.model.network import build_network
-from demiurge.predict.inference import predict_rows
+from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.tiling import Tiling, tile
 from demiurge.scene.open import open_scene
 from demiurge.scene.prepare import prepare
@@ -96,7 +96,8 @@ def _applying(folder: Path, side: int, repeats: int) -> list[Claim]:
 
 
 def _host(path: Path, bundle: Bundle, plan: Tiling) -> None:
-    for _ in predict_rows(open_scene(path), bundle.contract, Silent(bundle.contract.outputs), plan):
+    network = Network(bundle, Silent(bundle.contract.outputs))
+    for _ in predict_rows(open_scene(path), network, plan):
         pass
 
 

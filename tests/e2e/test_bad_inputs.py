@@ -244,7 +244,7 @@ def test_a_bug_of_ours_says_so_and_exits_with_1(
     def fail(*_: object, **__: object) -> Callable[..., None]:
         raise ZeroDivisionError("division by zero")
 
-    monkeypatch.setattr("demiurge.predict.job.plan_windows", fail)
+    monkeypatch.setattr("demiurge.predict.job.tile", fail)
     with pytest.raises(SystemExit) as caught:
         run(REFINE.split())
     assert caught.value.code == 1
@@ -257,7 +257,7 @@ def test_a_full_disk_leaves_nothing(
     def full(*_: object, **__: object) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr("demiurge.predict.blend.Blender.take", full)
+    monkeypatch.setattr("demiurge.predict.tiling.Blender.take", full)
     before = tree(place)
     with pytest.raises(SystemExit) as caught:
         run(REFINE.split())

@@ -19,15 +19,15 @@ from demiurge.predict.options import Options
 STOPPED = """
 import os, sys
 from demiurge.errors import UsageError
-from demiurge.predict.checkpoint import Journal
+from demiurge.predict.checkpoint import Checkpoint
 from demiurge.predict.options import Options
-write, rows = Journal.write, []
+write, rows = Checkpoint.write, []
 def stop_later(self, *a):
     write(self, *a)
     rows.append(a)
     if len(rows) == 4:
         os.kill(os.getpid(), int(sys.argv[1]))
-Journal.write = stop_later
+Checkpoint.write = stop_later
 from demiurge.cli.main import run
 run("refine dsm.tif --bundle a.bundle -o out.tif".split())
 """

@@ -17,7 +17,7 @@ from demiurge.errors import ResourceError, UsageError
 from demiurge.predict import cluster
 from demiurge.predict.api import refine
 from demiurge.predict.options import Options
-from demiurge.predict.tiling import block_areas
+from demiurge.predict.tiling import split_blocks
 
 pytestmark = [
     pytest.mark.filterwarnings("ignore::ResourceWarning"),
@@ -41,7 +41,7 @@ def read(path: Path) -> np.ndarray:
 
 def test_blocks_cover_a_raster_once() -> None:
     seen = np.zeros((130, 250), int)
-    for area in block_areas((130, 250), 64):
+    for area in split_blocks((130, 250), 64):
         assert area.height <= 64
         assert area.width <= 64
         seen[area.slices] += 1

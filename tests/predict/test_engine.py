@@ -12,7 +12,7 @@ from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge.errors import BundleError, DataError, UsageError
 from demiurge.model.backend.openvino import OpenVinoRuntime
 from demiurge.predict.api import generate, refine
-from demiurge.predict.inference import predict_rows
+from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.options import Options
 from demiurge.predict.tiling import tile
 from demiurge.scene.grid import Window
@@ -25,7 +25,8 @@ def predicted(scene, bundle, **options) -> np.ndarray:  # type: ignore[no-untype
     size = options.pop("size", 64)
     plan = tile(scene.shape, size, options.pop("overlap", 0.25))
     runtime = OpenVinoRuntime(bundle, plan.size, "f32")
-    rows = predict_rows(scene, bundle.contract, runtime, plan, **options)
+    network = Network(bundle, runtime, in_flight=options.pop("in_flight", 4))
+    rows = predict_rows(scene, network, plan, **options)
     return np.concatenate([r.values for r in rows], axis=1)
 
 

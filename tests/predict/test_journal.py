@@ -104,9 +104,9 @@ def test_two_processes_do_not_write_one_result(tmp_path: Path) -> None:
         "import sys\n"
         "from pathlib import Path\n"
         "from demiurge.errors import UsageError\n"
-        "from demiurge.predict.checkpoint import journalled\n"
+        "from demiurge.predict.checkpoint import open_checkpoint\n"
         "try:\n"
-        "    with journalled(Path(sys.argv[1]), 'k', (2, 6, 5), quiet=True): pass\n"
+        "    with open_checkpoint(Path(sys.argv[1]), 'k', (2, 6, 5), quiet=True): pass\n"
         "except UsageError as error:\n"
         "    print(error)\n"
     )

@@ -236,7 +236,7 @@ def test_levels_survive_an_interruption(
 ) -> None:  # type: ignore[no-untyped-def]
     _, image, bundle = relative
     straight = demiurge.generate(image, tmp_path / "s.tif", bundle=bundle)
-    from demiurge.predict import apply
+    from demiurge.predict import pipeline as apply
     from demiurge.predict.checkpoint import Checkpoint
 
     put, calls = Checkpoint.write, []

@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from demiurge.errors import UsageError
-from demiurge.predict.blend import Blender
-from demiurge.predict.tiling import taper, tile
+from demiurge.predict.tiling import Blender, taper, tile
 from demiurge.scene.grid import Window
 
 SHAPES = [(10, 10), (64, 64), (65, 200), (300, 64), (257, 511)]

@@ -266,7 +266,7 @@ def test_a_prior_20_times_coarser_is_judged(raster: Write, tmp_path: Path) -> No
     job = plan_job(scene, bundle, "generate", Options())
     runtime = make_runtime(bundle, job.plan.size, job.choice)
     assert job.tie is not None
-    found = reduced.judge(job, job.tie, runtime)
+    found = reduced.assess(scene, job.network(runtime, 4), job.plan, job.tie, None)
     assert found.judged
     assert found.coarser == 20
     assert found.detail > 0

@@ -10,32 +10,32 @@ from demiurge import Options, refine
 from demiurge.errors import UsageError
 from demiurge.model.backend.openvino import OpenVinoRuntime
 from demiurge.model.bundle import load_bundle
-from demiurge.predict.augmentation import TURNS, orientations, require_learned
-from demiurge.predict.inference import predict_rows
+from demiurge.predict.augmentation import ORIENTATIONS, orientations
+from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.tiling import tile
 from demiurge.scene.open import scene_from_files
 
 
-@pytest.mark.parametrize("count", list(TURNS))
+@pytest.mark.parametrize("count", list(ORIENTATIONS))
 def test_turns_are_undone_and_all_different(count: int) -> None:
     planes = np.arange(2 * 5 * 5, dtype=np.float32).reshape(2, 5, 5)
     seen = set()
-    for turn in orientations(count):
-        moved = turn.forth(planes)
-        np.testing.assert_array_equal(turn.back(moved), planes)
+    for turn in ORIENTATIONS[count]:
+        moved = turn.apply(planes)
+        np.testing.assert_array_equal(turn.undo(moved), planes)
         seen.add(moved.tobytes())
     assert len(seen) == count
 
 
 def test_other_numbers_are_refused() -> None:
     with pytest.raises(UsageError, match="--tta is 3"):
-        orientations(3)
+        orientations(load_bundle("refine").card, 3)
 
 
 def predicted(bundle, scene, count: int) -> np.ndarray:  # type: ignore[no-untyped-def]
     plan = tile(scene.shape, 64, 0.25)
     runtime = OpenVinoRuntime(bundle, 64, "f32")
-    rows = predict_rows(scene, bundle.contract, runtime, plan, turns=orientations(count))
+    rows = predict_rows(scene, Network(bundle, runtime, ORIENTATIONS[count]), plan)
     return np.concatenate([r.values for r in rows], axis=1)
 
 
@@ -77,7 +77,7 @@ def test_only_orientations_that_the_recipe_trained_with(
     dsm = write_raster(tmp_path / "dsm.tif", terrain(40, 40))
     recipe = {} if augment is None else {"augment": augment}
     bundle = make_bundle(tmp_path / "a.bundle", recipe=recipe)
-    for count in TURNS:
+    for count in ORIENTATIONS:
         options = Options(tta=count, overwrite=True)
         if count in learned:
             refine(dsm, tmp_path / "o.tif", bundle=bundle, options=options)
@@ -89,6 +89,6 @@ def test_only_orientations_that_the_recipe_trained_with(
 
 def test_the_shipped_bundles_refuse_what_they_never_saw() -> None:
     generate, refined = load_bundle("generate").card, load_bundle("refine").card
-    require_learned(refined, 8)
+    assert len(orientations(refined, 8)) == 8
     with pytest.raises(UsageError, match="leave --tta out"):
-        require_learned(generate, 4)
+        orientations(generate, 4)

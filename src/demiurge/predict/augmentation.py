@@ -1,39 +1,35 @@
-"""Test-time augmentation: predict a window in several orientations and average the results."""
+"""Test-time augmentation: the orientations in which a window is predicted."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
-
-import numpy as np
 
 from demiurge.arrays import Array
 from demiurge.errors import UsageError
 from demiurge.model.bundle import Card
-from demiurge.model.contract import Contract, Encoded
 
 
 @dataclass(frozen=True)
 class Orientation:
-    """A position of the dihedral group: transposed or not, then flipped.
+    """An element of the dihedral group: an optional transposition, then optional flips.
 
-    Nothing is learned about heights that change sign when turned, so planes are only moved.
+    Heights keep their values under rotation and flips, so only the pixels move.
     """
 
     transpose: bool = False
     rows: bool = False
     columns: bool = False
 
-    def forth(self, planes: Array) -> Array:
-        """Bring planes (channels, n, n) to the position."""
+    def apply(self, planes: Array) -> Array:
+        """Return planes (channels, n, n) in this orientation."""
         if self.transpose:
             planes = planes.swapaxes(1, 2)
         if self.rows:
             planes = planes[:, ::-1]
         return planes[:, :, ::-1] if self.columns else planes
 
-    def back(self, planes: Array) -> Array:
-        """Undo :meth:`forth`."""
+    def undo(self, planes: Array) -> Array:
+        """Reverse :meth:`apply`."""
         if self.columns:
             planes = planes[:, :, ::-1]
         if self.rows:
@@ -41,9 +37,9 @@ class Orientation:
         return planes.swapaxes(1, 2) if self.transpose else planes
 
 
-#: Orientations by their number: as they are; mirrored across the main diagonal; flipped; all.
 _FLIPS = tuple(Orientation(rows=r, columns=c) for r in (False, True) for c in (False, True))
-TURNS: dict[int, tuple[Orientation, ...]] = {
+#: Orientations by their count: identity; with the transposition; the flips; all eight.
+ORIENTATIONS: dict[int, tuple[Orientation, ...]] = {
     1: _FLIPS[:1],
     2: (Orientation(), Orientation(transpose=True)),
     4: _FLIPS,
@@ -51,70 +47,27 @@ TURNS: dict[int, tuple[Orientation, ...]] = {
 }
 
 
-def orientations(count: int) -> tuple[Orientation, ...]:
-    """Return that many orientations.
+def orientations(card: Card, count: int) -> tuple[Orientation, ...]:
+    """Return the orientations for test-time augmentation.
+
+    Shading has a direction: in an orientation that is missing from its training, a network
+    confuses slopes with their opposites.
 
     Raises
     ------
     UsageError
-        For another number than 1, 2, 4 or 8.
+        For a count other than 1, 2, 4 or 8, or one that the bundle's recipe does not include.
     """
-    if count not in TURNS:
+    if count not in ORIENTATIONS:
         raise UsageError(f"--tta is {count}", "choose 1, 2, 4 or 8")
-    return TURNS[count]
-
-
-def require_learned(card: Card, count: int) -> None:
-    """Raise unless a bundle was trained with that many orientations.
-
-    Shading has a direction: turned by an orientation that it never saw, a network takes slopes
-    for their opposites.
-
-    Raises
-    ------
-    UsageError
-        If the recipe lacks one of the orientations, or the bundle does not hold its recipe.
-    """
-    orientations(count)
     augment = card.recipe.get("augment", {})
-    learned = {1}
-    if augment.get("diagonal"):
-        learned |= {2}
+    trained = {1, 2} if augment.get("diagonal") else {1}
     if augment.get("flip"):
-        learned = set(TURNS)
-    if count not in learned:
-        others = " or ".join(str(n) for n in sorted(learned))
+        trained = set(ORIENTATIONS)
+    if count not in trained:
+        others = " or ".join(str(n) for n in sorted(trained))
         raise UsageError(
             f"--tta is {count}, but bundle '{card.name}' was not trained on images turned that way",
-            "leave --tta out" if learned == {1} else f"choose --tta {others}",
+            "leave --tta out" if trained == {1} else f"choose --tta {others}",
         )
-
-
-def gather(
-    contract: Contract, encoded: Encoded, answers: Sequence[Array], turns: Sequence[Orientation]
-) -> Array:
-    """Return the mean of the answers as heights and uncertainty.
-
-    Parameters
-    ----------
-    answers
-        float32 (outputs, n, n), one per position.
-
-    Returns
-    -------
-    float32 (outputs, n, n) in metres. The uncertainty is the root of the mean predicted variance
-    plus the variance between the positions.
-    """
-    if len(answers) == 1:
-        return contract.decode(answers[0], encoded)
-    found = [
-        contract.decode(np.ascontiguousarray(turn.back(answer)), encoded)
-        for turn, answer in zip(turns, answers, strict=True)
-    ]
-    count = len(contract.targets)
-    stacked = np.stack(found)
-    heights = stacked[:, :count].mean(axis=0)
-    if not contract.uncertainty:
-        return np.asarray(heights, np.float32)
-    variance = np.square(stacked[:, count:]).mean(axis=0) + stacked[:, :count].var(axis=0)
-    return np.concatenate([heights, np.sqrt(variance)]).astype(np.float32)
+    return ORIENTATIONS[count]

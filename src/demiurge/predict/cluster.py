@@ -26,7 +26,7 @@ from demiurge.predict.job import Job, run_area
 from demiurge.predict.options import Options
 from demiurge.predict.result import blocks_of
 from demiurge.predict.surface import BandInfo, finish_surface, write_mosaic
-from demiurge.predict.tiling import block_areas
+from demiurge.predict.tiling import split_blocks
 from demiurge.progress import progress
 from demiurge.scene.grid import Window, window_grid
 
@@ -94,7 +94,7 @@ def run_on_cluster(job: Job, journal: Checkpoint, options: Options) -> Job:
 
 
 def _areas(shape: tuple[int, int], side: int) -> dict[str, Window]:
-    return {_name(area): area for area in block_areas(shape, side)}
+    return {_name(area): area for area in split_blocks(shape, side)}
 
 
 def _name(area: Window) -> str:

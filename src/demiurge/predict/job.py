@@ -20,12 +20,12 @@ from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, choose_runtime
 from demiurge.model.bundle import Bundle, Task
 from demiurge.paths import local_file
-from demiurge.predict.augmentation import orientations, require_learned
+from demiurge.predict.augmentation import orientations
 from demiurge.predict.checkpoint import PixelCounts, key_of
 from demiurge.predict.heights.adjustment import Adjustment
 from demiurge.predict.heights.assessment import Assessment
 from demiurge.predict.heights.prior import PriorConstraint, constrain_to_prior
-from demiurge.predict.inference import predict_rows
+from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.options import OPTION_OF, Options, Target
 from demiurge.predict.remarks import clean, unlike, without_prior
 from demiurge.predict.surface import BandInfo
@@ -95,6 +95,16 @@ class Job:
     detail: float | None = None
     tie: PriorConstraint | None = None
     levels: Adjustment | None = None
+
+    @property
+    def adjusts(self) -> bool:
+        """Tell whether windows of relative heights are adjusted to one another or to a prior."""
+        several = self.plan.count > 1
+        return self.bundle.contract.relative and self.reconcile and (several or self.absolute)
+
+    def network(self, runtime: Runtime, in_flight: int) -> Network:
+        """Return the bundle's network on a runtime."""
+        return Network(self.bundle, runtime, orientations(self.bundle.card, self.tta), in_flight)
 
     @property
     def absolute(self) -> bool:
@@ -169,7 +179,7 @@ def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
     targets = _targets(bundle, options.target)
     bundle = bundle.suited(scene.layers)
     warnings = _require_match(scene, bundle, task, options)
-    require_learned(bundle.card, options.tta)
+    orientations(bundle.card, options.tta)
     tie = _tie(scene, bundle, options)
     if tie is not None:
         warnings = (*warnings, *_on_tie(tie))
@@ -401,15 +411,12 @@ def run_area(
     """
     for rows in predict_rows(
         job.scene,
-        job.bundle.contract,
-        runtime,
+        job.network(runtime, in_flight),
         job.plan,
         area=area,
-        in_flight=in_flight,
-        turns=orientations(job.tta),
         keep_voids=job.keep_voids,
-        levels=job.levels,
-        tie=job.tie,
+        adjustment=job.levels,
+        prior=job.tie,
         advance=advance,
     ):
         values = rows.values[job.order]

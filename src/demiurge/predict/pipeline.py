@@ -15,14 +15,14 @@ from demiurge.model.bundle import Bundle, Task
 from demiurge.predict.checkpoint import Checkpoint, PixelCounts, open_checkpoint
 from demiurge.predict.heights.adjustment import SCALES
 from demiurge.predict.heights.assessment import assess, settled
-from demiurge.predict.heights.first_pass import keep_levels, kept_levels, measure, needs_levels
+from demiurge.predict.heights.first_pass import keep_levels, kept_levels, measure
 from demiurge.predict.heights.gcp import Anchors, anchored, place_points
 from demiurge.predict.heights.gcp_fit import Fit, require_count
 from demiurge.predict.job import Job, peak_memory, plan_job, plan_of, run_area
 from demiurge.predict.options import Options
 from demiurge.predict.result import check_result, write_result
 from demiurge.predict.surface import Surface
-from demiurge.predict.tiling import swaths
+from demiurge.predict.tiling import split_columns
 from demiurge.progress import progress
 from demiurge.raster.outliers import NARROW_HEIGHT
 from demiurge.scene.grid import Window
@@ -54,7 +54,7 @@ def apply_bundle(
         ) as journal:
             if job.judging:
                 job = _judged(job, options, warming)
-            if needs_levels(job):
+            if job.adjusts:
                 job = _levelled(job, journal, options, warming)
             if warming is not None:
                 _run(job, journal, options, warming)
@@ -96,7 +96,8 @@ def apply_bundle(
 def _judged(job: Job, options: Options, warming: Future[Runtime] | None) -> Job:
     """Return the job with as much of the bundle's detail as the scene itself speaks for."""
     assert job.tie is not None
-    found = assess(job, job.tie, _runtime(job, options, warming))
+    network = job.network(_runtime(job, options, warming), options.in_flight)
+    found = assess(job.scene, network, job.plan, job.tie, job.detail)
     return replace(job, judgement=found, tie=settled(job.tie, found))
 
 
@@ -124,8 +125,14 @@ def _levelled(
     path = journal.folder / "levels.npz"
     levels = kept_levels(path, job.key)
     if levels is None:
-        runtime = _runtime(job, options, warming)
-        levels = measure(job, runtime, options.in_flight, quiet=options.quiet)
+        levels = measure(
+            job.scene,
+            job.network(_runtime(job, options, warming), options.in_flight),
+            job.plan,
+            keep_voids=job.keep_voids,
+            absolute=job.absolute,
+            quiet=options.quiet,
+        )
         keep_levels(path, job.key, levels)
     return replace(job, levels=levels)
 
@@ -186,7 +193,7 @@ def _run(job: Job, journal: Checkpoint, options: Options, warming: Future[Runtim
     height, _ = job.scene.shape
     todo = [
         (part, Window(done, strip.col, height - done, strip.width))
-        for part, strip in enumerate(swaths(job.scene.shape, _widest(job)))
+        for part, strip in enumerate(split_columns(job.scene.shape, _widest(job)))
         if (done := journal.done(part)) < height
     ]
     windows = [job.plan.touching(area) for _, area in todo]

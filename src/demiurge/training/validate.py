@@ -15,6 +15,7 @@ from demiurge.arrays import Array, Mask
 from demiurge.model.backend.base import PrecisionName
 from demiurge.model.backend.openvino import OpenVinoRuntime, has_bf16
 from demiurge.model.bundle import Bundle, Precision
+from demiurge.predict.inference import Network
 from demiurge.progress import progress
 from demiurge.training.dataset import ChipDataset, Item
 from demiurge.training.receptive_field import measured_reach
@@ -117,13 +118,15 @@ def _answered(
 ) -> Iterator[tuple[Item, list[Array]]]:
     """Yield windows with the network's answer in each precision; ``new`` marks their own pixels."""
     for side, alike in groupby(sorted(chosen, key=windows.side), windows.side):
-        runtimes = [OpenVinoRuntime(bundle, side, name) for name in precisions]
+        networks = [
+            Network(bundle, OpenVinoRuntime(bundle, side, name), in_flight=2) for name in precisions
+        ]
         indices = list(alike)
         for first in range(0, len(indices), _HELD):
             items = [{**windows[i], "new": windows.new(i)} for i in indices[first : first + _HELD]]
             answers = [
-                list(runtime.run((item["planes"] for item in items), in_flight=2))
-                for runtime in runtimes
+                [outputs for (outputs,) in network.outputs(item["planes"] for item in items)]
+                for network in networks
             ]
             for item, *given in zip(items, *answers, strict=True):
                 yield item, given

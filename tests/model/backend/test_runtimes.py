@@ -13,7 +13,7 @@ from demiurge.model.backend import choose as chosen
 from demiurge.model.backend.choose import Choice, choose_runtime, make_runtime
 from demiurge.model.bundle import load_bundle
 from demiurge.predict.api import refine
-from demiurge.predict.augmentation import orientations
+from demiurge.predict.augmentation import ORIENTATIONS
 from demiurge.predict.options import Options
 
 QUESTIONS = [np.random.default_rng(i).standard_normal((2, 64, 64)).astype("f4") for i in range(5)]
@@ -155,7 +155,7 @@ def test_every_runtime_takes_turned_windows() -> None:
     pytest.importorskip("segmentation_models_pytorch")
     bundle = load_bundle("refine")
     planes = np.random.default_rng(0).standard_normal((bundle.contract.channels, 64, 64))
-    turned = [turn.forth(planes.astype("f4")) for turn in orientations(8)]
+    turned = [turn.apply(planes.astype("f4")) for turn in ORIENTATIONS[8]]
     found = [
         np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).run(turned, 2)))
         for name in ("openvino", "torch")

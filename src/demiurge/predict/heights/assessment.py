@@ -14,25 +14,19 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
 
 from demiurge.arrays import Array
 from demiurge.layers import PRIOR, Kind
-from demiurge.model.backend.base import Runtime
-from demiurge.predict.augmentation import gather, orientations
 from demiurge.predict.heights.backprojection import back_projected, cells_under
 from demiurge.predict.heights.prior import PriorConstraint
-from demiurge.predict.inference import ask
+from demiurge.predict.inference import Network, predict_windows
+from demiurge.predict.tiling import Tiling
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
-
-if TYPE_CHECKING:
-    from demiurge.predict.job import Job
-
 
 #: Pixels a side of the pieces of a scene that are looked at, unless the prior asks for more, and
 #: how many pixels are read at most.
@@ -116,25 +110,36 @@ class _Piece:
     truth: Array
 
 
-def assess(job: Job, tie: PriorConstraint, runtime: Runtime) -> Assessment:
-    """Judge a job's bundle on its scene at reduced resolution.
+def assess(
+    scene: Scene,
+    network: Network,
+    tiling: Tiling,
+    constraint: PriorConstraint,
+    detail: float | None,
+) -> Assessment:
+    """Assess a bundle on a scene at reduced resolution.
+
+    Parameters
+    ----------
+    detail
+        Share of the bundle's detail that the user wants; None to determine it.
 
     Returns
     -------
     The judgement; one with a ``reason`` where scene, window or prior do not allow it.
     """
-    rows, columns = job.scene.shape
-    factor = max(2, round(tie.cells(Window(rows // 2, columns // 2, 1, 1), 8).size))
-    reason, windows = _windows(job.scene.shape, factor, job.plan.size)
-    pieces = list(_pieces(job, runtime, factor, windows))
+    rows, columns = scene.shape
+    factor = max(2, round(constraint.cells(Window(rows // 2, columns // 2, 1, 1), 8).size))
+    reason, windows = _windows(scene.shape, factor, tiling.size)
+    pieces = list(_pieces(scene, network, tiling.size, factor, windows))
     sums = [part for piece in pieces for part in _sums(piece, _block(factor))]
     if not reason and len(sums) < _BLOCKS:
         reason = "the prior has too many voids"
-    told = job.detail is not None
+    told = detail is not None
     if reason:
-        missed, spread = _expected(job, factor, runtime)
-        return Assessment(job.detail or 0.0, spread, math.nan, factor, reason, missed, told)
-    detail = _sure_share(np.array(sums)) if job.detail is None else job.detail
+        missed, spread = _expected(scene, network, tiling, factor)
+        return Assessment(detail or 0.0, spread, math.nan, factor, reason, missed, told)
+    detail = _sure_share(np.array(sums)) if detail is None else detail
     before, sharp, after = (
         math.sqrt(_mean([(found - p.truth) ** 2 for p, found in zip(pieces, heights, strict=True)]))
         for heights in (
@@ -143,7 +148,8 @@ def assess(job: Job, tie: PriorConstraint, runtime: Runtime) -> Assessment:
             [p.tied + np.float32(detail) * p.detail for p in pieces],
         )
     )
-    missed, spread = _expected(job, factor, runtime, after / sharp if sharp > 0 else 1.0)
+    share = after / sharp if sharp > 0 else 1.0
+    missed, spread = _expected(scene, network, tiling, factor, share)
     ratio = after / before if before > 0 else 1.0
     return Assessment(detail, spread, ratio, factor, missed=missed, told=told)
 
@@ -153,11 +159,13 @@ def _block(factor: int) -> int:
     return max(_BLOCK, 2 * factor)
 
 
-def _pieces(job: Job, runtime: Runtime, factor: int, windows: list[Window]) -> Iterator[_Piece]:
-    """Ask the network at reduced resolution."""
-    contract, scene = job.bundle.contract, job.scene
+def _pieces(
+    scene: Scene, network: Network, size: int, factor: int, windows: list[Window]
+) -> Iterator[_Piece]:
+    """Run the network at reduced resolution."""
+    contract = network.contract
     names = [n for n in contract.names if n in scene.layers]
-    normals, turns = contract.normals(scene), orientations(job.tta)
+    normals = contract.normals(scene)
     for window in windows:
         side = window.height // factor
         found = np.full((len(contract.names), side, side), np.nan, np.float32)
@@ -173,11 +181,10 @@ def _pieces(job: Job, runtime: Runtime, factor: int, windows: list[Window]) -> I
         cells = cells_under(side, ((0, 1 / factor, 0), (0, 0, 1 / factor)))
         prior = cells.spread(cells.means(fill_voids(truth, known)), spline=False)
         found[contract.names.index(PRIOR)] = prior
-        beyond = (0, job.plan.size - side)
+        beyond = (0, size - side)
         square = np.pad(found, ((0, 0), beyond, beyond), mode="symmetric")
         encoded = contract.encode(square, scene.pixel_size * factor, normals)
-        answers = list(runtime.run((turn.forth(encoded.planes) for turn in turns), 2))
-        values = gather(contract, encoded, answers, turns)[:, :side, :side]
+        values = network.predict(encoded)[:, :side, :side]
         tied = back_projected(np.zeros_like(prior), prior, cells)
         changed = back_projected(values[0] - prior, prior, cells)
         inside = (slice(factor, -factor),) * 2
@@ -241,7 +248,9 @@ def _coarse(plane: Array, factor: int, *, mask: bool) -> Array:
     return np.asarray(np.rint(found) if mask else found, np.float32)
 
 
-def _expected(job: Job, factor: int, runtime: Runtime, share: float = 1.0) -> tuple[float, float]:
+def _expected(
+    scene: Scene, network: Network, tiling: Tiling, factor: int, share: float = 1.0
+) -> tuple[float, float]:
     """Return the RMS error in metres to expect, and the factor that brings the predicted one to it.
 
     Relief is much the same at all scales: what a prior of cells of two pixels misses of its pixels
@@ -253,14 +262,14 @@ def _expected(job: Job, factor: int, runtime: Runtime, share: float = 1.0) -> tu
     share
         Error with the bundle's detail over that of the sharpened prior.
     """
-    side, places = _places(job.scene.shape, factor)
-    if side < _FEW or not job.bundle.contract.uncertainty:
+    side, places = _places(scene.shape, factor)
+    if side < _FEW or not network.contract.uncertainty:
         return math.nan, 1.0
-    errors = [e for place in places for e in _missed(job.scene, place, factor)]
+    errors = [e for place in places for e in _missed(scene, place, factor)]
     if sum(e.size for e in errors) < _FEW**2:
         return math.nan, 1.0
     missed = share * math.sqrt(_mean(errors) * (1 - 1 / factor))
-    variances = list(_predicted(job, places, runtime))
+    variances = list(_predicted(scene, network, tiling, places))
     if not variances:
         return missed, 1.0
     low = 1.0 if side < _ENOUGH else _FACTORS[0]
@@ -288,19 +297,21 @@ def _missed(scene: Scene, place: Window, factor: int) -> Iterator[Array]:
         yield (found - truth)[known] ** 2
 
 
-def _predicted(job: Job, places: list[Window], runtime: Runtime) -> Iterator[Array]:
+def _predicted(
+    scene: Scene, network: Network, tiling: Tiling, places: list[Window]
+) -> Iterator[Array]:
     """Yield the variances in square metres that are predicted in a window at each place."""
     amid = [Window(p.row + p.height // 2, p.col + p.width // 2, 1, 1) for p in places]
-    parts = [job.plan.touching(window) for window in amid]
-    contract = job.bundle.contract
+    parts = [tiling.touching(window) for window in amid]
+    count = len(network.contract.targets)
     for row, column in sorted({(part.rows[0], part.columns[0]) for part in parts}):
-        one = replace(job.plan, rows=(row,), columns=(column,))
-        for question, values in ask(job.scene, contract, runtime, one, 2, orientations(job.tta)):
+        one = replace(tiling, rows=(row,), columns=(column,))
+        for item, values in predict_windows(scene, network, one):
             if values is not None:
-                height, width = question.informed.shape
-                found = values[len(contract.targets), :height, :width]
-                yield found[question.informed & question.measured] ** 2
-        job.scene.release()
+                height, width = item.valid.shape
+                found = values[count, :height, :width]
+                yield found[item.valid & item.measured] ** 2
+        scene.release()
 
 
 def _sums(piece: _Piece, block: int) -> Iterator[tuple[float, float]]:

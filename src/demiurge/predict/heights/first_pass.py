@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
 import numpy.typing as npt
@@ -11,8 +10,6 @@ import numpy.typing as npt
 from demiurge.arrays import Array
 from demiurge.errors import DataError
 from demiurge.layers import PRIOR
-from demiurge.model.backend.base import Runtime
-from demiurge.predict.augmentation import orientations
 from demiurge.predict.heights.adjustment import (
     SCALES,
     Adjustment,
@@ -21,11 +18,10 @@ from demiurge.predict.heights.adjustment import (
     pair_up,
     solve,
 )
-from demiurge.predict.inference import ask
+from demiurge.predict.inference import Network, predict_windows
+from demiurge.predict.tiling import Tiling
 from demiurge.progress import progress
-
-if TYPE_CHECKING:
-    from demiurge.predict.job import Job
+from demiurge.scene.scene import Scene
 
 Indices = npt.NDArray[np.int64]
 Samples = tuple[Indices, Indices, Array]
@@ -36,29 +32,31 @@ _ACROSS = 4
 _AGAINST = 0.8
 
 
-def needs_levels(job: Job) -> bool:
-    """Tell whether windows of a job have levels of their own that are to be brought together."""
-    several = job.plan.count > 1
-    return job.bundle.contract.relative and job.reconcile and (several or job.absolute)
+def measure(
+    scene: Scene,
+    network: Network,
+    tiling: Tiling,
+    *,
+    keep_voids: bool,
+    absolute: bool,
+    quiet: bool = True,
+) -> Adjustment:
+    """Predict every window once and return the scales and offsets at which they agree.
 
-
-def measure(job: Job, runtime: Runtime, in_flight: int, *, quiet: bool) -> Adjustment:
-    """Ask every window once and return the levels on which they agree.
-
-    A prior of the scene that the bundle does not see makes the heights absolute.
+    Parameters
+    ----------
+    absolute
+        Fit the heights to the scene's prior, which makes them absolute.
     """
-    plan, scene = job.plan, job.scene
-    step = max(1, plan.overlap // _ACROSS)
+    step = max(1, tiling.overlap // _ACROSS)
     windows: dict[tuple[int, int], int] = {}
     samples: list[Samples] = []
     below: list[Array] = []
-    answers = ask(
-        scene, job.bundle.contract, runtime, plan, in_flight, orientations(job.tta), job.keep_voids
-    )
-    total = plan.count * plan.size**2 / 1e6
+    predicted = predict_windows(scene, network, tiling, keep_voids=keep_voids)
+    total = tiling.count * tiling.size**2 / 1e6
     with progress("level", total, quiet=quiet, unit="Mpx of windows") as advance:
-        for question, values in answers:
-            window = question.window
+        for item, values in predicted:
+            window = item.window
             windows[window.row, window.col] = len(samples)
             rows, columns = (
                 _lattice(window.row, window.height, step),
@@ -67,19 +65,19 @@ def measure(job: Job, runtime: Runtime, in_flight: int, *, quiet: bool) -> Adjus
             inside = np.ix_(rows - window.row, columns - window.col)
             found = np.full((len(rows), len(columns)), np.nan, np.float32)
             if values is not None:
-                found = np.where(question.informed[inside], values[0][inside], np.float32(np.nan))
+                found = np.where(item.valid[inside], values[0][inside], np.float32(np.nan))
             samples.append((rows, columns, found))
-            if job.absolute:
+            if absolute:
                 below.append(scene.read(window, [PRIOR])[0][inside])
             scene.release()
             advance(window.height * window.width / 1e6)
-    pairs = pair_up(windows, samples, plan.size)
-    anchors = _anchors(samples, below) if job.absolute else None
+    pairs = pair_up(windows, samples, tiling.size)
+    anchors = _anchors(samples, below) if absolute else None
     scales, offsets = solve(pairs, anchors, len(samples), scaled=True)
     if anchors is not None and np.mean(scales <= SCALES[0]) > _AGAINST:
         raise DataError(
-            f"{scene.name}: the relief that bundle '{job.bundle.card.name}' sees in the image runs "
-            "against the prior nearly everywhere",
+            f"{scene.name}: the relief that bundle '{network.bundle.card.name}' sees in the image "
+            "runs against the prior nearly everywhere",
             "check that image and prior show the same place, or use a bundle that sees the prior",
         )
     return Adjustment(
@@ -88,7 +86,7 @@ def measure(job: Job, runtime: Runtime, in_flight: int, *, quiet: bool) -> Adjus
         offsets,
         mismatch(pairs, np.ones(len(samples)), np.zeros(len(samples))),
         mismatch(pairs, scales, offsets),
-        job.absolute,
+        absolute,
     )
 
 
