@@ -1,4 +1,4 @@
-"""What each side may import: the base installation, extras, and nothing of one system alone."""
+"""Imports: floors without circles, distributions that are declared, no platform-specific ones."""
 
 import ast
 import sys
@@ -8,10 +8,9 @@ from pathlib import Path
 
 import pytest
 
-import demiurge
+from code_tree import FILES, ROOT, circles, import_graph, module_of, tree_of
 
-PACKAGE = Path(demiurge.__file__).parent
-PROJECT = tomllib.loads((PACKAGE.parent.parent / "pyproject.toml").read_text())["project"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
 #: Modules whose distribution has another name.
 NAMES = {
     "yaml": "pyyaml",
@@ -24,21 +23,34 @@ NAMES = {
 }
 #: Distributions that others of the list import.
 INDIRECT = {"timm", "onnxscript"}
-#: Modules that only the learning side loads.
+#: Modules that only the learning side imports.
 LEARNING = (
-    "training", "simulation", "demo.jacksboro", "demo.learn", "model.backend.pytorch",
-    "model.network", "model.losses", "model.export", "baselines",
+    "baselines", "training", "simulation", "demo.jacksboro", "demo.learn",
+    "model.backend.pytorch", "model.export", "model.losses", "model.network",
 )  # fmt: skip
+#: Modules and packages from the bottom up. A module imports those of its floor and of lower ones.
+FLOORS = (
+    ("_version", "arrays", "config", "console", "errors", "outputs", "paths", "progress"),
+    ("layers", "raster", "figure"),
+    ("scene",),
+    # The networks of the baselines are architectures of the model.
+    ("model", "baselines.pix2pix", "baselines.resdepth"),
+    ("predict", "exports", "evaluation"),
+    ("training", "simulation", "baselines"),
+    ("cli", "demo"),
+    # The root: the Python interface, which loads every name on first use.
+    ("",),
+)
 POSIX_ONLY = {"fcntl", "resource", "termios", "pwd", "grp", "posix", "syslog"}
-FILES = sorted(PACKAGE.rglob("*.py"))
+GRAPH = import_graph()
 
 
 def declared(lists: list[list[str]]) -> set[str]:
     names = (text for one in lists for text in one)
-    return {ast_name(text) for text in names if not text.startswith("demiurge[")}
+    return {distribution(text) for text in names if not text.startswith("demiurge[")}
 
 
-def ast_name(requirement: str) -> str:
+def distribution(requirement: str) -> str:
     for index, sign in enumerate(requirement):
         if sign in "[<>=;! ":
             return requirement[:index].lower()
@@ -50,13 +62,8 @@ OPTIONAL = PROJECT["optional-dependencies"]
 ALL = BASE | declared([OPTIONAL[name] for name in OPTIONAL if name != "dev"])
 
 
-def module_of(file: Path) -> str:
-    parts = file.relative_to(PACKAGE).with_suffix("").parts
-    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
-
-
 def imports(tree: ast.AST, *, top: bool) -> Iterator[str]:
-    """Yield the full names of imported modules; of those at once on import if ``top``."""
+    """Yield the full names of imported modules; with ``top`` of those that run on import."""
     for node in ast.iter_child_nodes(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -79,36 +86,85 @@ def foreign(names: Iterator[str]) -> set[str]:
     return {NAMES.get(top, top.replace("_", "-")) for top in tops}
 
 
-def learning(module: str) -> bool:
-    return any(module == part or module.startswith(f"{part}.") for part in LEARNING)
+def within(module: str, prefixes: tuple[str, ...]) -> list[str]:
+    """Return the prefixes that a module lies in."""
+    return [part for part in prefixes if module == part or module.startswith(f"{part}.")]
+
+
+def floor(module: str) -> int:
+    """Return the floor of a module; the longest prefix decides."""
+    matches = [(len(part), i) for i, names in enumerate(FLOORS) for part in within(module, names)]
+    assert matches, f"{module} is on no floor: add it to FLOORS"
+    return max(matches)[1]
+
+
+def room(module: str) -> str:
+    """Return the package directly below the root that a module lies in, by floor for baselines."""
+    top = module.partition(".")[0]
+    return f"{top} ({floor(module)})" if top == "baselines" else top
+
+
+@pytest.mark.xfail(reason="the last circles are being removed", strict=False)
+def test_modules_import_in_no_circle() -> None:
+    assert circles(GRAPH) == []
+
+
+@pytest.mark.xfail(reason="the last circles are being removed", strict=False)
+def test_packages_import_in_no_circle() -> None:
+    rooms: dict[str, set[str]] = {}
+    for module, targets in GRAPH.items():
+        rooms.setdefault(room(module), set()).update(room(target) for target in targets)
+    assert circles({name: targets - {name} for name, targets in rooms.items()}) == []
+
+
+@pytest.mark.parametrize("module", GRAPH)
+def test_a_module_imports_its_floor_and_lower_ones(module: str) -> None:
+    assert [name for name in sorted(GRAPH[module]) if floor(name) > floor(module)] == []
+
+
+def test_circles_are_recognised() -> None:
+    graph = {"a": {"b"}, "b": {"c"}, "c": {"a", "d"}, "d": {"e"}, "e": set(), "f": {"a"}}
+    assert circles(graph) == [["a", "b", "c"]]
+
+
+def test_every_import_counts() -> None:
+    """Imports inside functions and for type checking are in the graph."""
+    assert "cli.main" in GRAPH
+    assert {"predict.api", "training.fit"} <= GRAPH[""]
+    assert any(name.startswith("evaluation") for name in GRAPH["cli.evaluate"])
+
+
+def test_every_module_of_the_lists_exists() -> None:
+    listed = {*LEARNING, *(name for names in FLOORS for name in names)}
+    assert listed - GRAPH.keys() == set()
 
 
 @pytest.mark.parametrize("file", FILES, ids=module_of)
-def test_the_applying_side_loads_the_base_alone(file: Path) -> None:
-    if learning(module_of(file)):
+def test_the_applying_side_imports_only_the_base(file: Path) -> None:
+    if within(module_of(file), LEARNING):
         return
-    found = set(imports(ast.parse(file.read_text(encoding="utf-8")), top=True))
-    assert foreign(iter(found)) <= BASE
-    ours = {name.removeprefix("demiurge.") for name in found if name.startswith("demiurge.")}
-    assert not [name for name in ours if learning(name)]
+    names = set(imports(tree_of(file), top=True))
+    assert foreign(iter(names)) <= BASE
+    own = {name.removeprefix("demiurge.") for name in names if name.startswith("demiurge.")}
+    assert not [name for name in own if within(name, LEARNING)]
 
 
 def test_every_import_is_declared_and_every_declaration_imported() -> None:
-    found: set[str] = set()
+    imported: set[str] = set()
     for file in FILES:
-        found |= foreign(imports(ast.parse(file.read_text(encoding="utf-8")), top=False))
-    assert found <= ALL
-    assert ALL - found <= INDIRECT
+        imported |= foreign(imports(tree_of(file), top=False))
+    assert imported <= ALL
+    assert ALL - imported <= INDIRECT
 
 
 @pytest.mark.parametrize("file", FILES, ids=module_of)
 def test_nothing_needs_posix(file: Path) -> None:
-    """What one system alone has is used only where the system was asked for first."""
-    tree = ast.parse(file.read_text(encoding="utf-8"))
+    """Modules of one system are imported only after a check of the system."""
+    tree = tree_of(file)
     assert not POSIX_ONLY & set(imports(tree, top=True))
     for function in ast.walk(tree):
         if isinstance(function, ast.FunctionDef | ast.AsyncFunctionDef):
-            asked = "sys.platform" in ast.unparse(function)
-            assert asked or not POSIX_ONLY & set(imports(function, top=False)), function.name
+            checked = "sys.platform" in ast.unparse(function)
+            assert checked or not POSIX_ONLY & set(imports(function, top=False)), function.name
     used = {ast.unparse(node) for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     assert not used & {"os.sysconf", "os.getuid", "os.fork", "os.getloadavg", "signal.SIGKILL"}
