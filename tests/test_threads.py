@@ -1,0 +1,51 @@
+"""Ordered map over threads."""
+
+import threading
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from demiurge.threads import map_ordered
+
+
+def test_results_keep_the_order_of_the_items() -> None:
+    def work(item: int) -> int:
+        time.sleep(0.002 * (item % 3))
+        return item * item
+
+    assert list(map_ordered(work, range(20), 4)) == [n * n for n in range(20)]
+
+
+def test_items_are_taken_only_a_few_ahead() -> None:
+    taken: list[int] = []
+
+    def items() -> Iterator[int]:
+        for number in range(100):
+            taken.append(number)
+            yield number
+
+    results = map_ordered(lambda item: item, items(), 2, ahead=3)
+    assert next(results) == 0
+    assert len(taken) == 4
+    results.close()
+    assert len(taken) == 4
+
+
+def test_an_error_is_raised_in_its_turn_and_cancels_the_rest() -> None:
+    started: list[int] = []
+    lock = threading.Lock()
+
+    def work(item: int) -> int:
+        with lock:
+            started.append(item)
+        if item == 1:
+            raise ValueError("item 1")
+        time.sleep(0.01)
+        return item
+
+    results = map_ordered(work, range(50), 1, ahead=10)
+    assert next(results) == 0
+    with pytest.raises(ValueError, match="item 1"):
+        next(results)
+    assert max(started) < 12
