@@ -1,4 +1,4 @@
-"""Run every benchmark and collect the claims in benchmarks/results/."""
+"""Runs every benchmark and gathers the claims in benchmarks/results/."""
 
 from __future__ import annotations
 

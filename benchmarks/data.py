@@ -92,8 +92,8 @@ def resnet_bundle(path: Path, layers: tuple[str, ...], window: int = 256) -> Pat
 
 def big_scene(folder: Path, side: int, layers: tuple[str, ...], tile: int = 1024) -> Path:
     """Write a prepared scene of any size from one tile, repeated with its mirror images."""
+    from demiurge.scene.geotiff import create_stack, map_stack
     from demiurge.scene.prepare import prepare
-    from demiurge.scene.stack import create_stack, map_stack
 
     small = planes(tile)
     seed = folder.with_name(f"{folder.name}_seed")

@@ -1,4 +1,4 @@
-"""Accuracy of the demonstration on held-out ground, compared with classical methods."""
+"""Accuracy of the demonstration on ground that no model saw, beside its rivals."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from demiurge.demo.run import run
 
 
 def measure(quick: bool) -> list[Claim]:
-    """MAE of both parts of the demonstration against the best classical method."""
+    """MAE of both parts of the demonstration against the best rival."""
     with tempfile.TemporaryDirectory() as name:
         parts = run(Path(name), quick=quick)
     claims = []

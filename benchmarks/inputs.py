@@ -11,20 +11,20 @@ import rasterio
 from common import Claim, at_least, at_most, main
 from demiurge import Options, open_scene, refine, simulate
 from demiurge.raster.voids import fill_voids
+from demiurge.scene.geotiff import write_planes
 from demiurge.scene.grid import wkt
 from demiurge.scene.scene import Scene
-from demiurge.scene.write import write_planes
 
 SEED = 9500
-LEFT, RIGHT, NDVI, TRIANGULATION = "ortho_left", "ortho_right", "ndvi", "triangulation_error"
-ALL = (LEFT, RIGHT, NDVI, TRIANGULATION)
+LEFT, RIGHT, NDVI, TOLD = "ortho_left", "ortho_right", "ndvi", "triangulation_error"
+ALL = (LEFT, RIGHT, NDVI, TOLD)
 SUBSETS = {
     "the DSM alone": (),
     "one image": (LEFT,),
     "both images": (LEFT, RIGHT),
-    "triangulation error alone": (TRIANGULATION,),
-    "all but the images": (NDVI, TRIANGULATION),
-    "all but NDVI": (LEFT, RIGHT, TRIANGULATION),
+    "triangulation error alone": (TOLD,),
+    "all but the images": (NDVI, TOLD),
+    "all but NDVI": (LEFT, RIGHT, TOLD),
     "all but triangulation error": (LEFT, RIGHT, NDVI),
     "everything": ALL,
 }

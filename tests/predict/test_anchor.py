@@ -207,7 +207,7 @@ def test_points_in_feet_give_metres(relative, tmp_path: Path) -> None:  # type: 
     out = demiurge.generate(image, tmp_path / "a.tif", bundle=bundle, options=options)
     with rasterio.open(out.path) as file:
         np.testing.assert_allclose(file.read(1), truth, atol=0.05)
-    assert any("gcp.csv are in feet: brought to metres" in note for note in out.notes)
+    assert any("gcp.csv are converted from feet to metres" in note for note in out.notes)
 
 
 def test_wrong_points_lose_no_work(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

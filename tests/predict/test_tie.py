@@ -16,7 +16,8 @@ from demiurge.model.bundle import Bundle
 from demiurge.predict.heights import assessment as reduced
 from demiurge.predict.job import plan_job
 from demiurge.predict.options import Options
-from demiurge.scene.open import name_inputs, open_scene, scene_from_files
+from demiurge.scene.bands import name_inputs
+from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
 

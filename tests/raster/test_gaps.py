@@ -1,7 +1,7 @@
 import numpy as np
 
 from conftest import terrain
-from demiurge.raster.gaps import narrowed_gaps
+from demiurge.raster.gaps import compress_gaps
 
 
 def test_a_cliff_becomes_a_step_and_its_two_sides_keep_their_shape() -> None:
@@ -9,7 +9,7 @@ def test_a_cliff_becomes_a_step_and_its_two_sides_keep_their_shape() -> None:
     high = np.zeros((64, 64), bool)
     high[:, 40:] = True
     heights = ground + np.where(high, np.float32(800), np.float32(0))
-    found = narrowed_gaps(heights, np.ones((64, 64), bool), 20.0)
+    found = compress_gaps(heights, np.ones((64, 64), bool), 20.0)
     np.testing.assert_array_equal(found[~high], heights[~high])
     lowered = (heights - found)[high]
     np.testing.assert_allclose(lowered, lowered.mean(), atol=1e-3)
@@ -20,7 +20,7 @@ def test_interpolated_heights_in_a_gap_stay_in_order() -> None:
     heights = np.repeat(np.linspace(0, 1000, 60, dtype=np.float32)[None], 60, axis=0)
     measured = np.ones((60, 60), bool)
     measured[:, 20:40] = False
-    found = narrowed_gaps(heights, measured, 50.0)
+    found = compress_gaps(heights, measured, 50.0)
     assert (np.diff(found, axis=1) > 0).all()
     assert found.max() < 800
 
@@ -28,7 +28,7 @@ def test_interpolated_heights_in_a_gap_stay_in_order() -> None:
 def test_scenes_without_a_wide_gap_and_lone_towers_are_not_touched() -> None:
     heights = terrain(64, 64)
     measured = np.ones((64, 64), bool)
-    assert narrowed_gaps(heights, measured, 20.0) is heights
+    assert compress_gaps(heights, measured, 20.0) is heights
     heights[30:33, 30:33] += 300
-    assert narrowed_gaps(heights, measured, 20.0) is heights
-    assert narrowed_gaps(heights, np.zeros((64, 64), bool), 20.0) is heights
+    assert compress_gaps(heights, measured, 20.0) is heights
+    assert compress_gaps(heights, np.zeros((64, 64), bool), 20.0) is heights

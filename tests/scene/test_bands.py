@@ -12,9 +12,9 @@ from conftest import make_bundle, terrain
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import layer
 from demiurge.predict.api import generate
-from demiurge.scene.bands import bands_of, sensor_of
-from demiurge.scene.open import name_inputs, recognise_bands, scene_from_files
-from demiurge.scene.paths import open_raster
+from demiurge.scene.bands import bands_of, name_inputs, recognise_bands, sensor_of
+from demiurge.scene.files import open_raster
+from demiurge.scene.open import scene_from_files
 from demiurge.scene.source import Source
 
 Write = Callable[..., Path]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demiurge.scene.geopackage import opened
+from demiurge.tables import open_geopackage
 
 NAMES = ["plain.gpkg", "a#b.gpkg", "100% sure?.gpkg", "päth.gpkg", "a&mode=rwc.gpkg"]
 
@@ -22,7 +22,7 @@ def make(path: Path, *pragmas: str) -> sqlite3.Connection:
 
 
 def values(path: Path) -> list[int]:
-    with opened(path) as base:
+    with open_geopackage(path) as base:
         return [row[0] for row in base.execute("SELECT v FROM t")]
 
 
@@ -37,13 +37,16 @@ def test_any_path_is_read_and_nothing_is_made(
     monkeypatch.chdir(place)
     for path in (place / name, Path(name)):
         assert values(path) == [7]
-        with opened(path) as base, pytest.raises(sqlite3.OperationalError, match="readonly"):
+        with (
+            open_geopackage(path) as base,
+            pytest.raises(sqlite3.OperationalError, match="readonly"),
+        ):
             base.execute("INSERT INTO t VALUES (8)")
     assert [p.name for p in tmp_path.rglob("*")] == [folder, name]
 
 
 def test_a_missing_one_is_not_made(tmp_path: Path) -> None:
-    with pytest.raises(sqlite3.OperationalError), opened(tmp_path / "a#b.gpkg"):
+    with pytest.raises(sqlite3.OperationalError), open_geopackage(tmp_path / "a#b.gpkg"):
         pass
     assert not list(tmp_path.iterdir())
 

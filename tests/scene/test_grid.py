@@ -11,8 +11,8 @@ from demiurge.scene.grid import (
     Window,
     blocks,
     intersection,
-    patches,
     same_grid,
+    sample_windows,
     snapped_grid,
     window_grid,
 )
@@ -95,8 +95,8 @@ def test_source_window_of_a_part() -> None:
 
 
 def test_patches_are_few_and_reach_the_edges() -> None:
-    assert patches((300, 900), 1024) == [[Window(0, 0, 300, 900)]]
-    found = [w for row in patches((100_000, 50_000), 1024) for w in row]
+    assert sample_windows((300, 900), 1024) == [[Window(0, 0, 300, 900)]]
+    found = [w for row in sample_windows((100_000, 50_000), 1024) for w in row]
     assert sum(w.height * w.width for w in found) <= 1024**2
     assert found[0][:2] == (0, 0)
     assert found[-1] == Window(100_000 - 128, 50_000 - 128, 128, 128)

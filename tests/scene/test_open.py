@@ -9,13 +9,9 @@ from rasterio.transform import from_origin
 from conftest import LEFT, TOP, terrain, write_raster
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.paths import split_band
+from demiurge.scene.bands import name_inputs, recognise_bands
 from demiurge.scene.grid import Window
-from demiurge.scene.open import (
-    name_inputs,
-    open_scene,
-    recognise_bands,
-    scene_from_files,
-)
+from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.prepare import prepare
 
 Write = Callable[..., Path]
@@ -85,7 +81,7 @@ def test_windows_and_steps(raster: Write) -> None:
     np.testing.assert_array_equal(part, terrain()[5:12, 6:14])
     assert scene.read(layers=["dsm"], step=4).shape == (1, 40, 48)
     for window in (Window(-1, 0, 4, 4), Window(158, 0, 4, 4), Window(0, 0, 0, 4)):
-        with pytest.raises(UsageError, match="leaves scene"):
+        with pytest.raises(UsageError, match="exceeds scene"):
             scene.read(window)
 
 
@@ -173,7 +169,7 @@ def test_several_layers_are_looked_at_at_once(raster: Write) -> None:
     rough = np.random.default_rng(0).standard_normal((160, 192)).astype(np.float32)
     files = {"red": raster("red.tif", terrain()), "green": raster("green.tif", rough)}
     scene = scene_from_files(files)
-    scene.survey(["red", "green"])
+    scene.compute_statistics(["red", "green"])
     smooth, noise = scene.grain("red"), scene.grain("green")
     assert smooth is not None
     assert smooth < 0.2

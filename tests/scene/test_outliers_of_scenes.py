@@ -6,7 +6,6 @@ from pathlib import Path
 from conftest import terrain
 from demiurge.scene.check import Verdict, check
 from demiurge.scene.open import scene_from_files
-from demiurge.scene.outliers import outliers_in
 
 Write = Callable[..., Path]
 
@@ -29,9 +28,9 @@ def test_outliers_of_a_window_are_those_of_the_whole(raster: Write) -> None:
     heights[63:70, 60:66] += 1500
     scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
     window = Window(64, 64, 64, 64)
-    found = outliers_in(scene, "dsm", window, scene.read(window, ["dsm"])[0])
+    found = scene.outliers("dsm", window, scene.read(window, ["dsm"])[0])
     assert found is not None
     assert found[:6, :2].all()
     assert found.sum() == 12
     calm = Window(0, 100, 64, 64)
-    assert outliers_in(scene, "dsm", calm, scene.read(calm, ["dsm"])[0]) is None
+    assert scene.outliers("dsm", calm, scene.read(calm, ["dsm"])[0]) is None

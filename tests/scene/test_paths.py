@@ -25,9 +25,9 @@ from demiurge.layers import layer
 from demiurge.outputs import refuse_inputs
 from demiurge.paths import is_network, split_band
 from demiurge.predict.api import generate, refine
-from demiurge.scene import paths
+from demiurge.scene import files
+from demiurge.scene.files import open_raster
 from demiurge.scene.grid import full_window
-from demiurge.scene.paths import open_raster
 from demiurge.scene.source import Source
 
 Write = Callable[..., Path]
@@ -209,9 +209,9 @@ def silent_server() -> Iterator[str]:
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Give servers a second; GDAL reads the environment itself, so it is put back by hand."""
-    before = {key: os.environ.pop(key, None) for key in paths.NETWORK}
+    before = {key: os.environ.pop(key, None) for key in files.NETWORK}
     quick = {"GDAL_HTTP_TIMEOUT": "1", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
-    monkeypatch.setattr(paths, "NETWORK", {**paths.NETWORK, **quick})
+    monkeypatch.setattr(files, "NETWORK", {**files.NETWORK, **quick})
     yield
     for key, value in before.items():
         os.environ.pop(key, None)
@@ -242,7 +242,7 @@ def test_commands_end_with_4_where_a_server_never_answers(
 
 def test_there_are_limits_on_every_wait(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = ("CONNECTTIMEOUT", "TIMEOUT", "LOW_SPEED_TIME", "LOW_SPEED_LIMIT")
-    assert all(int(paths.NETWORK[f"GDAL_HTTP_{name}"]) > 0 for name in limits)
+    assert all(int(files.NETWORK[f"GDAL_HTTP_{name}"]) > 0 for name in limits)
     assert is_network("https://a/b.tif")
     assert is_network("/vsicurl/https://a/b.tif")
     assert is_network("/vsizip//vsicurl/https://a/b.zip")

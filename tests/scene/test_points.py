@@ -107,7 +107,7 @@ def test_a_columns_name_tells_feet(tmp_path: Path, header: str, factor: float) -
     path.write_text(f"x,y,{header}\n500010,4000020,1000\n")
     found = read_points(path)
     assert found.z[0] == pytest.approx(1000 * factor, abs=1e-9)
-    assert "brought to metres" in found.notes[0]
+    assert "converted from" in found.notes[0]
     with pytest.raises(DataError, match="but heights of its CRS are in metres"):
         read_points(path, "EPSG:32633+5703")
 
@@ -115,12 +115,12 @@ def test_a_columns_name_tells_feet(tmp_path: Path, header: str, factor: float) -
 def test_a_crs_in_feet_that_says_nothing_of_heights_is_refused(tmp_path: Path) -> None:
     package = _geopackage(tmp_path / "p.gpkg", 1, 1000.0, pyproj.CRS("EPSG:2249").to_wkt())
     with pytest.raises(
-        DataError, match="US survey feet and nothing says whether heights are; tell"
+        DataError, match="US survey feet and the unit of heights is unspecified; name"
     ):
         read_points(package)
     assert read_points(package, "EPSG:2249+5703").z[0] == 1000
     feet = _geopackage(tmp_path / "f.gpkg", 1, 1000.0, pyproj.CRS("EPSG:2249+6360").to_wkt())
-    with pytest.raises(DataError, match="--points-crs says nothing of them"):
+    with pytest.raises(DataError, match="--points-crs has no vertical part"):
         read_points(feet, "EPSG:32633")
     assert read_points(feet, "EPSG:2249").z[0] == pytest.approx(1000 * US_FOOT)
 
@@ -148,24 +148,24 @@ def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="no such file"):
         read_points(path)
     path.write_text("")
-    with pytest.raises(DataError, match="is empty"):
+    with pytest.raises(DataError, match="the file is empty"):
         read_points(path)
     path.write_text("a,b,c\n1,2,3\n")
     with pytest.raises(DataError, match="no columns for x, y and height"):
         read_points(path)
     path.write_text("x,y,z\n1,2,high\n")
-    with pytest.raises(DataError, match="no number"):
+    with pytest.raises(DataError, match="not a number"):
         read_points(path)
     path.write_text("x,y,z\n")
-    with pytest.raises(DataError, match="holds no point"):
+    with pytest.raises(DataError, match="contains no point"):
         read_points(path)
     path.write_text("x,y,z\n1,2,3\n")
     with pytest.raises(UsageError, match="is no CRS"):
         read_points(path, "nonsense")
     (tmp_path / "p.gpkg").write_text("no base")
-    with pytest.raises(DataError, match="is no GeoPackage"):
+    with pytest.raises(DataError, match="is not a GeoPackage"):
         read_points(tmp_path / "p.gpkg")
     (tmp_path / "p.las").write_text("no cloud")
     pytest.importorskip("laspy")
-    with pytest.raises(DataError, match="no LAS file"):
+    with pytest.raises(DataError, match="cannot be read as LAS"):
         read_points(tmp_path / "p.las")

@@ -109,7 +109,7 @@ def test_a_prepared_and_a_loose_scene_show_the_same_contrast(raster: Write, tmp_
 
 def test_faults_leave_nothing(raster: Write, tmp_path: Path) -> None:
     empty = raster("empty.tif", np.full((160, 192), -9999, np.float32), nodata=-9999)
-    with pytest.raises(DataError, match="holds no data within"):
+    with pytest.raises(DataError, match="has no data within"):
         prepare({"dsm": empty}, tmp_path / "scene")
     names = {p.name for p in tmp_path.iterdir()}
     assert names == {"empty.tif"}
@@ -129,7 +129,7 @@ def test_truth_elsewhere_is_told(raster: Write, tmp_path: Path) -> None:
     heights = terrain()
     heights[:, 96:] = np.nan
     files = {"dsm": raster("a.tif", heights), "truth_dsm": raster("b.tif", truth)}
-    with pytest.raises(DataError, match="shares no measured pixel"):
+    with pytest.raises(DataError, match="no pixel in common"):
         prepare(files, tmp_path / "scene")
 
 

@@ -9,11 +9,11 @@ import pytest
 
 from conftest import terrain
 from demiurge.errors import DataError, UsageError
-from demiurge.scene import derive
 from demiurge.scene.check import Verdict, check, require_fit
+from demiurge.scene.geotiff import map_stack
 from demiurge.scene.open import scene_from_files
+from demiurge.scene.scene import ndvi
 from demiurge.scene.spec import Vertical
-from demiurge.scene.stack import map_stack
 from demiurge.scene.statistics import Statistics
 from demiurge.scene.vertical import agree, vertical_of
 
@@ -23,7 +23,7 @@ Write = Callable[..., Path]
 def test_ndvi() -> None:
     red = np.array([1, 0, 2, np.nan], np.float32)
     nir = np.array([3, 0, 2, 1], np.float32)
-    np.testing.assert_array_equal(derive.ndvi(red, nir), np.array([0.5, np.nan, 0, np.nan], "f4"))
+    np.testing.assert_array_equal(ndvi(red, nir), np.array([0.5, np.nan, 0, np.nan], "f4"))
 
 
 def test_statistics_by_blocks_equal_those_of_the_whole() -> None:

@@ -11,7 +11,7 @@ from conftest import LEFT, PIXEL, TOP, terrain
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import layer
 from demiurge.scene.check import Verdict, check, require_fit
-from demiurge.scene.grid import Window, blocks, full_window, patches, snapped_grid
+from demiurge.scene.grid import Window, blocks, full_window, sample_windows, snapped_grid
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.prepare import prepare
 from demiurge.scene.source import Source
@@ -90,7 +90,7 @@ def test_a_few_pixels_of_a_large_file_are_found_where_they_are_read(raster: Writ
     """No patch that is looked at when the file is opened holds them."""
     data = np.tile(terrain(), (16, 13))[:, :2300] + np.float32(300)
     seen = np.zeros(data.shape[0], bool)
-    for window, *_ in patches(data.shape, 2048):
+    for window, *_ in sample_windows(data.shape, 2048):
         seen[window.slices[0]] = True
     row = int(np.argmin(seen))
     assert not seen[row : row + 3].any()

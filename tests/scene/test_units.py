@@ -15,7 +15,7 @@ from conftest import LEFT, PIXEL, TOP, terrain
 from demiurge.errors import DataError
 from demiurge.layers import layer
 from demiurge.scene.source import Source
-from demiurge.scene.units import (
+from demiurge.scene.vertical import (
     axis_factor,
     height_factor,
     unit_factor,
@@ -70,11 +70,13 @@ def test_what_is_said_of_heights_and_what_is_not() -> None:
     assert height_factor("a", pyproj.CRS("EPSG:26910+8228"), "") == 0.3048
     # The CRS knows which feet they are.
     assert height_factor("a", pyproj.CRS("EPSG:2225+6360"), "ft") == pytest.approx(US_FOOT, 1e-12)
-    with pytest.raises(DataError, match="nothing says whether heights are"):
+    with pytest.raises(DataError, match="the unit of heights is unspecified"):
         height_factor("a", feet, "unspecified")
-    with pytest.raises(DataError, match="says 'm', but heights of its CRS are in US survey feet"):
+    with pytest.raises(
+        DataError, match="the unit of heights is 'm', but heights of its CRS are in US survey feet"
+    ):
         height_factor("a", pyproj.CRS("EPSG:2225+6360"), "m")
-    with pytest.raises(DataError, match="'furlongs', a unit that is not known"):
+    with pytest.raises(DataError, match="the unit of heights, 'furlongs', is unknown"):
         height_factor("a", plain, "furlongs")
     assert unit_name(0.3048) == "feet"
     assert unit_name(2.0) == "units of 2 m"
@@ -122,7 +124,9 @@ def test_a_vertical_unit_in_the_crs_counts_in_every_format(tmp_path: Path, drive
 def test_state_plane_in_feet_needs_a_word_on_heights(raster: Write) -> None:
     place = from_origin(6_000_000, 2_000_000, 6, 6)
     silent = raster("silent.tif", terrain(), crs="EPSG:2225", transform=place)
-    with pytest.raises(DataError, match=r"US survey feet and nothing says.*-units m"):
+    with pytest.raises(
+        DataError, match=r"US survey feet and the unit of heights is unspecified.*-units m"
+    ):
         Source.open(silent, layer("dsm"))
     assert Source.open(silent, layer("ortho_left")).band == 1  # images have no heights
     told = raster("told.tif", terrain(), crs="EPSG:2225", transform=place, unit="m")
@@ -132,7 +136,9 @@ def test_state_plane_in_feet_needs_a_word_on_heights(raster: Write) -> None:
 
 def test_a_band_in_metres_under_a_crs_in_feet_is_refused(raster: Write) -> None:
     path = raster("a.tif", terrain(), crs="EPSG:26910+6360", unit="m")
-    with pytest.raises(DataError, match="says 'm', but heights of its CRS are in US survey feet"):
+    with pytest.raises(
+        DataError, match="the unit of heights is 'm', but heights of its CRS are in US survey feet"
+    ):
         Source.open(path, layer("dsm"))
 
 

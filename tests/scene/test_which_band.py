@@ -16,9 +16,10 @@ from demiurge.evaluation.evaluate import evaluate
 from demiurge.exports.export import export
 from demiurge.layers import layer
 from demiurge.predict.api import generate, refine
+from demiurge.scene.bands import name_inputs
 from demiurge.scene.check import Verdict, check
 from demiurge.scene.grid import full_window
-from demiurge.scene.open import name_inputs, open_scene, scene_from_files
+from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.prepare import prepare
 from demiurge.scene.source import Source
 

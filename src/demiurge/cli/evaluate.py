@@ -194,7 +194,7 @@ def _write(path: Path, text: str, *, overwrite: bool) -> None:
 def _megapixels(surface: str) -> float:
     """Return about how many there are, for the progress bar."""
     from demiurge.paths import split_band
-    from demiurge.scene.paths import open_raster
+    from demiurge.scene.files import open_raster
 
     with open_raster(split_band(surface)[0]) as dataset:
         return float(dataset.width * dataset.height / 1e6)

@@ -35,8 +35,8 @@ def prepare(
     quiet: Quiet = False,
 ) -> None:
     """Bring rasters to one grid and write a scene folder."""
+    from demiurge.scene.bands import name_inputs
     from demiurge.scene.grid import crs_name
-    from demiurge.scene.open import name_inputs
     from demiurge.scene.prepare import prepare as run
 
     scene = run(

@@ -25,11 +25,11 @@ from demiurge.predict.api import refine
 from demiurge.predict.options import Options
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.footprint import bounds_in
+from demiurge.scene.geotiff import write_planes
 from demiurge.scene.grid import full_window, snapped_grid
 from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
-from demiurge.scene.write import write_planes
 from demiurge.simulation.run import simulate
 from demiurge.training.fit import train
 

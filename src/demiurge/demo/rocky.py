@@ -18,10 +18,11 @@ from demiurge.evaluation.evaluate import evaluate
 from demiurge.model.bundle import Bundle, default_bundle
 from demiurge.predict.api import generate
 from demiurge.predict.options import Options
-from demiurge.scene.open import name_inputs, scene_from_files
+from demiurge.scene.bands import name_inputs
+from demiurge.scene.geotiff import write_planes
+from demiurge.scene.open import scene_from_files
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
-from demiurge.scene.write import write_planes
 
 PIXEL = 100.0
 #: Pixels of the DEM (about 234 m) to one of the prior (about 1.4 km).

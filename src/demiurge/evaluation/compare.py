@@ -16,8 +16,8 @@ from demiurge.evaluation.judged import Judged
 from demiurge.evaluation.metrics import ErrorStatistics, statistics_of
 from demiurge.evaluation.shape import ShapeErrors
 from demiurge.evaluation.strata import known
+from demiurge.paths import PathLike
 from demiurge.progress import Advance, silent
-from demiurge.scene.open import PathLike
 from demiurge.scene.vertical import agree, vertical_of
 
 

@@ -22,8 +22,8 @@ from demiurge.evaluation.metrics import (
 from demiurge.evaluation.result import Evaluation
 from demiurge.evaluation.spatial import Shift, moved_onto, require_xdem, spatial_of
 from demiurge.evaluation.strata import known, strata
+from demiurge.paths import PathLike
 from demiurge.progress import Advance, silent
-from demiurge.scene.open import PathLike
 from demiurge.scene.undeclared import NoData
 
 #: Pixels of which uncertainties are judged, at most.

@@ -9,11 +9,11 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, layer
-from demiurge.paths import split_band
+from demiurge.paths import PathLike, split_band
+from demiurge.scene.files import open_raster
 from demiurge.scene.footprint import bounds_in, is_plain
 from demiurge.scene.grid import intersection
-from demiurge.scene.open import PathLike, choose_grid
-from demiurge.scene.paths import open_raster
+from demiurge.scene.open import choose_grid
 from demiurge.scene.source import Source
 from demiurge.scene.undeclared import NoData, for_layers
 from demiurge.scene.vertical import agree, vertical_of

@@ -20,8 +20,8 @@ from demiurge.evaluation.metrics import ErrorStatistics, error_statistics
 from demiurge.evaluation.result import Evaluation
 from demiurge.evaluation.strata import Stratum, strata
 from demiurge.progress import Advance, silent
-from demiurge.scene.geopackage import opened as opened_geopackage
 from demiurge.scene.undeclared import NoData, for_layers
+from demiurge.tables import open_geopackage
 
 ROLES = ("surface", "reference", "baseline", "landcover", "ground", "mask")
 _NEEDED = ("surface", "reference")
@@ -285,7 +285,7 @@ def _csv(path: Path) -> list[dict[str, str]]:
 
 def _geopackage(path: Path) -> list[dict[str, str]]:
     try:
-        with opened_geopackage(path) as base:
+        with open_geopackage(path) as base:
             table = base.execute(
                 "SELECT table_name FROM gpkg_contents WHERE data_type IN ('features','attributes')"
             ).fetchone()

@@ -19,11 +19,11 @@ from demiurge.exports.pieces import Piece, pieces
 from demiurge.exports.texture import Texture, image_sources, jpeg
 from demiurge.layers import layer
 from demiurge.outputs import check_output, whole_files
-from demiurge.paths import split_band
+from demiurge.paths import PathLike, split_band
 from demiurge.progress import progress
+from demiurge.scene.files import open_raster
 from demiurge.scene.grid import wkt
-from demiurge.scene.open import PathLike, choose_grid
-from demiurge.scene.paths import open_raster
+from demiurge.scene.open import choose_grid
 from demiurge.scene.source import Source
 from demiurge.scene.undeclared import NoData, for_layers
 

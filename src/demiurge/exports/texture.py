@@ -12,10 +12,10 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PANCHROMATIC, Layer, layer
-from demiurge.paths import split_band
+from demiurge.paths import PathLike, split_band
+from demiurge.scene.bands import recognise_bands
+from demiurge.scene.files import open_raster
 from demiurge.scene.grid import Window, window_grid
-from demiurge.scene.open import PathLike, recognise_bands
-from demiurge.scene.paths import open_raster
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
 

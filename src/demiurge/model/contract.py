@@ -20,7 +20,7 @@ from demiurge import layers as vocabulary
 from demiurge.arrays import Array, Mask
 from demiurge.config import Strict
 from demiurge.layers import Kind
-from demiurge.raster.gaps import narrowed_gaps
+from demiurge.raster.gaps import compress_gaps
 from demiurge.raster.morphology import smooth_opening, tent_mean
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.scene import Scene
@@ -262,7 +262,7 @@ class Contract(Strict):
             based = measured[index]
             base = fill_voids(window[index], measured[index])
             most = _WIDEST_GAP * gsd if self.base == "dsm" else np.inf
-            seen = narrowed_gaps(base, based, most)
+            seen = compress_gaps(base, based, most)
             reference = middle = _mean(seen, based, seen)
             if self.local is not None:
                 reference = middle + tent_mean(seen - middle, self.local)

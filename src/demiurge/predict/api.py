@@ -9,14 +9,14 @@ from pathlib import Path
 from demiurge.errors import UsageError
 from demiurge.layers import PRIOR, Kind, layer
 from demiurge.model.bundle import Bundle, default_bundle, load_bundle
-from demiurge.paths import is_raster_folder, split_band
+from demiurge.paths import PathLike, is_raster_folder, split_band
 from demiurge.predict.options import OPTION_OF, Options
 from demiurge.predict.pipeline import apply_bundle
 from demiurge.predict.surface import Surface
 from demiurge.scene.bands import Bands, bands_of
-from demiurge.scene.georeference import placed_otherwise, refuse_unplaced, world_pixel
-from demiurge.scene.open import PathLike, open_scene, scene_from_files
-from demiurge.scene.paths import open_raster
+from demiurge.scene.files import open_raster
+from demiurge.scene.georeference import has_gcps_or_rpcs, pixel_size_without_crs, raise_no_crs
+from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.scene import Scene
 from demiurge.scene.undeclared import NoData
 
@@ -189,16 +189,16 @@ def _frame(
                     f"{path}: is georeferenced, so its pixel size is known", "leave out --gsd"
                 )
             return None, ()
-        if placed_otherwise(dataset) and (prior is not None or gsd is None):
-            refuse_unplaced(path, dataset)
+        if has_gcps_or_rpcs(dataset) and (prior is not None or gsd is None):
+            raise_no_crs(path, dataset)
         if prior is not None:
             raise UsageError(
                 f"{path}: has no CRS, so the prior cannot be laid under it",
                 "georeference it in QGIS, or leave out --prior",
             )
-        own = world_pixel(path, dataset) if gsd is None else None
+        own = pixel_size_without_crs(path, dataset) if gsd is None else None
         unused = "; its ground control points or camera model are not used"
-        placed = unused if placed_otherwise(dataset) else ""
+        placed = unused if has_gcps_or_rpcs(dataset) else ""
     sizes = bundle.card.pixel_sizes
     size = gsd or own or (sizes.low * sizes.high) ** 0.5
     guessed = "" if gsd else ", as the bundle's are; tell theirs with --gsd"

@@ -26,7 +26,6 @@ from demiurge.predict.tiling import Blender, Tiling, taper
 from demiurge.progress import Advance, silent
 from demiurge.raster.voids import enclosed
 from demiurge.scene.grid import Window, full_window, grown
-from demiurge.scene.outliers import outliers_in
 from demiurge.scene.scene import Scene
 
 #: Threads that read windows.
@@ -347,7 +346,7 @@ def _without_outliers(
     if contract.base != "dsm" or contract.base not in names:
         return layers, None
     index = names.index(contract.base)
-    outliers = outliers_in(scene, contract.base, window, layers[index])
+    outliers = scene.outliers(contract.base, window, layers[index])
     if outliers is None:
         return layers, None
     heights = np.where(outliers, layers[index], np.float32(np.nan))

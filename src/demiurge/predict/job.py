@@ -124,7 +124,7 @@ class Job:
             {
                 "version": __version__,
                 "layers": {
-                    n: (s.path, s.vector or s.band, s.undeclared, s.watched, *_stamp(s.path))
+                    n: (s.path, s.vector or s.band, s.undeclared, s.detect_nodata, *_stamp(s.path))
                     for n, s in scene.sources.items()
                 },
                 "grid": (wkt(scene.grid), *scene.grid.affine, *scene.shape),
@@ -304,7 +304,7 @@ def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -
         unused.remove(PRIOR)  # relative heights are laid on it
     notes: list[str] = [f"{n} is not used: bundle '{card.name}' does not see it" for n in unused]
     needed = tuple(name for name in seen if name in scene.layers)
-    scene.survey(needed)
+    scene.compute_statistics(needed)
     found = require_fit(scene, needed)
     notes += [f"{f.layer}: {f.message}" for f in found]
     notes += clean(scene, bundle, _targets(bundle, options.target), options.any_input)
@@ -385,7 +385,7 @@ def _tie_tags(job: Job) -> dict[str, str]:
 
 def _area_or_point(scene: Scene) -> str:
     """Return what a pixel stands for in the raster that leads the scene."""
-    from demiurge.scene.paths import open_raster
+    from demiurge.scene.files import open_raster
 
     lead = scene.sources.get(scene.base or next(iter(scene.sources)))
     if lead is None:

@@ -12,6 +12,7 @@ from demiurge.errors import UsageError
 from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import choose_runtime, make_runtime
 from demiurge.model.bundle import Bundle, Task
+from demiurge.paths import PathLike
 from demiurge.predict.checkpoint import Checkpoint, PixelCounts, open_checkpoint
 from demiurge.predict.heights.adjustment import SCALES
 from demiurge.predict.heights.assessment import assess, settled
@@ -26,7 +27,6 @@ from demiurge.predict.tiling import split_columns
 from demiurge.progress import progress
 from demiurge.raster.outliers import NARROW_HEIGHT
 from demiurge.scene.grid import Window
-from demiurge.scene.open import PathLike
 from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
 

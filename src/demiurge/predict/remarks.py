@@ -8,7 +8,7 @@ from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, PRIOR, Kind
 from demiurge.model.bundle import Bundle
 from demiurge.raster.smoothness import smoothness
-from demiurge.scene.grid import patches
+from demiurge.scene.grid import sample_windows
 from demiurge.scene.scene import Scene
 
 #: Shares of a scene without prior that go without saying.
@@ -41,7 +41,7 @@ def clean(scene: Scene, bundle: Bundle, targets: list[str], any_input: bool) -> 
     if least is None or base is None:
         return
     name = bundle.card.name
-    windows = (window for row in patches(scene.shape, _LOOK) for window in row)
+    windows = (window for row in sample_windows(scene.shape, _LOOK) for window in row)
     found = smoothness(scene.read(window, [base])[0] for window in windows)
     if found is not None and found < least:
         what = f"the {base} looks like one from lidar or a drone (smoothness {found:.2f}, stereo "

@@ -22,7 +22,6 @@ from demiurge.predict.checkpoint import Checkpoint
 from demiurge.predict.options import Options
 from demiurge.predict.stac import item_path, item_text
 from demiurge.predict.surface import BandInfo, finish_surface
-from demiurge.scene.acquired import acquired
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
 
@@ -145,6 +144,6 @@ def _item(
         yield
         return
     with whole_file(item_path(path), overwrite=True) as partial:
-        text = item_text(path, scene.grid, bands, dict(tags), acquired(scene))
+        text = item_text(path, scene.grid, bands, dict(tags), scene.acquired())
         partial.write_text(text, encoding="utf-8")
         yield

@@ -10,9 +10,9 @@ from typing import Any
 from odc.geo.geobox import GeoBox
 
 from demiurge.predict.surface import BandInfo
-from demiurge.scene.acquired import Span
 from demiurge.scene.crs import on_earth
 from demiurge.scene.grid import LOCAL_NAME, epsg_of, wkt
+from demiurge.scene.scene import Span
 
 _VERSION = "1.1.0"
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"

@@ -10,7 +10,7 @@ from demiurge.arrays import Array, Mask
 _LEAST = 0.02
 
 
-def narrowed_gaps(heights: Array, measured: Mask, most: float) -> Array:
+def compress_gaps(heights: Array, measured: Mask, most: float) -> Array:
     """Return heights without gaps wider than ``most`` metres in their distribution.
 
     Where no measured height lies between two that follow each other, and a fiftieth of all lies on

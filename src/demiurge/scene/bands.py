@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PANCHROMATIC, Kind, Layer, Role, layer, numbered, recognise
-from demiurge.paths import local_file, split_band
-from demiurge.scene.paths import open_raster
+from demiurge.paths import is_there, local_file, split_band
+from demiurge.scene.files import open_raster
 
 SENSOR_NAMES = {
     "sentinel2": "Sentinel-2",
@@ -123,6 +123,53 @@ def bands_of(path: str, cure: str) -> Bands:
     )
     by_number = any(numbered(descriptions[band - 1]) for band in layers.values())
     return Bands(file, layers, others, SENSOR_NAMES.get(sensor or "") if by_number else None)
+
+
+def name_inputs(inputs: Sequence[str]) -> dict[str, str]:
+    """Turn ``LAYER=FILE[:BAND]`` and plain files into layers by name.
+
+    A plain file's bands are recognised by their descriptions or colours, or, if it has one
+    band, by the file's name.
+
+    Raises
+    ------
+    UsageError
+        If a band cannot be recognised, or two claim one layer.
+    """
+    found: dict[str, str] = {}
+    for text in inputs:
+        head, equals, rest = text.partition("=")
+        called = is_there(split_band(text)[0]) and not is_there(split_band(rest)[0])
+        if equals and re.fullmatch(r"\w+", head) and not called:
+            if not rest:
+                raise UsageError(f"'{text}' names no file", "write LAYER=FILE")
+            named = {layer(head).name: rest}
+        else:
+            named = recognise_bands(text, f"write LAYER={text}:BAND, e.g. dsm={text}")
+        for name, file in named.items():
+            if name in found:
+                raise UsageError(
+                    f"layer '{name}' is given twice: {found[name]} and {file}", "keep one"
+                )
+            found[name] = file
+    return found
+
+
+def recognise_bands(path: str, cure: str = "") -> dict[str, str]:
+    """Return the layers in a file by band description, sensor, colour or file name.
+
+    Parameters
+    ----------
+    cure
+        What the user can do where nothing is recognised.
+
+    Raises
+    ------
+    UsageError
+        If no band is recognised, or two claim one layer.
+    """
+    found = bands_of(path, cure or "give its bands a colour or a description: red, green, blue")
+    return {name: f"{found.path}:{band}" for name, band in found.layers.items()}
 
 
 def _recognised(path: str, dataset: Any) -> tuple[list[str], list[str | None]]:

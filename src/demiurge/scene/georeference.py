@@ -83,7 +83,7 @@ def in_degrees(dataset: Any) -> bool:
     return bool(inside and abs(dataset.transform.a) < 0.5)
 
 
-def world_pixel(path: str, dataset: Any) -> float | None:
+def pixel_size_without_crs(path: str, dataset: Any) -> float | None:
     """Return the pixel size that a raster without CRS tells, as by a world file; None if none.
 
     Raises
@@ -105,11 +105,11 @@ def world_pixel(path: str, dataset: Any) -> float | None:
     return math.sqrt(across * down)
 
 
-def placed_otherwise(dataset: Any) -> bool:
+def has_gcps_or_rpcs(dataset: Any) -> bool:
     """Tell whether a raster without CRS is placed by ground control points or a camera model."""
     return bool(dataset.gcps[0]) or dataset.rpcs is not None
 
 
-def refuse_unplaced(path: str, dataset: Any) -> NoReturn:
+def raise_no_crs(path: str, dataset: Any) -> NoReturn:
     """Raise the error of a raster without CRS, with the cure that fits it."""
     raise _no_crs(path, dataset)

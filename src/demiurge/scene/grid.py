@@ -72,7 +72,7 @@ def blocks(shape: tuple[int, int], size: int) -> Iterator[Window]:
             yield Window(row, col, min(size, shape[0] - row), min(size, shape[1] - col))
 
 
-def patches(shape: tuple[int, int], most: int, size: int = 128) -> list[list[Window]]:
+def sample_windows(shape: tuple[int, int], most: int, size: int = 128) -> list[list[Window]]:
     """Spread windows evenly over a raster, edges included, so that looking at it costs little.
 
     Returns

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import math
 import os
-import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -15,9 +14,9 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.layers import Kind, Role, layer
-from demiurge.paths import is_remote, is_there, local_file, split_band
-from demiurge.scene.bands import bands_of
+from demiurge.paths import is_remote, is_there, local_file
 from demiurge.scene.crs import TRUE_SCALE, WORST_SCALE, ground_scale, is_degrees, parse_crs
+from demiurge.scene.files import open_raster
 from demiurge.scene.footprint import (
     bounds_in,
     ground_pixel,
@@ -27,6 +26,7 @@ from demiurge.scene.footprint import (
     source_window,
     utm_of,
 )
+from demiurge.scene.geotiff import map_stack
 from demiurge.scene.grid import (
     Bounds,
     cropped_grid,
@@ -39,12 +39,11 @@ from demiurge.scene.grid import (
     union,
     window_grid,
 )
-from demiurge.scene.paths import open_raster
 from demiurge.scene.raw import file_sources, orthorectified
-from demiurge.scene.scene import Scene, load_fingerprint
+from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
-from demiurge.scene.stack import map_stack
+from demiurge.scene.statistics import load_fingerprint
 from demiurge.scene.undeclared import NoData, for_layers
 from demiurge.scene.vertical import agree, vertical_of
 
@@ -177,53 +176,6 @@ def scene_from_files(
         vertical=_vertical(sources),
         notes=tuple(notes),
     )
-
-
-def name_inputs(inputs: Sequence[str]) -> dict[str, str]:
-    """Turn ``LAYER=FILE[:BAND]`` and plain files into layers by name.
-
-    A plain file's bands are recognised by their descriptions or colours, or, if it has one
-    band, by the file's name.
-
-    Raises
-    ------
-    UsageError
-        If a band cannot be recognised, or two claim one layer.
-    """
-    found: dict[str, str] = {}
-    for text in inputs:
-        head, equals, rest = text.partition("=")
-        called = is_there(split_band(text)[0]) and not is_there(split_band(rest)[0])
-        if equals and re.fullmatch(r"\w+", head) and not called:
-            if not rest:
-                raise UsageError(f"'{text}' names no file", "write LAYER=FILE")
-            named = {layer(head).name: rest}
-        else:
-            named = recognise_bands(text, f"write LAYER={text}:BAND, e.g. dsm={text}")
-        for name, file in named.items():
-            if name in found:
-                raise UsageError(
-                    f"layer '{name}' is given twice: {found[name]} and {file}", "keep one"
-                )
-            found[name] = file
-    return found
-
-
-def recognise_bands(path: str, cure: str = "") -> dict[str, str]:
-    """Return the layers in a file by band description, sensor, colour or file name.
-
-    Parameters
-    ----------
-    cure
-        What the user can do where nothing is recognised.
-
-    Raises
-    ------
-    UsageError
-        If no band is recognised, or two claim one layer.
-    """
-    found = bands_of(path, cure or "give its bands a colour or a description: red, green, blue")
-    return {name: f"{found.path}:{band}" for name, band in found.layers.items()}
 
 
 def choose_grid(

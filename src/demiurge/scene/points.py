@@ -1,4 +1,4 @@
-"""Ground points with known heights: CSV, GeoPackage, LAS."""
+"""Ground points with known heights, from text files, GeoPackage and LAS."""
 
 from __future__ import annotations
 
@@ -13,20 +13,22 @@ import numpy as np
 from demiurge.arrays import Values
 from demiurge.errors import DataError, ResourceError
 from demiurge.scene.crs import parse_crs, transform
-from demiurge.scene.geopackage import opened
-from demiurge.scene.tables import Table, height_column, read_table
-from demiurge.scene.units import (
+from demiurge.scene.vertical import (
     axis_factor,
-    says_nothing,
+    is_unspecified,
     unit_factor,
     unit_name,
     vertical_factor,
 )
+from demiurge.tables import PointTable, height_column, open_geopackage, read_point_table
 
-#: GeoTIFF keys in LAS files: their record, the vertical CRS, its unit, codes of that; and a code
-#: for what is no EPSG code.
+#: LAS record of GeoTIFF keys; its keys for the vertical CRS and its unit; the code that stands
+#: for no EPSG code.
 _GEOTIFF, _VERTICAL, _VERTICAL_UNITS, _USER_DEFINED = 34735, 4096, 4099, 32767
 _UNIT_CODES = {9001: "m", 9002: "ft", 9003: "us-ft"}
+_UNIT_CURE = (
+    "name both CRSs with --points-crs, as EPSG:2249+5703 for metres or EPSG:2249+6360 for feet"
+)
 
 
 @dataclass(frozen=True)
@@ -40,9 +42,9 @@ class GroundPoints:
     z
         float64 (count,), metres.
     crs
-        A pyproj CRS, or None where the file does not tell.
+        A pyproj CRS, or None if unknown.
     notes
-        What was assumed or converted, in sentences.
+        Assumptions and conversions, one sentence each.
     """
 
     x: Values
@@ -52,7 +54,7 @@ class GroundPoints:
     notes: tuple[str, ...] = ()
 
     def in_crs(self, crs: Any) -> GroundPoints:
-        """Return the points in another pyproj CRS; those that tell none are taken to be in it."""
+        """Return the points in another pyproj CRS; points without a CRS are assumed to be in it."""
         if self.crs is None or self.crs == crs:
             return replace(self, crs=crs)
         x, y = transform(self.x, self.y, self.crs, crs)
@@ -60,7 +62,7 @@ class GroundPoints:
 
 
 def read_points(path: str | Path, crs: str | None = None) -> GroundPoints:
-    """Read ground points; heights in feet are brought to metres, with a note.
+    """Read ground points; heights in feet are converted to metres, with a note.
 
     Parameters
     ----------
@@ -69,102 +71,118 @@ def read_points(path: str | Path, crs: str | None = None) -> GroundPoints:
         with its CRS in the first line, GeoPackage of points (heights as third coordinate or as a
         column), LAS or LAZ.
     crs
-        The points' CRS, where the file does not tell it or tells it wrong. A compound one, as
-        EPSG:2249+6360, also tells the unit of heights.
+        CRS of the points if the file declares none or a wrong one. A compound CRS, such as
+        EPSG:2249+6360, also sets the unit of heights.
 
     Raises
     ------
-    ResourceError, DataError, UsageError
-        If it is missing or not understood, or its CRS is in feet and nothing says whether heights
-        are.
+    ResourceError
+        If the file does not exist.
+    DataError
+        If the file cannot be read, holds no heights, or leaves the unit of heights open.
+    UsageError
+        If ``crs`` is not a CRS.
     """
-    place = Path(path)
-    if not place.exists():
+    file = Path(path)
+    if not file.exists():
         raise ResourceError(f"{path}: there is no such file", "check the path")
-    suffix = place.suffix.lower()
-    if suffix in (".las", ".laz"):
-        found = _las(place)
-    elif suffix == ".gpkg":
-        found = _geopackage(place)
-    else:
-        found = read_table(place)
-    known = np.isfinite(found.x) & np.isfinite(found.y) & np.isfinite(found.z)
+    table, declared = _read(file)
+    known = np.isfinite(table.x) & np.isfinite(table.y) & np.isfinite(table.z)
     if not known.any():
-        raise DataError(f"{path}: holds no point with a height", "look into the file")
-    told = parse_crs(crs) if crs else found.crs
-    factor = _height_factor(path, told, found.crs, found.unit)
-    notes = found.notes
+        raise DataError(f"{path}: contains no point with a height", "check the file")
+    used = parse_crs(crs) if crs else declared
+    factor = _height_factor(path, used, declared, table.unit)
+    notes = table.notes
     if factor != 1:
-        notes = (*notes, f"heights of {place.name} are in {unit_name(factor)}: brought to metres")
-    return GroundPoints(found.x[known], found.y[known], found.z[known] * factor, told, notes)
+        notes = (*notes, f"heights of {file.name} are converted from {unit_name(factor)} to metres")
+    return GroundPoints(table.x[known], table.y[known], table.z[known] * factor, used, notes)
 
 
-def _height_factor(path: str | Path, told: Any, own: Any, unit: str) -> float:
-    """Return how many metres a height of 1 is.
+def _read(path: Path) -> tuple[PointTable, Any]:
+    """Return the points of a file and its CRS as pyproj CRS, or None."""
+    suffix = path.suffix.lower()
+    if suffix in (".las", ".laz"):
+        return _las(path)
+    if suffix == ".gpkg":
+        return _geopackage(path)
+    table = read_point_table(path)
+    return table, parse_crs(table.crs) if table.crs else None
+
+
+def _height_factor(path: str | Path, used: Any, declared: Any, unit: str) -> float:
+    """Return the factor from heights to metres.
 
     Parameters
     ----------
-    told, own
-        The CRS that counts, and the file's own, or None.
+    used, declared
+        The CRS in effect, and the one that the file declares, or None.
     unit
-        What the file says of heights alone.
+        Unit of heights that the file declares, or empty.
     """
-    cure = "tell both with --points-crs, as EPSG:2249+5703 for metres or EPSG:2249+6360 for feet"
-    said = unit_factor(unit)
-    if said is None:
+    factor = unit_factor(unit)
+    if factor is None:
         raise DataError(
-            f"{path}: heights are in '{unit}', a unit that is not known here",
-            "convert them to metres, and call the column z",
+            f"{path}: the unit of heights, '{unit}', is unknown",
+            "convert them to metres and name the column z",
         )
-    vertical = None if told is None else vertical_factor(told)
-    if not says_nothing(unit):
-        if vertical is not None and abs(vertical / said - 1) > 1e-3:
+    vertical = None if used is None else vertical_factor(used)
+    if not is_unspecified(unit):
+        if vertical is not None and abs(vertical / factor - 1) > 1e-3:
             raise DataError(
-                f"{path}: says '{unit}', but heights of its CRS are in {unit_name(vertical)}",
-                "correct the file, or tell the CRS with --points-crs",
+                f"{path}: the unit of heights is '{unit}', but heights of its CRS are in "
+                f"{unit_name(vertical)}",
+                "correct the file, or set the CRS with --points-crs",
             )
-        return said if vertical is None else vertical
+        return factor if vertical is None else vertical
     if vertical is not None:
         return vertical
-    across = 1.0 if told is None else axis_factor(told) or 1.0
-    before = None if own is None else vertical_factor(own)
-    if before is not None and (told == own or abs(before - across) < 1e-9):
+    return _factor_without_vertical(path, used, declared)
+
+
+def _factor_without_vertical(path: str | Path, used: Any, declared: Any) -> float:
+    """Return the factor if neither the file nor the CRS in effect specifies a vertical unit."""
+    across = 1.0 if used is None else axis_factor(used) or 1.0
+    before = None if declared is None else vertical_factor(declared)
+    if before is not None and (used == declared or abs(before - across) < 1e-9):
         return before
     if before is not None and abs(before - 1) > 1e-9:
         raise DataError(
-            f"{path}: heights of its own CRS are in {unit_name(before)}, and --points-crs says "
-            "nothing of them",
-            cure,
+            f"{path}: heights of its CRS are in {unit_name(before)}, and --points-crs has no "
+            "vertical part",
+            _UNIT_CURE,
         )
     if abs(across - 1) > 1e-3:
         raise DataError(
-            f"{path}: its CRS is in {unit_name(across)} and nothing says whether heights are", cure
+            f"{path}: its CRS is in {unit_name(across)} and the unit of heights is unspecified",
+            _UNIT_CURE,
         )
     return 1.0
 
 
-def _las(path: Path) -> Table:
+def _las(path: Path) -> tuple[PointTable, Any]:
     import laspy
 
     try:
         cloud = laspy.read(path)
-    except Exception as error:  # laspy raises what its decoders do
-        raise DataError(f"{path}: is no LAS file that can be read ({error})") from None
+    except Exception as error:  # laspy lets the exceptions of its decoders through
+        raise DataError(
+            f"{path}: cannot be read as LAS ({error})", "check the file with lasinfo"
+        ) from None
     x, y, z = (np.asarray(getattr(cloud, axis), np.float64) for axis in "xyz")
-    return Table(x, y, z, _las_crs(path, cloud.header), _las_unit(cloud.header))
+    return PointTable(x, y, z, unit=_las_unit(cloud.header)), _las_crs(path, cloud.header)
 
 
 def _las_crs(path: Path, header: Any) -> Any:
     try:
         return header.parse_crs()
-    except Exception as error:  # pyproj's and laspy's share no base
+    except Exception as error:  # the exceptions of pyproj and laspy have no common base
         raise DataError(
-            f"{path}: its CRS is not understood ({error})", "tell it with --points-crs"
+            f"{path}: its CRS cannot be parsed ({error})", "set it with --points-crs"
         ) from None
 
 
 def _las_unit(header: Any) -> str:
-    """Return the unit of heights that the GeoTIFF keys of a LAS file tell."""
+    """Return the unit of heights in the GeoTIFF keys of a LAS file."""
     keys = {
         key.id: key.value_offset
         for record in header.vlrs
@@ -185,17 +203,17 @@ def _las_unit(header: Any) -> str:
     return {"US survey foot": "us-ft", "foot": "ft", "metre": "m"}.get(axis.unit_name, "")
 
 
-def _geopackage(path: Path) -> Table:
-    """Read the first layer of points, with SQLite alone."""
+def _geopackage(path: Path) -> tuple[PointTable, Any]:
+    """Read the first point layer of a GeoPackage."""
     try:
-        with opened(path) as base:
-            found = base.execute(
+        with open_geopackage(path) as base:
+            geometry = base.execute(
                 "SELECT table_name, column_name, srs_id FROM gpkg_geometry_columns "
                 "WHERE geometry_type_name IN ('POINT', 'GEOMETRY')"
             ).fetchone()
-            if found is None:
-                raise DataError(f"{path}: holds no layer of points", "give one of type POINT")
-            table, column, srs = found
+            if geometry is None:
+                raise DataError(f"{path}: contains no point layer", "add a layer of type POINT")
+            table, column, srs = geometry
             names = [row[1] for row in base.execute(f'PRAGMA table_info("{table}")')]
             heights = height_column(names)
             height = "NULL" if heights is None else f'"{names[heights[0]]}"'
@@ -204,24 +222,26 @@ def _geopackage(path: Path) -> Table:
                 "SELECT definition FROM gpkg_spatial_ref_sys WHERE srs_id = ?", (srs,)
             ).fetchone()
     except sqlite3.Error as error:
-        raise DataError(f"{path}: is no GeoPackage ({error})") from None
+        raise DataError(f"{path}: is not a GeoPackage ({error})", "check it with ogrinfo") from None
     points = np.array([(*_point(blob, path), z) for blob, z in rows if blob], object)
-    table_ = np.array([[x, y, z if h is None else h] for x, y, z, h in points], np.float64)
-    known = crs is not None and crs[0] not in (None, "", "undefined")
-    x, y, z = table_.reshape(-1, 3).T
+    values = np.array([[x, y, z if h is None else h] for x, y, z, h in points], np.float64)
+    x, y, z = values.reshape(-1, 3).T
     from_column = heights is not None and any(h is not None for *_, h in points)
     unit = heights[1] if heights is not None and from_column else ""
-    return Table(x, y, z, parse_crs(crs[0], "EPSG:4326") if known else None, unit)
+    known = crs is not None and crs[0] not in (None, "", "undefined")
+    return PointTable(x, y, z, unit=unit), parse_crs(crs[0], "EPSG:4326") if known else None
 
 
 def _point(blob: bytes, path: Path) -> tuple[float, float, float]:
-    """Return x, y and z (NaN without one) of a GeoPackage point."""
+    """Decode x, y and z (NaN if absent) of a GeoPackage point."""
     envelope = (blob[3] >> 1) & 7
     start = 8 + {0: 0, 1: 32, 2: 48, 3: 48, 4: 64}.get(envelope, 0)
     order = "<" if blob[start] == 1 else ">"
     (kind,) = struct.unpack_from(f"{order}I", blob, start + 1)
     with_z = kind in (1001, 3001) or bool(kind & 0x80000000)
     if kind not in (1, 1001, 2001, 3001, 0x80000001):
-        raise DataError(f"{path}: holds geometries that are no points", "give a layer of POINT")
+        raise DataError(
+            f"{path}: contains geometries that are not points", "give a layer of type POINT"
+        )
     values = struct.unpack_from(f"{order}{3 if with_z else 2}d", blob, start + 5)
     return values[0], values[1], values[2] if with_z else float("nan")

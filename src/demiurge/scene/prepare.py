@@ -1,12 +1,10 @@
-"""From loose files to a scene folder: one grid, one memory-mappable stack, one fingerprint."""
+"""Prepare a scene folder from files: one grid, one memory-mappable stack, one fingerprint."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections import deque
-from collections.abc import Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,21 +17,22 @@ from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Role, layer
 from demiurge.outputs import whole_folder
-from demiurge.paths import is_remote
+from demiurge.paths import PathLike, is_remote
 from demiurge.progress import Advance, progress
-from demiurge.scene.acquired import acquired
+from demiurge.scene.files import open_raster
 from demiurge.scene.georeference import grid_of
+from demiurge.scene.geotiff import STACK_NAME, create_stack, map_stack, release
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
-from demiurge.scene.open import PathLike, open_scene, scene_from_files
-from demiurge.scene.paths import open_raster
-from demiurge.scene.scene import FINGERPRINT_NAME, SIMULATION_NAME, Scene
+from demiurge.scene.open import open_scene, scene_from_files
+from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
-from demiurge.scene.stack import STACK_NAME, create_stack, map_stack, release
-from demiurge.scene.statistics import Statistics
+from demiurge.scene.statistics import FINGERPRINT_NAME, Statistics
 from demiurge.scene.undeclared import NoData
+from demiurge.threads import map_ordered
 
+#: Side in pixels of the blocks that are copied at once.
 BLOCK = 1024
-#: What a scene folder holds.
+#: Files of a scene folder.
 SCENE_FILES = (SPEC_NAME, FINGERPRINT_NAME, SIMULATION_NAME, STACK_NAME)
 
 
@@ -52,29 +51,34 @@ def prepare(
     quiet: bool = True,
     extra: Mapping[str, str] | None = None,
 ) -> Scene:
-    """Bring files to one grid and write a scene folder.
+    """Resample files to one grid and write a scene folder.
 
     Parameters
     ----------
     files
         Layer name to file (``file.tif:3`` for its third band).
     out
-        The folder to make.
+        The folder to create.
     gsd, crs
-        Pixel size in metres and CRS of the scene; taken from the leading layer if None.
+        Pixel size in metres and CRS of the scene; those of the leading layer if None.
     extent
-        ``"intersection"`` or ``"union"`` of the layers, a raster whose extent counts, or bounds
-        ``(left, bottom, right, top)`` in the scene's CRS. Pixels keep the places of the leading
-        raster's; with another ``gsd`` or ``crs``, edges are whole multiples of the pixel size.
+        ``"intersection"`` or ``"union"`` of the layers, a raster that defines the extent, or
+        bounds ``(left, bottom, right, top)`` in the scene's CRS. Pixels keep the phase of the
+        leading raster; with another ``gsd`` or ``crs``, edges are multiples of the pixel size.
     equalise
         Equalise the contrast of panchromatic images (see :mod:`demiurge.scene.equalise`).
+    name
+        Name of the scene; that of the folder if empty.
     nodata
-        By layer, the stored values that are no data besides those that files declare.
+        By layer, stored no-data values in addition to those that files declare.
     jobs
-        Threads that read; all cores if None.
-
+        Number of reading threads; that of the cores if None.
+    overwrite
+        Replace an existing scene folder.
+    quiet
+        Show no progress bar.
     extra
-        Text files that the folder is to hold besides, by name.
+        Further text files of the folder, by name.
 
     Returns
     -------
@@ -82,8 +86,10 @@ def prepare(
 
     Raises
     ------
-    UsageError, ResourceError, DataError
-        For options that make no sense, missing files, and files that cannot be used.
+    UsageError
+        For contradictory options.
+    ResourceError, DataError
+        For missing or unusable files.
     """
     path = Path(out)
     inputs = [*files.values(), *([extent] if isinstance(extent, str) else [])]
@@ -99,17 +105,9 @@ def prepare(
             nodata=nodata,
         )
         scene = scene.with_equalised() if equalise else scene
-        names = list(scene.layers)
-        create_stack(partial / STACK_NAME, scene.grid, names)
-        total = scene.shape[0] * scene.shape[1] / 1e6
-        with progress("prepare", total, quiet=quiet, unit="Mpx") as advance:
-            report = _fill(scene, names, partial / STACK_NAME, jobs or os.cpu_count() or 1, advance)
-        _refuse_empty(scene, report)
-        text = json.dumps(report, indent=1)
-        (partial / FINGERPRINT_NAME).write_text(text + "\n", encoding="utf-8")
+        _write(scene, partial, jobs or os.cpu_count() or 1, quiet=quiet)
         for file, content in (extra or {}).items():
             (partial / file).write_text(content, encoding="utf-8")
-        (partial / SPEC_NAME).write_text(dump_spec(_spec(scene, names)), encoding="utf-8")
     remarks = [f"{n}: {text}" for n, source in scene.sources.items() for text in source.remarks]
     return replace(open_scene(path), notes=(*scene.notes, *remarks))
 
@@ -123,19 +121,35 @@ def _extent(extent: str | Bounds) -> str | Bounds | GeoBox:
             left, bottom, right, top = (float(p) for p in parts)
         except ValueError:
             raise UsageError(
-                f"--extent {extent}: is no bounds", "write left,bottom,right,top in metres"
+                f"--extent {extent}: the bounds are not numbers",
+                "write left,bottom,right,top in metres",
             ) from None
         if not (left < right and bottom < top):
-            raise UsageError(f"--extent {extent}: is empty", "write left,bottom,right,top")
+            raise UsageError(
+                f"--extent {extent}: the extent is empty", "write left,bottom,right,top"
+            )
         return (left, bottom, right, top)
     with open_raster(extent) as dataset:
         return grid_of(extent, dataset)
 
 
+def _write(scene: Scene, folder: Path, jobs: int, *, quiet: bool) -> None:
+    """Write stack, fingerprint and ``scene.yaml`` of a scene."""
+    names = list(scene.layers)
+    create_stack(folder / STACK_NAME, scene.grid, names)
+    total = scene.shape[0] * scene.shape[1] / 1e6
+    with progress("prepare", total, quiet=quiet, unit="Mpx") as advance:
+        fingerprint = _fill(scene, names, folder / STACK_NAME, jobs, advance)
+    _refuse_empty(scene, fingerprint)
+    text = json.dumps(fingerprint, indent=1)
+    (folder / FINGERPRINT_NAME).write_text(text + "\n", encoding="utf-8")
+    (folder / SPEC_NAME).write_text(dump_spec(_spec(scene, names)), encoding="utf-8")
+
+
 def _fill(
     scene: Scene, names: list[str], path: Path, jobs: int, advance: Advance
 ) -> dict[str, Any]:
-    """Copy the scene into its stack, block by block, and gather the fingerprint on the way."""
+    """Copy the layers into the stack block by block and return the fingerprint."""
     stack = map_stack(path, writable=True)
     assert stack is not None
     statistics = {name: Statistics.of_shape(scene.shape) for name in names}
@@ -147,7 +161,7 @@ def _fill(
         release(stack)
         return window, data
 
-    for window, data in _in_order(copy, blocks(scene.shape, BLOCK), jobs):
+    for window, data in map_ordered(copy, blocks(scene.shape, BLOCK), jobs):
         for name, plane in zip(names, data, strict=True):
             statistics[name].add(plane)
         here = np.isfinite(data).reshape(len(names), -1).astype(np.float32)
@@ -157,21 +171,18 @@ def _fill(
     return _fingerprint(scene, {n: s.result() for n, s in statistics.items()}, shared)
 
 
-def _in_order(work: Any, windows: Iterator[Window], jobs: int) -> Iterator[tuple[Window, Array]]:
-    """Run ``work`` on windows in threads, yield in order, hold at most two results a thread."""
-    with ThreadPoolExecutor(jobs) as pool:
-        waiting: deque[Future[tuple[Window, Array]]] = deque()
-        for window in windows:
-            waiting.append(pool.submit(work, window))
-            if len(waiting) > 2 * jobs:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
 def _fingerprint(
     scene: Scene, results: dict[str, Any], shared: npt.NDArray[np.int64]
 ) -> dict[str, Any]:
+    """Return the fingerprint.
+
+    Parameters
+    ----------
+    results
+        Statistics by layer.
+    shared
+        int64 (layers, layers): number of pixels where both layers have data.
+    """
     total = scene.shape[0] * scene.shape[1]
     names = list(results)
     base = results.get(scene.base or "")
@@ -191,20 +202,21 @@ def _fingerprint(
     }
 
 
-def _refuse_empty(scene: Scene, report: dict[str, Any]) -> None:
-    for name, result in report["layers"].items():
+def _refuse_empty(scene: Scene, fingerprint: dict[str, Any]) -> None:
+    """Raise if a stored layer has no data, or a reference layer shares no pixel with the base."""
+    for name, result in fingerprint["layers"].items():
         if result["measured"] == 0 and name in scene.sources:
             raise DataError(
-                f"{scene.sources[name].path}: layer '{name}' holds no data within the scene",
+                f"{scene.sources[name].path}: layer '{name}' has no data within the scene",
                 "check its no-data value and extent with gdalinfo -stats",
             )
-    truths = [n for n in report["layers"] if layer(n).role is Role.TRUTH]
+    truths = [n for n in fingerprint["layers"] if layer(n).role is Role.TRUTH]
     for truth in truths:
-        if scene.base and report["overlaps"][scene.base][truth] == 0:
+        if scene.base and fingerprint["overlaps"][scene.base][truth] == 0:
             raise DataError(
-                f"{scene.sources[truth].path}: layer '{truth}' shares no measured pixel with "
+                f"{scene.sources[truth].path}: layer '{truth}' has no pixel in common with "
                 f"'{scene.base}'",
-                "choose files of one place",
+                "choose files of the same place",
             )
 
 
@@ -213,13 +225,13 @@ def _spec(scene: Scene, names: list[str]) -> SceneSpec:
     for band, name in enumerate(names, start=1):
         entry: dict[str, Any] = {"file": STACK_NAME, "band": band}
         entry["equalised"] = name in scene.equalised
-        if name in scene.sources and not scene.sources[name].watched:
+        if name in scene.sources and not scene.sources[name].detect_nodata:
             entry["nodata"] = []
         if name == PRIOR:
             source = scene.sources[name]
             entry["native"] = _grid_spec(source.native or source.grid)
         layers[name] = LayerSpec(**entry)
-    span = acquired(scene)
+    span = scene.acquired()
     days = {} if span is None else {"acquired": sorted({moment.date() for moment in span})}
     return SceneSpec(
         **days,

@@ -18,9 +18,9 @@ from demiurge.paths import split_band
 from demiurge.raster.registration import translation
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.camera import Camera, to_geographic
+from demiurge.scene.files import open_raster
 from demiurge.scene.grid import Window, blocks, grown, same_grid
 from demiurge.scene.ortho import Ortho
-from demiurge.scene.paths import open_raster
 from demiurge.scene.rpc import make_rpc
 from demiurge.scene.source import Source
 from demiurge.scene.spec import Vertical

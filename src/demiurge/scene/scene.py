@@ -1,10 +1,9 @@
-"""A scene: a place as named layers on one grid, read lazily by window."""
+"""A scene: layers of one place on one grid, read lazily by window."""
 
 from __future__ import annotations
 
-import json
+import datetime as dt
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -12,24 +11,32 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from demiurge.arrays import Array
-from demiurge.errors import DataError, UsageError
+from demiurge.arrays import Array, Mask
+from demiurge.errors import UsageError
 from demiurge.layers import BASES, PANCHROMATIC, Kind, layer
-from demiurge.scene import derive
+from demiurge.raster.outliers import MARGIN, exceeds, gross_outliers
 from demiurge.scene.equalise import TILE, Equaliser, fit_in_parts
-from demiurge.scene.grid import Window, blocks, full_window, patches, pixel_size
+from demiurge.scene.files import open_raster
+from demiurge.scene.geotiff import Stack, map_stack, release
+from demiurge.scene.grid import Window, blocks, full_window, grown, pixel_size, sample_windows
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical
-from demiurge.scene.stack import Stack, map_stack, release
-from demiurge.scene.statistics import Statistics, grain
+from demiurge.scene.statistics import FINGERPRINT_NAME, Statistics, grain
+from demiurge.threads import map_ordered
 
-FINGERPRINT_NAME = "fingerprint.json"
-#: Settings that a simulated scene was made with.
+#: First and last moment, UTC.
+Span = tuple[dt.datetime, dt.datetime]
+
+#: Settings of the simulation that created the scene.
 SIMULATION_NAME = "simulation.yaml"
+#: Layers that each derived layer is computed from.
+DERIVED = {"ndvi": ("red", "nir"), "truth_height": ("truth_dsm", "truth_dtm")}
 _SAMPLE_SIDE = 1024
 _READERS = 2
-#: Pixels of an image that are kept in memory while an equaliser is fitted; more are read again.
+#: Largest sample of an image that is kept in memory while an equaliser is fitted.
 _KEPT = 2**21
+#: GDAL's metadata item for the acquisition time of satellite images.
+_TIME_TAG, _TIME_FORMAT = "ACQUISITIONDATETIME", "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -39,19 +46,21 @@ class Scene:
     Attributes
     ----------
     name
-        What reports call it.
+        Name in reports.
     grid
-        The grid of everything that :meth:`read` returns; metric, square pixels, north-up.
+        The grid of all that :meth:`read` returns; metric, square pixels, north-up.
     sources
         The stored layers, by name.
     vertical
-        What the heights are above.
+        Vertical reference of the heights.
     folder
-        The prepared scene's folder, or None for one made on the fly from files.
+        Folder of a prepared scene; None for a scene made from files.
     equalised
         Layers whose stored contrast is equalised.
     notes
-        What was done to bring the files together, in sentences for people.
+        Conversions applied to the files, one sentence each.
+    spec
+        Content of ``scene.yaml``; None for a scene made from files.
     """
 
     name: str
@@ -68,7 +77,7 @@ class Scene:
     _grains: dict[str, float | None] = field(default_factory=dict)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave the memory-mapped stack behind: another process maps it again."""
+        """Replace the memory-mapped stack by its path: another process maps it again."""
         state = dict(self.__dict__)
         state["_stack"] = None if self._stack is None else next(iter(self.sources.values())).path
         return state
@@ -90,38 +99,51 @@ class Scene:
 
     @property
     def layers(self) -> tuple[str, ...]:
-        """Return all layers that can be read: stored ones, then derived ones."""
+        """Return the names of all readable layers: stored ones, then derived ones."""
         names = list(self.sources)
-        names += [
-            n for n, needs in derive.NEEDS.items() if n not in names and set(needs) <= {*names}
-        ]
-        if "valid" not in names and self.measuring:
+        names += [n for n, needs in DERIVED.items() if n not in names and set(needs) <= {*names}]
+        if "valid" not in names and self.measured_layers:
             names.append("valid")
         return tuple(names)
 
     @property
     def files(self) -> tuple[str, ...]:
-        """Return the files that the scene is read from, by path or GDAL's name."""
+        """Return the files that the scene is read from, by path or GDAL name."""
         own = (SPEC_NAME, FINGERPRINT_NAME, SIMULATION_NAME)
         folder = [] if self.folder is None else [str(self.folder / name) for name in own]
         return (*dict.fromkeys(source.path for source in self.sources.values()), *folder)
 
     @property
     def simulated(self) -> bool:
-        """Tell whether the scene says of itself that it is made up."""
+        """Return whether the scene is marked as simulated."""
         return self.folder is not None and (self.folder / SIMULATION_NAME).exists()
 
     @property
     def base(self) -> str | None:
-        """Return the height layer that results are corrections of, or None."""
+        """Return the height layer that networks correct, or None."""
         return next((name for name in BASES if name in self.sources), None)
 
     @property
-    def measuring(self) -> tuple[str, ...]:
-        """Return the layers that decide what counts as measured; never the truth."""
+    def measured_layers(self) -> tuple[str, ...]:
+        """Return the layers that define the measured pixels: the base, else all images."""
         if self.base:
             return (self.base,)
         return tuple(n for n in self.sources if layer(n).kind is Kind.IMAGE)
+
+    def acquired(self) -> Span | None:
+        """Return the first and last acquisition time of the images, or None if unknown.
+
+        The times come from ``scene.yaml``, else from the metadata of all images. Modification
+        times of files are not used: they are times of processing.
+        """
+        if self.spec is not None and self.spec.acquired:
+            days = self.spec.acquired
+            first = dt.datetime.combine(min(days), dt.time.min, dt.UTC)
+            return first, dt.datetime.combine(max(days), dt.time(23, 59, 59), dt.UTC)
+        paths = {s.path for s in self.sources.values() if s.layer.kind is Kind.IMAGE}
+        times = [_acquisition_time(path) for path in sorted(paths)]
+        known = [time for time in times if time is not None]
+        return (min(known), max(known)) if known and len(known) == len(times) else None
 
     def read(
         self, window: Window | None = None, layers: Sequence[str] | None = None, step: int = 1
@@ -131,20 +153,20 @@ class Scene:
         Parameters
         ----------
         window
-            Half-open pixel window of the scene's grid; all of it if None.
+            Half-open pixel window of the scene's grid; the full grid if None.
         layers
-            Names in the order wanted; all if None.
+            Names in the order of the result; all layers if None.
         step
             Read only every ``step``-th pixel, for statistics and pictures.
 
         Returns
         -------
-        float32 (layers, height, width), NaN for no data, in each layer's unit.
+        float32 (layers, height, width), NaN for no data, in the unit of each layer.
 
         Raises
         ------
         UsageError
-            If a layer is not in the scene, or the window leaves it.
+            If the scene lacks a layer, or the window exceeds the grid.
         DataError
             If a file is damaged.
         """
@@ -157,26 +179,27 @@ class Scene:
             rows, columns = window.slices
             part = self._stack[:, rows, columns][:, ::step, ::step]
             return np.stack([part[band] for band in bands])
-        return np.stack([self._read_one(name, window, step) for name in names])
+        return np.stack([self._read_layer(name, window, step) for name in names])
 
     def release(self) -> None:
-        """Let go of the memory of what was read so far from a memory-mapped stack.
+        """Drop the pages of a memory-mapped stack from this process.
 
-        The pages stay in the system's cache; a process that walks over a large scene stays small.
+        They stay in the page cache of the system; a process that reads a large scene keeps a
+        small resident size.
         """
         release(self._stack)
 
-    def _read_one(self, name: str, window: Window, step: int) -> Array:
+    def _read_layer(self, name: str, window: Window, step: int) -> Array:
         if name in self.sources:
             data = self._read_stored(name, window, step)
             equaliser = self._equalisers.get(name)
             return data if equaliser is None else equaliser.apply(data, window)
         if name == "valid":
-            return derive.valid(
-                np.stack([self._read_stored(n, window, step) for n in self.measuring])
+            return valid(
+                np.stack([self._read_stored(n, window, step) for n in self.measured_layers])
             )
-        makes = {"ndvi": derive.ndvi, "truth_height": derive.height_above_ground}
-        return makes[name](*(self._read_stored(n, window, step) for n in derive.NEEDS[name]))
+        compute = {"ndvi": ndvi, "truth_height": height_above_ground}[name]
+        return compute(*(self._read_stored(n, window, step) for n in DERIVED[name]))
 
     def _read_stored(self, name: str, window: Window, step: int) -> Array:
         source = self.sources[name]
@@ -187,7 +210,7 @@ class Scene:
         return source.read(self.grid, window, step)
 
     def require(self, names: Iterable[str]) -> None:
-        """Raise UsageError if one of the layers is not in the scene."""
+        """Raise UsageError if the scene lacks one of the layers."""
         have = self.layers
         for name in names:
             layer(name)
@@ -208,52 +231,80 @@ class Scene:
         )
         if not inside:
             raise UsageError(
-                f"window {tuple(window)} leaves scene '{self.name}' of {rows} × {columns} pixels",
+                f"window {tuple(window)} exceeds scene '{self.name}' of {rows} × {columns} pixels",
                 "windows are (row, col, height, width)",
             )
 
-    def sample(self, name: str, most: int = _SAMPLE_SIDE) -> Array:
-        """Read patches spread evenly over a layer, at most about ``most`` pixels a side.
+    def outliers(self, name: str, window: Window, heights: Array) -> Mask | None:
+        """Return the gross outliers of a height layer within a window.
 
-        The patches are the same for all layers, so that samples can be compared.
+        The result does not depend on the window: pixels around it are read if necessary.
+
+        Parameters
+        ----------
+        name
+            Layer of heights in metres.
+        heights
+            float32 (window.height, window.width): the layer as read within the window.
 
         Returns
         -------
-        float32, the patches side by side; all of the layer if it is small.
+        bool (window.height, window.width), or None if there are none; see
+        :func:`demiurge.raster.outliers.gross_outliers`.
         """
-        found = []
-        for row in patches(self.shape, most):
-            found.append([self.read(window, [name])[0] for window in row])
-            self.release()  # patches are small, the pages they lie on are many
-        return np.block(found)
+        # A small range of heights excludes outliers, unless one lies isolated in a void.
+        if not exceeds(heights) and np.isfinite(heights).mean() > 0.5:
+            return None
+        wide = grown(window, MARGIN, self.shape)
+        mask = gross_outliers(self.read(wide, [name])[0], self.pixel_size)
+        row, col = window.row - wide.row, window.col - wide.col
+        inside = mask[row : row + window.height, col : col + window.width]
+        return inside if inside.any() else None
+
+    def sample(self, name: str, most: int = _SAMPLE_SIDE) -> Array:
+        """Read windows distributed evenly over a layer, about ``most`` × ``most`` pixels in all.
+
+        The windows are the same for all layers, so that samples can be compared by pixel.
+
+        Returns
+        -------
+        float32, the windows side by side; the complete layer if it is small.
+        """
+        rows = []
+        for row in sample_windows(self.shape, most):
+            rows.append([self.read(window, [name])[0] for window in row])
+            self.release()  # small windows lie on many pages
+        return np.block(rows)
 
     def statistics(self, name: str) -> dict[str, Any]:
-        """Return count, voids, range, mean, spread and quantiles of a layer.
+        """Return count, voids, range, mean, standard deviation and quantiles of a layer.
 
-        They come from the fingerprint of a prepared scene, else from a thinned read.
+        They come from the fingerprint of a prepared scene, else from a sample.
         """
         if name not in self._statistics:
-            self.survey([name])
+            self.compute_statistics([name])
         result: dict[str, Any] = self._statistics[name]
         return result
 
     def grain(self, name: str) -> float | None:
-        """Return how rough an image is; see :func:`demiurge.scene.statistics.grain`."""
+        """Return the grain of an image; see :func:`demiurge.scene.statistics.grain`."""
         if name not in self._grains:
-            self.survey([name])
+            self.compute_statistics([name])
         return self._grains[name]
 
-    def survey(self, names: Sequence[str]) -> None:
-        """Look at several layers at once, so that files that hold more than one are read once."""
-        todo = [n for n in names if n not in self._statistics or n not in self._grains]
-        if not todo:
+    def compute_statistics(self, names: Sequence[str]) -> None:
+        """Compute statistics of several layers at once, so that each file is read once."""
+        missing = [n for n in names if n not in self._statistics or n not in self._grains]
+        if not missing:
             return
-        rows = patches(self.shape, _SAMPLE_SIDE)
-        with ThreadPoolExecutor(_READERS) as pool:
-            found = [list(pool.map(lambda window: self.read(window, todo), row)) for row in rows]
+        rows = sample_windows(self.shape, _SAMPLE_SIDE)
+        windows = [window for row in rows for window in row]
+        parts = map_ordered(lambda window: self.read(window, missing), windows, _READERS)
+        samples = [[next(parts) for _ in row] for row in rows]
+        parts.close()
         self.release()
-        for place, name in enumerate(todo):
-            sample = np.block([[part[place] for part in row] for row in found])
+        for index, name in enumerate(missing):
+            sample = np.block([[part[index] for part in row] for row in samples])
             self._grains[name] = grain(sample)
             if name not in self._statistics:
                 statistics = Statistics.of_shape((_SAMPLE_SIDE, _SAMPLE_SIDE))
@@ -262,20 +313,20 @@ class Scene:
 
     def with_equalised(self) -> Scene:
         """Return the scene with the contrast of all panchromatic images equalised."""
-        todo = [n for n in PANCHROMATIC if n in self.sources and n not in self.equalised]
-        if not todo:
+        names = [n for n in PANCHROMATIC if n in self.sources and n not in self.equalised]
+        if not names:
             return self
-        fitted = {name: self._fit(name) for name in todo}
+        fitted = {name: self._fit(name) for name in names}
         return replace(
             self,
-            equalised=self.equalised | set(todo),
+            equalised=self.equalised | set(names),
             _equalisers={**self._equalisers, **fitted},
-            _statistics={k: v for k, v in self._statistics.items() if k not in todo},
-            _grains={k: v for k, v in self._grains.items() if k not in todo},
+            _statistics={k: v for k, v in self._statistics.items() if k not in names},
+            _grains={k: v for k, v in self._grains.items() if k not in names},
         )
 
     def _fit(self, name: str) -> Equaliser | None:
-        """Fit on every fourth pixel, read tile row by tile row to bound the memory."""
+        """Fit an equaliser on every fourth pixel, strip by strip to bound the memory."""
         rows, columns = self.shape
         step = 4 if max(rows, columns) > TILE else 1
         strips = [Window(w.row, 0, w.height, columns) for w in blocks((rows, 1), TILE)]
@@ -295,13 +346,45 @@ class Scene:
         )
 
 
-def load_fingerprint(folder: Path) -> dict[str, Any]:
-    """Read ``fingerprint.json`` of a prepared scene; empty if there is none."""
-    path = folder / FINGERPRINT_NAME
-    if not path.exists():
-        return {}
+def _acquisition_time(path: str) -> dt.datetime | None:
+    with open_raster(path) as dataset:
+        text = dataset.tags(ns="IMAGERY").get(_TIME_TAG, "")
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        raise DataError(f"{path}: is not readable JSON", "prepare the scene again") from None
-    return content if isinstance(content, dict) else {}
+        return dt.datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=dt.UTC)
+    except ValueError:
+        return None
+
+
+def ndvi(red: Array, nir: Array) -> Array:
+    """Return the normalised difference vegetation index, (NIR − red) / (NIR + red).
+
+    Parameters
+    ----------
+    red, nir
+        float32 of one shape, same scale, NaN for no data.
+
+    Returns
+    -------
+    float32 in −1 … 1; NaN where either is missing or both are 0.
+    """
+    total = nir + red
+    with np.errstate(invalid="ignore", divide="ignore"):
+        index = (nir - red) / total
+    index[~(total > 0)] = np.nan
+    return np.clip(index, -1, 1).astype(np.float32)
+
+
+def height_above_ground(surface: Array, ground: Array) -> Array:
+    """Return surface less ground in metres; NaN where either height is missing."""
+    return np.asarray(surface - ground, np.float32)
+
+
+def valid(measured: Array) -> Array:
+    """Return 1 where all planes have data, 0 elsewhere.
+
+    Parameters
+    ----------
+    measured
+        float32 (layers, height, width): the base heights, or all images if there are none.
+    """
+    return np.asarray(np.isfinite(measured).all(axis=0), np.float32)

@@ -19,13 +19,13 @@ from demiurge.errors import DataError
 from demiurge.layers import Kind, Layer
 from demiurge.paths import local_file
 from demiurge.scene.bands import choose_bands, require_values
+from demiurge.scene.files import open_raster, unreadable
 from demiurge.scene.footprint import moved_grid, pixel_ratio, source_window, window_across_seam
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import Window, pixel_shift, same_grid, window_grid
-from demiurge.scene.paths import open_raster, unreadable
 from demiurge.scene.undeclared import Level, level_apart, look, usual
-from demiurge.scene.units import require_metres
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of
+from demiurge.scene.vertical import require_metres
 from demiurge.scene.warp import Tiles, from_tiles, halves, warp
 
 #: Source pixels that are warped at a time.
@@ -48,7 +48,7 @@ class Source:
         The file's own grid; may be rotated, south-up or in degrees.
     undeclared
         Stored values that are no data although the file does not declare them.
-    watched
+    detect_nodata
         Whether windows are refused that hold a value which is most likely no data.
     role
         What ``--nodata`` calls the layer.
@@ -65,7 +65,7 @@ class Source:
     layer: Layer
     grid: GeoBox
     undeclared: tuple[float, ...] = ()
-    watched: bool = False
+    detect_nodata: bool = False
     role: str = ""
     remarks: tuple[str, ...] = ()
     dirty: bool = False
@@ -139,20 +139,20 @@ class Source:
             grid = grid_of(str(path), dataset, local)
             if dataset.crs is not None and layer.unit == "m":
                 require_metres(f"{path}, band {band}", grid.crs, dataset.units[band - 1])
-            watched = nodata is None or len(nodata) > 0
-            undeclared = (*usual(layer), *(nodata or ())) if watched else ()
+            detect_nodata = nodata is None or len(nodata) > 0
+            undeclared = (*usual(layer), *(nodata or ())) if detect_nodata else ()
             source = cls(
                 str(path),
                 band,
                 layer,
                 grid,
                 undeclared,
-                watched,
+                detect_nodata,
                 role or layer.name,
                 remarks=(remark,) if remark else (),
                 vector=bands if len(bands) > 1 else (),
             )
-            if not source.watched:
+            if not source.detect_nodata:
                 return source
             rule = validity_of(dataset, band, layer, undeclared)
             found = look(dataset, band, layer, rule, source.role)
@@ -239,7 +239,7 @@ class Source:
             part = read_stored(dataset, band, window, shape)
             np.hypot(data, clean(part, dataset, band, window, rules[band]), out=data)
         whole = shape == (window.height, window.width)
-        if self.watched and whole and self.layer.kind is Kind.HEIGHT:
+        if self.detect_nodata and whole and self.layer.kind is Kind.HEIGHT:
             level = level_apart(data, rule)
             if level is not None:
                 raise self.doubt(level)

@@ -1,21 +1,45 @@
-"""Statistics of layers that are gathered block by block, no data left out."""
+"""Statistics of layers, accumulated block by block, and their file ``fingerprint.json``."""
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from demiurge.arrays import Array
+from demiurge.errors import DataError
 
+FINGERPRINT_NAME = "fingerprint.json"
 _SAMPLES = 200_000
 
 
-def grain(image: Array) -> float | None:
-    """Return how much neighbours to the right differ, over the spread: noise 1.1, clouds nearly 0.
+def load_fingerprint(folder: Path) -> dict[str, Any]:
+    """Read ``fingerprint.json`` of a prepared scene; empty if the file does not exist.
 
-    It does not change with an image's brightness and contrast. None for images without any.
+    Raises
+    ------
+    DataError
+        If the file is not JSON.
+    """
+    path = folder / FINGERPRINT_NAME
+    if not path.exists():
+        return {}
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        raise DataError(f"{path}: is not readable JSON", "prepare the scene again") from None
+    return content if isinstance(content, dict) else {}
+
+
+def grain(image: Array) -> float | None:
+    """Return the mean absolute difference of horizontal neighbours over the standard deviation.
+
+    White noise gives 1.1, a smooth image nearly 0. The figure does not depend on brightness and
+    contrast. None for an image without contrast.
 
     Parameters
     ----------
@@ -25,17 +49,17 @@ def grain(image: Array) -> float | None:
     steps = np.abs(np.diff(image, axis=1))
     steps = steps[np.isfinite(steps)]
     known = image[np.isfinite(image)]
-    spread = float(known.std(dtype=np.float64)) if known.size else 0.0
-    if not steps.size or spread == 0:
+    deviation = float(known.std(dtype=np.float64)) if known.size else 0.0
+    if not steps.size or deviation == 0:
         return None
-    return float(steps.mean(dtype=np.float64)) / spread
+    return float(steps.mean(dtype=np.float64)) / deviation
 
 
 @dataclass
 class Statistics:
-    """Running count, mean, spread, range and quantiles of one layer.
+    """Running count, mean, standard deviation, range and quantiles of one layer.
 
-    Quantiles come from a regular thinning of the pixels, at most some 200,000 of them.
+    Quantiles come from a regular sample of at most about 200,000 pixels.
     """
 
     thinning: int = 1
@@ -53,7 +77,7 @@ class Statistics:
         return cls(thinning=max(1, shape[0] * shape[1] // _SAMPLES))
 
     def add(self, block: Array) -> None:
-        """Take in a block (float32, NaN for no data)."""
+        """Add the pixels of a block, float32, NaN for no data."""
         values = block[np.isfinite(block)].astype(np.float64)
         self.count += block.size
         if values.size == 0:
@@ -69,7 +93,7 @@ class Statistics:
         self._samples.append(values[:: self.thinning].astype(np.float32))
 
     def result(self) -> dict[str, float | int | None]:
-        """Return the figures; None where nothing was measured."""
+        """Return the figures by name; None for figures of a layer without data."""
         voids = 1 - self.measured / self.count if self.count else 1.0
         if not self.measured:
             keys = ("min", "max", "mean", "std", "p01", "p50", "p99")

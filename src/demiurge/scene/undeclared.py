@@ -16,7 +16,7 @@ import numpy as np
 from demiurge.arrays import Array, Mask
 from demiurge.errors import UsageError
 from demiurge.layers import Kind, Layer, recognise
-from demiurge.scene.grid import patches
+from demiurge.scene.grid import sample_windows
 from demiurge.scene.validity import HUGE, Validity, clean, read_stored
 
 #: By layer, the stored values that are no data besides those that files declare; see
@@ -121,7 +121,7 @@ def look(dataset: Any, band: int, layer: Layer, rule: Validity, role: str) -> Lo
     if layer.kind in (Kind.MASK, Kind.CLASS):
         return Look()
     most = _IMAGE_LOOK if layer.kind is Kind.IMAGE else _LOOK
-    windows = [window for row in patches(dataset.shape, most) for window in row]
+    windows = [window for row in sample_windows(dataset.shape, most) for window in row]
     parts, counts, total = [], dict[str, int](), 0
     try:
         for window in windows:

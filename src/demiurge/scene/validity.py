@@ -9,7 +9,7 @@ import numpy as np
 
 from demiurge.arrays import Array
 from demiurge.layers import Kind, Layer
-from demiurge.scene.grid import Window, blocks, patches
+from demiurge.scene.grid import Window, blocks, sample_windows
 
 #: Heights outside these metres are none: the deepest trench and the highest summit of the earth.
 EARTH_RANGE = (-12000.0, 9000.0)
@@ -112,7 +112,9 @@ def height_range(crs: Any) -> tuple[float, float]:
 
 def _opaque(dataset: Any, alpha: int) -> float:
     """Return half of the largest alpha: files write 1, 255, 65535 or 1.0 for opaque."""
-    most = max(_most(dataset, alpha, w) for row in patches(dataset.shape, _LOOK) for w in row)
+    most = max(
+        _most(dataset, alpha, w) for row in sample_windows(dataset.shape, _LOOK) for w in row
+    )
     if most > 0:
         return most / 2
     for window in blocks(dataset.shape, _BLOCK):

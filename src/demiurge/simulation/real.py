@@ -13,6 +13,7 @@ from demiurge.errors import DataError, UsageError
 from demiurge.layers import Layer, layer
 from demiurge.paths import split_band
 from demiurge.raster.voids import fill_voids
+from demiurge.scene.bands import recognise_bands
 from demiurge.scene.footprint import bounds_in, metric_crs
 from demiurge.scene.grid import (
     Bounds,
@@ -22,7 +23,6 @@ from demiurge.scene.grid import (
     pixel_size,
     snapped_grid,
 )
-from demiurge.scene.open import recognise_bands
 from demiurge.scene.source import Source
 from demiurge.simulation.canvas import Canvas
 from demiurge.simulation.cover import World, matter

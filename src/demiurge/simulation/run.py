@@ -15,8 +15,8 @@ import numpy as np
 
 from demiurge.errors import DataError, ResourceError, UsageError, missing_extra
 from demiurge.outputs import check_output, require_ours
+from demiurge.paths import PathLike
 from demiurge.progress import progress
-from demiurge.scene.open import PathLike
 from demiurge.scene.prepare import SCENE_FILES
 from demiurge.scene.spec import SPEC_NAME
 from demiurge.simulation.optical_settings import OpticalSettings, make_optical_settings

@@ -14,10 +14,10 @@ from odc.geo.geobox import GeoBox
 
 from demiurge._version import __version__
 from demiurge.arrays import Array
+from demiurge.scene.geotiff import write_planes
 from demiurge.scene.grid import snapped_grid, wkt
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import SIMULATION_NAME
-from demiurge.scene.write import write_planes
 from demiurge.simulation import optical, stereo
 from demiurge.simulation.landforms import make_land
 from demiurge.simulation.real import Place, cut, land_sources, surface_sources, world_of

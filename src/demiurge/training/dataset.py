@@ -14,7 +14,6 @@ from demiurge.layers import PANCHROMATIC, PRIOR, Kind, layer
 from demiurge.model.contract import Contract, Encoded, Heights, InputLayer
 from demiurge.progress import Advance, progress
 from demiurge.scene.grid import Window
-from demiurge.scene.outliers import outliers_in
 from demiurge.training.augment import augment
 from demiurge.training.priors import made_prior
 from demiurge.training.recipe import Recipe
@@ -222,7 +221,7 @@ class ChipDataset:
             inputs[self.contract.names.index(name)] = plane
         if "dsm" in have:
             heights = inputs[self.contract.names.index("dsm")]
-            outliers = outliers_in(scene, "dsm", window, heights)
+            outliers = scene.outliers("dsm", window, heights)
             if outliers is not None:
                 heights[outliers] = np.nan
         return inputs, truth
@@ -340,7 +339,7 @@ def _survey(regions: Sequence[Region], names: Sequence[str], quiet: bool) -> Non
     scenes = list({id(r.scene): r.scene for r in regions}.values())
     with progress("look at", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
         for scene in scenes:
-            scene.survey([n for n in images if n in scene.layers])
+            scene.compute_statistics([n for n in images if n in scene.layers])
             advance()
 
 

@@ -18,8 +18,8 @@ from demiurge.console import note
 from demiurge.errors import ConfigError, DataError, missing_extra
 from demiurge.model.bundle import SUFFIX, Bundle, load_bundle
 from demiurge.outputs import check_output
+from demiurge.paths import PathLike
 from demiurge.progress import progress
-from demiurge.scene.open import PathLike
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME
 from demiurge.training.checkpoint import (

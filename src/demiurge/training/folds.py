@@ -13,7 +13,7 @@ from typing import Any
 from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.outputs import check_output, whole_file
-from demiurge.scene.open import PathLike
+from demiurge.paths import PathLike
 from demiurge.scene.scene import Scene
 from demiurge.training.checkpoint import follows
 from demiurge.training.dataset import ChipDataset

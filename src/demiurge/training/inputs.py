@@ -8,9 +8,10 @@ from pathlib import Path
 
 from demiurge.errors import UsageError
 from demiurge.layers import truth_of
+from demiurge.paths import PathLike
 from demiurge.progress import Advance, progress
 from demiurge.scene.check import require_fit
-from demiurge.scene.open import PathLike, open_scene
+from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene
 from demiurge.training.recipe import Recipe, load_recipe
 

@@ -31,8 +31,8 @@ from demiurge.evaluation.result import Evaluation
 from demiurge.figure import Panel, draw
 from demiurge.model.bundle import card_summary, load_bundle, shipped_bundles
 from demiurge.paths import is_remote
+from demiurge.scene.files import open_raster
 from demiurge.scene.grid import crs_name, full_window, pixel_size
-from demiurge.scene.paths import open_raster
 from demiurge.scene.source import Source
 
 #: Pixels a side of the pictures, at most.

@@ -1,9 +1,10 @@
-"""One uncompressed GeoTIFF that holds all layers of a scene and can be memory-mapped."""
+"""GeoTIFF files that hold the layers of scenes: memory-mapped stacks and plain float32 files."""
 
 from __future__ import annotations
 
 import mmap
 import sys
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
@@ -11,23 +12,30 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.errors import DataError, ResourceError
 from demiurge.layers import layer
 from demiurge.outputs import check_written
+from demiurge.scene.files import open_raster
 from demiurge.scene.grid import wkt
-from demiurge.scene.paths import open_raster
 
 STACK_NAME = "stack.tif"
+#: A memory-mapped file, float32 (bands, rows, columns).
 Stack = np.memmap[Any, np.dtype[np.float32]]
 
 
 def create_stack(path: Path, grid: GeoBox, names: list[str]) -> None:
-    """Make a stack full of no data: float32, bands one after the other, rows without gaps.
+    """Create an uncompressed float32 GeoTIFF full of NaN, band-sequential and without gaps.
+
+    Parameters
+    ----------
+    names
+        Layers in band order.
 
     Raises
     ------
     ResourceError
-        If there is no room or no right to write.
+        If the disk is full or the file cannot be written.
     """
     import rasterio
     from rasterio.errors import RasterioError
@@ -51,10 +59,10 @@ def create_stack(path: Path, grid: GeoBox, names: list[str]) -> None:
                 dataset.set_band_description(band, name)
                 unit = layer(name).unit
                 dataset.set_band_unit(band, unit if unit not in ("1", "DN") else "")
-            # Nothing is written here: on closing, GDAL fills the strips with no data, in order.
+            # GDAL fills unwritten strips with no data, in order, when it closes the file.
     except (RasterioError, OSError) as error:
         raise ResourceError(
-            f"{path}: cannot be written ({error})", "free or choose a disk"
+            f"{path}: cannot be written ({error})", "free some space or choose another disk"
         ) from None
     check_written(path, 4 * len(names) * grid.shape[0] * grid.shape[1])
 
@@ -65,7 +73,7 @@ def map_stack(path: Path, *, writable: bool = False, opened: Any = None) -> Stac
     Parameters
     ----------
     opened
-        The file's dataset, if it is open already; it stays open.
+        The open dataset of the file, if there is one; it stays open.
 
     Returns
     -------
@@ -74,30 +82,31 @@ def map_stack(path: Path, *, writable: bool = False, opened: Any = None) -> Stac
     Raises
     ------
     DataError
-        If the file is shorter than its header promises.
+        If the file is shorter than its header says.
     """
     with open_raster(path) if opened is None else nullcontext(opened) as dataset:
-        offset = _plain_offset(dataset)
+        offset = _pixel_offset(dataset)
         shape = (dataset.count, *dataset.shape)
     if offset is None:
         return None
     if path.stat().st_size < offset + 4 * int(np.prod(shape, dtype=np.int64)):
-        raise DataError(f"{path}: is cut short", "prepare the scene again")
+        raise DataError(f"{path}: the file is truncated", "prepare the scene again")
     return np.memmap(path, np.float32, "r+" if writable else "r", offset, shape)
 
 
 def release(stack: Stack | None) -> None:
-    """Take the pages of a mapped stack out of this process; what was written stays in the file.
+    """Drop the pages of a mapped stack from this process; written pixels stay in the file.
 
-    They stay in the system's cache; a process that walks over a large scene stays small.
+    The pages stay in the page cache of the system. A process that reads a large scene keeps a
+    small resident size.
     """
     mapped = getattr(stack, "_mmap", None)
     if mapped is not None and hasattr(mmap, "MADV_DONTNEED"):
         mapped.madvise(mmap.MADV_DONTNEED)
 
 
-def _plain_offset(dataset: Any) -> int | None:
-    """Return where the pixels of a GeoTIFF begin if they are one run of native float32."""
+def _pixel_offset(dataset: Any) -> int | None:
+    """Return the byte offset of the pixels if they are one contiguous run of native float32."""
     plain = (
         dataset.driver == "GTiff"
         and dataset.compression is None
@@ -126,7 +135,51 @@ def _plain_offset(dataset: Any) -> int | None:
         for strip in {*range(0, last, max(1, last // 64)), last}:
             if offset(band, strip) != start + strip * rows_per_strip * row_bytes:
                 return None
-    # Bytes in the other order would be read as nonsense.
     with Path(dataset.name).open("rb") as file:
         order = {b"II": "little", b"MM": "big"}.get(file.read(2))
     return first if first > 0 and order == sys.byteorder else None
+
+
+def write_planes(
+    path: Path,
+    planes: Array | Sequence[Array],
+    crs: Any,
+    transform: Any,
+    *,
+    nodata: float = float("nan"),
+) -> None:
+    """Write a float32 GeoTIFF.
+
+    Parameters
+    ----------
+    planes
+        float32 (bands, rows, columns), or one array per band; NaN for no data.
+    crs, transform
+        As rasterio takes them.
+    nodata
+        The declared no-data value, which replaces NaN in the file.
+
+    Raises
+    ------
+    ResourceError
+        If the disk is full.
+    """
+    import rasterio
+
+    height, width = planes[0].shape
+    with rasterio.open(
+        path,
+        "w",
+        driver="GTiff",
+        dtype="float32",
+        count=len(planes),
+        height=height,
+        width=width,
+        crs=crs,
+        transform=transform,
+        nodata=nodata,
+    ) as file:
+        for band, plane in enumerate(planes, start=1):
+            stored = plane if np.isnan(nodata) else np.nan_to_num(plane, nan=nodata)
+            file.write(stored, band)
+    check_written(path, 4 * len(planes) * height * width)

@@ -49,7 +49,7 @@ def test_pnezd_without_a_header(tmp_path: Path, text: str) -> None:
     found = read_points(path)
     for values, expected in ((found.x, X), (found.y, Y), (found.z, Z)):
         np.testing.assert_array_equal(values, expected)
-    assert "taken as point, northing, easting, elevation, description (PNEZD)" in found.notes[0]
+    assert "read as point, northing, easting, elevation, description (PNEZD)" in found.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -81,15 +81,15 @@ def test_columns_go_together(tmp_path: Path, pair: tuple[str, str]) -> None:
 @pytest.mark.parametrize(
     ("text", "sentence"),
     [
-        ("x,y,z\n500010,5,4000020,2,7,5\n", "line 2 has 6 values under 3 columns; where decimals"),
+        ("x,y,z\n500010,5,4000020,2,7,5\n", "line 2 has 6 values for 3 columns; if decimals"),
         ("x;y;z\n500010.5;4000020;7,5\n", "both points and commas"),
         ("x;y;z\n1.500.010,5;4000020;7,5\n", "both points and commas"),
         ("x,y,z\n1,2\n", "line 2 has only 2 values"),
-        ("x,y,z\n1,2,3\n4,5,high\n", "line 3 holds 'high', which is no number"),
+        ("x,y,z\n1,2,3\n4,5,high\n", "line 3 contains 'high', which is not a number"),
         ("500010,4000020,7.5\n", "has no columns for x, y and height"),
         ("lat,x,z\n1,2,3\n", "has no columns for x, y and height"),
-        ("x,y,z (fathoms)\n1,2,3\n", "heights are in 'fathoms', a unit that is not known"),
-        ("EPSG:32633\n", "holds no point with a height"),
+        ("x,y,z (fathoms)\n1,2,3\n", "the unit of heights, 'fathoms', is unknown"),
+        ("EPSG:32633\n", "contains no point with a height"),
     ],
 )
 def test_what_is_not_understood(tmp_path: Path, text: str, sentence: str) -> None:
