@@ -45,7 +45,7 @@ docs: $(DEV)  ## HTML in docs/_build/
 clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache
 
-# Both bundles anew, from scenes with fixed seeds: the plain way, on one machine without a GPU. `generate`
+# Train both bundles from scenes with fixed seeds, on one machine without a GPU. `generate`
 # as shipped came from this, `refine` as shipped from tools/stream_training, on one GPU. Real surfaces
 # join in with SURFACES="FOLDER:TAKES:SIZE …", folders with dsm.tif, dtm.tif and perhaps rgb.tif or
 # grey.tif, and CREDIT="whose". Real images with their heights join generate with PAIRS="FOLDER …", prepared

@@ -1,4 +1,4 @@
-"""What each part of the default recipe is worth, and the baselines, all at equal chips.
+"""Gain of each part of the default recipe, and the baselines, with equal chips.
 
 Every row is trained on the same scenes with the same number of training pixels and judged on the
 same places that none of them saw. $ROWS may name some of the rows.
@@ -20,7 +20,7 @@ from demiurge.raster.voids import fill_voids
 from demiurge.scene.scene import Scene
 
 SEED = 7000
-#: Row to recipe and changes; chips are 128 px but where a row says otherwise.
+#: Row to recipe and changes; chips are 128 px unless a row says otherwise.
 ROWS: dict[str, tuple[str, tuple[str, ...]]] = {
     "demiurge": ("demiurge", ()),
     "deepdem": ("deepdem", ("window=256",)),
@@ -78,7 +78,7 @@ def measure(quick: bool) -> list[Claim]:
             bundle = folder / "row.bundle"
             try:
                 train(learn, bundle, recipe=recipe, changes=(*common, *changes), overwrite=True)
-            except ResourceError as error:  # weights of ImageNet that cannot be fetched
+            except ResourceError as error:  # ImageNet weights cannot be downloaded
                 print(f"{row}: left out, {error}", flush=True)
                 continue
             found[row] = _judged(judge, bundle, folder)

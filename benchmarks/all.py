@@ -1,4 +1,4 @@
-"""Runs every benchmark and gathers the claims in benchmarks/results/."""
+"""Run every benchmark and collect the claims in benchmarks/results/."""
 
 from __future__ import annotations
 

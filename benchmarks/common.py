@@ -1,4 +1,4 @@
-"""What the benchmarks share: claims, their table, the command line, timing side by side."""
+"""Common parts of the benchmarks: claims, their table, the command line, interleaved timing."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from demiurge.model.bundle import Bundle, load_bundle
 
 @dataclass(frozen=True)
 class Claim:
-    """A figure and what it should be; ``holds`` is None where there is no goal."""
+    """A figure and its goal; ``holds`` is None without a goal."""
 
     claim: str
     value: float
@@ -62,7 +62,7 @@ def show(claims: Sequence[Claim]) -> None:
 
 
 def interleaved(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
-    """Time several pieces of work in turn, so that the machine's moods fall on all; seconds."""
+    """Time several functions in turn, so that variations of load affect all; seconds."""
     times: dict[str, list[float]] = {name: [] for name in works}
     for work in works.values():
         work()  # caches warm for all
@@ -79,13 +79,13 @@ def median(values: Sequence[float]) -> float:
 
 
 def data_folder() -> Path | None:
-    """Return the folder of real rasters: $DEMIURGE_DATA, else shared/data beside the repository.
+    """Return the folder of real rasters: $DEMIURGE_DATA, else shared/data next to the repository.
 
     Says so and returns None where there is none.
     """
     given = os.environ.get("DEMIURGE_DATA")
-    beside = [parent / "shared" / "data" for parent in Path(__file__).resolve().parents[2:]]
-    found = next((f for f in ([Path(given)] if given else beside) if f.is_dir()), None)
+    candidates = [parent / "shared" / "data" for parent in Path(__file__).resolve().parents[2:]]
+    found = next((f for f in ([Path(given)] if given else candidates) if f.is_dir()), None)
     if found is None:
         print("no folder of real rasters ($DEMIURGE_DATA, ../shared/data): nothing is measured")
     return found
@@ -105,8 +105,8 @@ def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--shrink", type=float, help="soft threshold in uncertainties; the bundle's"
     )
-    parser.add_argument("--tta", type=int, default=1, help="1, 4 or 8 turned copies")
-    parser.add_argument("--only", help="names of takes or places, separated by commas")
+    parser.add_argument("--tta", type=int, default=1, help="orientations: 1, 4 or 8")
+    parser.add_argument("--only", help="names of acquisitions or places, separated by commas")
     parser.add_argument("--json", type=Path, help="write all figures here")
 
 
@@ -123,7 +123,7 @@ def chosen_bundle(arguments: argparse.Namespace) -> Bundle:
 
 
 def settings_of(bundle: Bundle) -> dict[str, object]:
-    """Return what the figures of a bundle depend on, for the JSON."""
+    """Return bundle and options of the figures, for the JSON."""
     window = bundle.card.window
     return {
         "bundle": str(bundle.path),

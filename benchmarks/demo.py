@@ -1,4 +1,4 @@
-"""Accuracy of the demonstration on ground that no model saw, beside its rivals."""
+"""Accuracy of the demonstration on held-out ground, compared with classical methods."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from demiurge.demo.run import run
 
 
 def measure(quick: bool) -> list[Claim]:
-    """MAE of both parts of the demonstration against the best rival."""
+    """MAE of both parts of the demonstration against the best classical method."""
     with tempfile.TemporaryDirectory() as name:
         parts = run(Path(name), quick=quick)
     claims = []

@@ -1,4 +1,4 @@
-"""Refine as a whole process: its speed, what is not the network, memory, at growing sizes."""
+"""Refine as one process: speed, time outside the network, memory, at growing sizes."""
 
 from __future__ import annotations
 
@@ -65,22 +65,22 @@ def measure(quick: bool) -> list[Claim]:
 
 
 def _speed(folder: Path, scene: Path, side: int, precision: str, repeats: int) -> list[Claim]:
-    whole, network = [], []
+    processes, network = [], []
     for _ in range(repeats):
-        whole.append(_run(CHILD, str(scene), str(folder), precision, ""))
+        processes.append(_run(CHILD, str(scene), str(folder), precision, ""))
         network.append(_run(NETWORK, str(folder), precision, str(side))["seconds"])
-    seconds = median([w["seconds"] for w in whole])
-    loaded = any(w["torch"] for w in whole)
+    seconds = median([w["seconds"] for w in processes])
+    loaded = any(w["torch"] for w in processes)
     return [
-        Claim(f"refine {precision}, {side}² px, whole process", side**2 / 1e6 / seconds, "Mpx/s"),
+        Claim(f"refine {precision}, {side}² px, entire process", side**2 / 1e6 / seconds, "Mpx/s"),
         Claim(f"  share of the network alone, {precision}", median(network) / seconds, ""),
-        at_most(f"  peak memory, {precision}", max(w["memory"] for w in whole), "MiB", 858),
+        at_most(f"  peak memory, {precision}", max(w["memory"] for w in processes), "MiB", 858),
         Claim(f"  torch imported, {precision}", float(loaded), "", "= 0", not loaded),
     ]
 
 
 def _growth(folder: Path, scenes: dict[int, Path], repeats: int) -> list[Claim]:
-    """Cost of a pixel and memory at growing sizes, and what is left after the network."""
+    """Cost of a pixel and memory at growing sizes, and the time outside the network."""
     seconds, memory, network = {}, {}, {}
     for side, scene in scenes.items():
         found = [_run(CHILD, str(scene), str(folder), "bf16", "") for _ in range(repeats)]

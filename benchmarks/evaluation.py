@@ -18,7 +18,7 @@ from common import Claim, at_most, main, median
 
 
 def measure(quick: bool) -> list[Claim]:
-    """A pair, and a pair with baseline, land cover and uncertainty, whole process."""
+    """A pair, and a pair with baseline, land cover and uncertainty, entire process."""
     claims = []
     repeats = 1 if quick else 3
     with tempfile.TemporaryDirectory() as name:
@@ -31,18 +31,18 @@ def measure(quick: bool) -> list[Claim]:
                     "--baseline", "baseline.tif", "--landcover", "cover.tif", "--ground",
                     "baseline.tif"]),
             ):  # fmt: skip
-                surface = "told.tif" if more else "surface.tif"
+                surface = "with_uncertainty.tif" if more else "surface.tif"
                 runs = [_run(folder, surface, more) for _ in range(repeats)]
                 seconds, memory = (median([r[i] for r in runs]) for i in (0, 1))
                 title = f"{size:,} x {size:,}, {text}"
                 if size == 10_000 and not more:
                     claims += [
-                        at_most(f"{title}: whole process", seconds, "s", 60),
+                        at_most(f"{title}: entire process", seconds, "s", 60),
                         at_most("  peak memory", memory, "GB", 2),
                     ]
                 else:
                     claims += [
-                        Claim(f"{title}: whole process", seconds, "s"),
+                        Claim(f"{title}: entire process", seconds, "s"),
                         Claim("  peak memory", memory, "GB"),
                     ]
                 if not more:
@@ -54,14 +54,14 @@ def measure(quick: bool) -> list[Claim]:
 def _write(folder: Path, size: int) -> None:
     """Write hills, and surfaces that err by a Laplace distribution, in strips."""
     rng = np.random.default_rng(0)
-    names = {"reference": 1, "surface": 1, "baseline": 1, "told": 2, "cover": 1}
+    names = {"reference": 1, "surface": 1, "baseline": 1, "with_uncertainty": 2, "cover": 1}
     profile = {
         "driver": "GTiff", "width": size, "height": size, "dtype": "float32", "tiled": True,
         "crs": "EPSG:32633", "transform": from_origin(5e5, 5e6, 1, 1), "nodata": np.nan,
     }  # fmt: skip
     files = {n: rasterio.open(folder / f"{n}.tif", "w", count=c, **profile)
              for n, c in names.items()}  # fmt: skip
-    files["told"].descriptions = ("dsm", "dsm_uncertainty")
+    files["with_uncertainty"].descriptions = ("dsm", "dsm_uncertainty")
     for top in range(0, size, 500):
         rows, columns = np.mgrid[top : top + 500, :size].astype(np.float32)
         truth = 300 + 80 * np.sin(rows / 97) * np.cos(columns / 61)
@@ -74,8 +74,8 @@ def _write(folder: Path, size: int) -> None:
         window = rasterio.windows.Window(0, top, size, 500)
         for name, plane in planes.items():
             files[name].write(plane.astype(np.float32), 1, window=window)
-        files["told"].write(surface, 1, window=window)
-        files["told"].write(np.full_like(surface, np.sqrt(2)), 2, window=window)
+        files["with_uncertainty"].write(surface, 1, window=window)
+        files["with_uncertainty"].write(np.full_like(surface, np.sqrt(2)), 2, window=window)
     for file in files.values():
         file.close()
 

@@ -1,4 +1,4 @@
-"""How much lidar it takes for training on from the shipped bundle to beat training from nothing.
+"""Area of lidar for which further training of the shipped bundle beats random initial weights.
 
 A new kind of place, the hilly woods of one region in one sensor's light, is learned from strips of
 growing area, once from the shipped bundle and once from nothing, with equal steps.

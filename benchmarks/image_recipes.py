@@ -1,4 +1,4 @@
-"""Recipes of generate on the same scenes at equal chips, on places that none of them saw.
+"""Recipes of generate on the same scenes with equal chips, on held-out places.
 
 Heights without a prior are judged after the best affine fit, those over a prior as they are. The
 mean height and the upsampled prior are the trivial rivals. $ROWS may name some of the rows.
@@ -30,7 +30,7 @@ ROWS: dict[str, tuple[str, tuple[str, ...], bool]] = {
         ("layers=[red, green, blue, nir]", "optional=[nir]", "base=null", "heights.relative=true"),
         True,
     ),
-    # A prior beneath would level its windows.
+    # With a prior, windows would be adjusted to it.
     "pix2pix": ("pix2pix", (), True),
 }
 
@@ -71,7 +71,7 @@ def _claims(
     for row, (fitted, absolute, slope) in found.items():
         claims.append(Claim(f"RMSE after the affine fit, {row}", fitted, "m"))
         if np.isfinite(absolute):
-            claims.append(at_most("  as it is, over the prior", absolute / prior[0], "", 0.7))
+            claims.append(at_most("  without fit, over the prior", absolute / prior[0], "", 0.7))
         claims.append(Claim("  slope error", slope, "deg"))
         if "pix2pix" in found and np.isnan(absolute) and row != "pix2pix":
             ratio = fitted / found["pix2pix"][0]
@@ -80,7 +80,7 @@ def _claims(
 
 
 def _without_prior(places: list[Path], folder: Path) -> list[Path]:
-    """Return the same places as plain images, with the truth beside them."""
+    """Return the same places as plain images, with the truth in separate files."""
     found = []
     for number, path in enumerate(places):
         scene = open_scene(path)
@@ -106,7 +106,7 @@ def _truth(path: Path) -> tuple[np.ndarray, float]:
 
 
 def _judged(places: list[Path], bundle: Path, folder: Path) -> tuple[float, float, float]:
-    """Return RMSE after an affine fit for each place, RMSE as it is (NaN if relative), slopes."""
+    """Return RMSE after an affine fit per place, RMSE without fit (NaN if relative), slopes."""
     fitted, absolute, slopes = [], [], []
     for path in places:
         truth, gsd = _truth(path)

@@ -1,4 +1,4 @@
-"""The generate bundle (or $BUNDLE) on real images: is a prior made worse, does training help?
+"""The generate bundle (or $BUNDLE) on real images, as shipped and after training.
 
 Landsat over Pennsylvania and Sentinel-2 tiles where $DEMIURGE_DATA has them; the satellite image of
 Rocky Mountain National Park ships. Priors are block means of the reference DEM.
@@ -46,11 +46,11 @@ def _pennsylvania(folder: Path, quick: bool) -> list[Claim]:
         return []
     claims = []
     for factor in (3, 6):
-        whole, west, east = (
-            _scene(place, folder, factor, half) for half in ("whole", "west", "east")
+        entire, west, east = (
+            _scene(place, folder, factor, half) for half in ("entire", "west", "east")
         )
         title = f"Pennsylvania, Landsat, prior of {30 * factor} m"
-        claims += _shipped(title, whole, folder)
+        claims += _shipped(title, entire, folder)
         claims += _tuned(title, west, east, folder, quick)
     return claims
 
@@ -68,7 +68,7 @@ def _scene(place: Path, folder: Path, factor: int, half: str) -> Scene:
     )
     middle = (box.left + box.right) / 2
     extent = {
-        "whole": tuple(box),
+        "entire": tuple(box),
         "west": (box.left, box.bottom, middle - step, box.top),
         "east": (middle + step, box.bottom, box.right, box.top),
     }[half]
@@ -78,11 +78,11 @@ def _scene(place: Path, folder: Path, factor: int, half: str) -> Scene:
 def _rocky(folder: Path, quick: bool) -> list[Claim]:
     west, east = rocky_scenes(folder)
     title = "Rocky Mountains, pixels of 100 m (outside the bundle's range), prior of 1.4 km"
-    # Too small to be judged on: all of the detail is kept here, to show what it is worth.
-    whole = {"detail": 1.0}
+    # Too small for an assessment: all detail is kept, to show its effect.
+    full_detail = {"detail": 1.0}
     return [
-        *_shipped(title, east, folder, **whole),
-        *_tuned(title, west, east, folder, quick, **whole),
+        *_shipped(title, east, folder, **full_detail),
+        *_tuned(title, west, east, folder, quick, **full_detail),
     ]
 
 
@@ -94,8 +94,8 @@ def _shipped(title: str, scene: Scene, folder: Path, **options: float) -> list[C
         at_most(f"{title}: RMSE over the prior's, as shipped", ratio, "", 1.0),
         at_most("  slope error over the prior's", slope, "", 1.0),
         Claim("  share of errors within the 90 % interval", held, ""),
-        Claim("  RMSE over the prior's, of the prior sharpened without the bundle", sharpened, ""),
-        Claim("  of the network alone, not tied to the prior", alone, ""),
+        Claim("  RMSE over the prior's, of the prior, sharpened without the bundle", sharpened, ""),
+        Claim("  of the network alone, without the prior constraint", alone, ""),
     ]
 
 
@@ -112,7 +112,7 @@ def _tuned(
 def _judged(
     scene: Scene, bundle: str | Path, folder: Path, **options: float
 ) -> tuple[float, float, float]:
-    """Return errors of heights and slopes over the prior's, and what the 90 % interval holds."""
+    """Return errors of heights and slopes over the prior's, and the share in the 90 % interval."""
     out = folder / "out.tif"
     chosen = Options(overwrite=True, any_pixel_size=True, **options)
     generate(scene, out, bundle=bundle, options=chosen)

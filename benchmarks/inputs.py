@@ -16,15 +16,15 @@ from demiurge.scene.grid import wkt
 from demiurge.scene.scene import Scene
 
 SEED = 9500
-LEFT, RIGHT, NDVI, TOLD = "ortho_left", "ortho_right", "ndvi", "triangulation_error"
-ALL = (LEFT, RIGHT, NDVI, TOLD)
+LEFT, RIGHT, NDVI, TRIANGULATION = "ortho_left", "ortho_right", "ndvi", "triangulation_error"
+ALL = (LEFT, RIGHT, NDVI, TRIANGULATION)
 SUBSETS = {
     "the DSM alone": (),
     "one image": (LEFT,),
     "both images": (LEFT, RIGHT),
-    "triangulation error alone": (TOLD,),
-    "all but the images": (NDVI, TOLD),
-    "all but NDVI": (LEFT, RIGHT, TOLD),
+    "triangulation error alone": (TRIANGULATION,),
+    "all but the images": (NDVI, TRIANGULATION),
+    "all but NDVI": (LEFT, RIGHT, TRIANGULATION),
     "all but triangulation error": (LEFT, RIGHT, NDVI),
     "everything": ALL,
 }

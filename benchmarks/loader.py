@@ -50,7 +50,7 @@ def measure(quick: bool) -> list[Claim]:
 
 
 def _require_equal(scene, paths, corner) -> None:  # type: ignore[no-untyped-def]
-    """Both ways must give the same pixels, or the ratio means nothing."""
+    """Both methods must give the same pixels, otherwise the ratio is meaningless."""
     row, col = corner
     with rasterio.open(paths["dsm"]) as file:
         expected = file.read(1, window=RioWindow(col, row, SIZE, SIZE), masked=True)

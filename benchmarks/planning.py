@@ -76,7 +76,7 @@ def measure(quick: bool) -> list[Claim]:
     claims.append(
         Claim(name, seconds[many], "s") if quick else at_most(name, seconds[many], "s", 10)
     )
-    # What a scene more costs between the two larger counts, over that between the two smaller.
+    # Cost per further scene between the two larger counts, over that between the two smaller.
     slopes = [(seconds[b] - seconds[a]) / (b - a) for a, b in ((few, some), (some, many))]
     name, slope = "cost of one more scene, over that at half as many", slopes[1] / slopes[0]
     # Differences of a second are noise.

@@ -1,4 +1,4 @@
-"""The shipped refine bundle on simulated places that no model saw, beside classical ways.
+"""The shipped refine bundle on held-out simulated places, compared with classical filters.
 
 $BULLDOZER may name the command of CNES bulldozer, installed elsewhere; then it is a rival too.
 $BASELINES may name bundles of the research codes' recipes, trained on the shipped bundles' scenes
@@ -19,22 +19,22 @@ from common import Claim, at_most, main
 from demiurge import Options, open_scene, refine, simulate
 from demiurge.scene.scene import Scene
 from rivals import grounds, surfaces
-from tally import Doubt, Tally, classes
+from tally import Reliability, Tally, classes
 
 #: Far from the seeds of the training scenes.
 SEED = 9000
 INITIAL = "initial DSM, voids filled"
-#: Bundles that the shipped ones are held against, by name.
+#: Bundles to compare with, by name.
 BASELINES = {Path(p).stem: p for p in os.environ.get("BASELINES", "").split()}
-#: A class counts from so many pixels on.
+#: Pixels that a class needs to count.
 FEWEST = 20_000
 
 
 def measure(quick: bool) -> list[Claim]:
-    """MAE over all pixels of the truth; rivals fill voids by smooth interpolation."""
+    """MAE over all pixels of the truth; filters get voids filled smoothly."""
     sites, size = (5, 256) if quick else (20, 512)
     bundles = os.environ.get("BUNDLES", "refine").split()
-    dsm, dtm, doubt, by_style = Tally(), Tally(), Doubt(), {}
+    dsm, dtm, reliability, by_style = Tally(), Tally(), Reliability(), {}
     with tempfile.TemporaryDirectory() as temporary:
         folder = Path(temporary)
         config = {"size": size}
@@ -48,7 +48,7 @@ def measure(quick: bool) -> list[Claim]:
                 found = _refined(scene, folder / "out.tif", bundle)
                 tops[bundle], floors[bundle] = found["dsm"], found["dtm"]
                 if bundle == bundles[0]:
-                    doubt.add(found["dsm"] - truth, found["dsm_uncertainty"])
+                    reliability.add(found["dsm"] - truth, found["dsm_uncertainty"])
             for name, baseline in BASELINES.items():
                 tops[name] = _refined(scene, folder / "out.tif", baseline)["dsm"]
             where = classes(scene, truth)
@@ -60,21 +60,21 @@ def measure(quick: bool) -> list[Claim]:
     for bundle in bundles:
         claims += _surface(dsm, bundle, bundles, by_style)
         claims += _earth(dtm, bundle, bundles)
-    return claims + _doubts(doubt) + varied
+    return claims + _reliability(reliability) + varied
 
 
 def _varied_cameras(folder: Path, bundle: str, sites: int, size: int) -> list[Claim]:
     """Coverage of the 90 % interval where cameras, sensors and pixel sizes vary too."""
-    pooled, alone = Doubt(), []
+    pooled, alone = Reliability(), []
     for path in simulate(
         folder, style="mixed", vary=True, config={"size": size}, sites=sites, seed=SEED + 1
     ):
         scene = open_scene(path)
         (truth,) = scene.read(layers=["truth_dsm"])
         found = _refined(scene, folder / "out.tif", bundle)
-        own = Doubt()
-        for doubt in (pooled, own):
-            doubt.add(found["dsm"] - truth, found["dsm_uncertainty"])
+        own = Reliability()
+        for reliability in (pooled, own):
+            reliability.add(found["dsm"] - truth, found["dsm_uncertainty"])
         alone.append(own.coverage(0.9))
     inside = pooled.coverage(0.9)
     return [
@@ -152,18 +152,18 @@ def _earth(tally: Tally, bundle: str, bundles: list[str]) -> list[Claim]:
     return claims
 
 
-def _doubts(doubt: Doubt) -> list[Claim]:
+def _reliability(reliability: Reliability) -> list[Claim]:
     claims = [
-        Claim(f"share of errors within the {level:.0%} interval", doubt.coverage(level), "")
-        for level in doubt.LEVELS
+        Claim(f"share of errors within the {level:.0%} interval", reliability.coverage(level), "")
+        for level in reliability.LEVELS
     ]
-    inside = doubt.coverage(0.9)
+    inside = reliability.coverage(0.9)
     claims.append(Claim("  90 % interval: 0.88 to 0.92", inside, "", "", 0.88 <= inside <= 0.92))
-    told, best = doubt.sparsification()
+    predicted, best = reliability.sparsification()
     return [
         *claims,
-        at_most("MAE of the surest half over that of all", told, "", 0.7),
-        Claim("  were the errors known", best, ""),
+        at_most("MAE of the half with the lowest uncertainty over that of all", predicted, "", 0.7),
+        Claim("  with the true errors", best, ""),
     ]
 
 

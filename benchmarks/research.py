@@ -1,8 +1,8 @@
-"""Refine against the two ways in which research codes apply their networks, with the same weights.
+"""Refine against two inference loops of research codes, with the same weights.
 
 (a) windows of 256 px at 50 % overlap through PyTorch eager with gradients on, one GeoTIFF per
 window, then rasterio.merge; (a') the same without gradients; (b) everything in memory, windows at
-25 % overlap, weights that fall linearly. Whole processes, imports and all.
+25 % overlap, weights that fall linearly. Entire processes, with imports.
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ print(json.dumps({"seconds": time.perf_counter() - start, "memory": memory}))
 
 
 def measure(quick: bool) -> list[Claim]:
-    """Seconds and memory of each way, and their ratios to ours."""
+    """Seconds and memory of each loop, and their ratios to ours."""
     side, repeats = (512, 1) if quick else (2048, 3)
     ways = {
         "(a) eager, files": (FILES, "eager"),

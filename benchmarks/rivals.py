@@ -1,4 +1,4 @@
-"""Classical answers to the same questions, from their libraries where these have them."""
+"""Classical methods for the same tasks, from libraries where available."""
 
 from __future__ import annotations
 
@@ -47,9 +47,9 @@ def bilateral(heights: Array, _image: Array) -> Array:
 def non_local_means(heights: Array, _image: Array) -> Array:
     """OpenCV's, on heights in centimetres above the lowest."""
     low = float(heights.min())
-    whole = np.clip((heights - low) * 100, 0, 65535).astype(np.uint16)
+    integers = np.clip((heights - low) * 100, 0, 65535).astype(np.uint16)
     found = cv2.fastNlMeansDenoising(
-        whole, h=[60.0], templateWindowSize=5, searchWindowSize=15, normType=cv2.NORM_L1
+        integers, h=[60.0], templateWindowSize=5, searchWindowSize=15, normType=cv2.NORM_L1
     )
     return (found.astype(np.float32) / 100 + low).astype(np.float32)
 
@@ -80,7 +80,7 @@ FILTERS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def surfaces(scene: Scene) -> dict[str, Array]:
-    """The initial DSM with its voids filled two ways, and every filter of the better of them."""
+    """The initial DSM, voids filled by two methods, and every filter of the better of them."""
     initial, left = scene.read(layers=["dsm", "ortho_left"])
     smooth = fill_voids(initial)
     found = {"initial DSM, voids filled": smooth, "GDAL fillnodata": filled_by_gdal(initial)}
@@ -150,7 +150,7 @@ def bulldozer(scene: Scene) -> Array | None:
 
 
 def grounds(scene: Scene) -> dict[str, Array]:
-    """The bare earth, by classical ways."""
+    """The bare earth, by classical methods."""
     filled = fill_voids(scene.read(layers=["dsm"])[0])
     found = {
         "initial DSM": filled,

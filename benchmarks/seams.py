@@ -1,4 +1,4 @@
-"""Whether a refined surface shows where windows meet: steps across borders against elsewhere."""
+"""Visibility of window borders in a refined surface: steps across borders against elsewhere."""
 
 from __future__ import annotations
 

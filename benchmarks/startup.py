@@ -18,7 +18,7 @@ COMMANDS = {
 
 
 def measure(quick: bool) -> list[Claim]:
-    """Whole-process seconds to import and to show the help; megabytes of the base."""
+    """Seconds of a process to import and to show the help; megabytes of the base."""
     works = {
         name: lambda arguments=arguments: subprocess.run(  # type: ignore[misc]
             [sys.executable, *arguments], check=True, capture_output=True

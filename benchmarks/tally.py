@@ -79,8 +79,8 @@ class Tally:
         return float(low), float(high)
 
 
-class Doubt:
-    """How well uncertainties tell errors apart: shares within intervals, and sparsification."""
+class Reliability:
+    """Agreement of uncertainties and errors: shares within intervals, sparsification."""
 
     LEVELS = (0.5, 0.68, 0.9, 0.95)
 
@@ -89,7 +89,7 @@ class Doubt:
         self.spreads: list[Array] = []
 
     def add(self, error: Array, spread: Array) -> None:
-        """Take in errors and the standard deviations told for them, in metres."""
+        """Add errors and their predicted standard deviations, in metres."""
         known = np.isfinite(error) & np.isfinite(spread)
         self.errors.append(np.abs(error[known])[::3])
         self.spreads.append(spread[known][::3])
@@ -100,9 +100,9 @@ class Doubt:
         return float((np.concatenate(self.errors) <= reach).mean())
 
     def sparsification(self) -> tuple[float, float]:
-        """MAE of the surest half over that of all, by the told spread and by the true error."""
+        """MAE of the most certain half over that of all, by predicted uncertainty and by true error."""
         error, spread = np.concatenate(self.errors), np.concatenate(self.spreads)
         half = error.size // 2
-        told = error[np.argpartition(spread, half)[:half]].mean()
+        predicted = error[np.argpartition(spread, half)[:half]].mean()
         best = np.partition(error, half)[:half].mean()
-        return float(told / error.mean()), float(best / error.mean())
+        return float(predicted / error.mean()), float(best / error.mean())

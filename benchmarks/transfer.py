@@ -1,4 +1,4 @@
-"""The shipped refine bundle on real lidar surfaces that it never saw: real shapes, exact truth.
+"""The shipped refine bundle on held-out real lidar surfaces: real shapes, exact truth.
 
 Light, views and matching are simulated over the surfaces. Needs the folder of real rasters in
 $DEMIURGE_DATA (``autzen_west``, ``zurich_shore``); without it there is nothing to measure.

@@ -1,4 +1,4 @@
-"""Draws the pictures of the page on simulation: python docs/pictures.py."""
+"""Draw the figures of the page on simulation: python docs/pictures.py."""
 
 from pathlib import Path
 
