@@ -100,7 +100,7 @@ class Reliability:
         return float((np.concatenate(self.errors) <= reach).mean())
 
     def sparsification(self) -> tuple[float, float]:
-        """MAE of the most certain half over that of all, by predicted uncertainty and by true error."""
+        """MAE of the most certain half over that of all, by uncertainty and by true error."""
         error, spread = np.concatenate(self.errors), np.concatenate(self.spreads)
         half = error.size // 2
         predicted = error[np.argpartition(spread, half)[:half]].mean()

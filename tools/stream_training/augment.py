@@ -22,11 +22,11 @@ class Draw:
     device: torch.device
 
     def uniform(self, low: float = 0.0, high: float = 1.0) -> Tensor:
-        """Return numbers between two, all alike likely."""
+        """Return uniform random numbers between two values."""
         return torch.rand(self.chips, 1, 1, 1, device=self.device) * (high - low) + low
 
     def spread(self, low: float, high: float) -> Tensor:
-        """Return numbers between two whose logarithms are all alike likely."""
+        """Return log-uniform random numbers between two values."""
         return torch.exp(self.uniform(math.log(low), math.log(high)))
 
     def chance(self, share: float) -> Tensor:
@@ -37,7 +37,7 @@ class Draw:
 def augmented(
     values: Tensor, statistics: Tensor, gsd: float, good_inputs: float, waves: float
 ) -> Tensor:
-    """Return what the network is given of a batch of chips.
+    """Return augmented inputs of a batch of chips.
 
     Parameters
     ----------
@@ -45,11 +45,11 @@ def augmented(
         float32 (chips, 7, side, side): DSM, left, right, NDVI, triangulation error, true DSM and
         DTM; NaN for no data.
     statistics
-        float32 (chips, 4): mean and spread of the left image, then of the right one.
+        float32 (chips, 4): mean and standard deviation of the left image, then of the right one.
     gsd
         Pixel size in metres.
     good_inputs
-        Share of chips whose base begins from the truth.
+        Share of chips whose base starts from the truth.
     waves
         Share of chips that get smooth noise on the stereo DSM.
 
@@ -88,7 +88,7 @@ def _images(images: Tensor, statistics: Tensor, good: Tensor, draw: Draw) -> Ten
 
 
 def good_base(stereo: Tensor, truth: Tensor, draw: Draw) -> Tensor:
-    """Return heights that begin from the truth: exact, or a little worse.
+    """Return heights that start from the truth: exact, or a little worse.
 
     A part of the stereo's error, blur, white and smooth noise, and rounded heights, each on some
     chips; half of the chips keep the stereo's voids.
@@ -111,7 +111,7 @@ def good_base(stereo: Tensor, truth: Tensor, draw: Draw) -> Tensor:
 
 
 def smooth_noise(draw: Draw, side: int) -> Tensor:
-    """Return smooth noise of unit spread, each chip's of its own length: 2 to 17 pixels."""
+    """Return smooth noise of unit standard deviation and, per chip, a scale of 2 to 17 pixels."""
     noise = torch.zeros(draw.chips, 1, side, side, device=draw.device)
     pick = torch.randint(0, 5, (draw.chips, 1, 1, 1), device=draw.device)
     for i, step in enumerate((2, 3, 5, 9, 17)):
@@ -141,7 +141,7 @@ def blurred(heights: Tensor, sigma: Tensor) -> Tensor:
 
 
 def torn(draw: Draw, side: int) -> Tensor:
-    """Return where a ragged hole is torn, on some chips: bool (chips, 1, side, side)."""
+    """Return the mask of a ragged void, on some chips: bool (chips, 1, side, side)."""
     rough = F.interpolate(
         torch.randn(draw.chips, 1, 14, 14, device=draw.device),
         size=(side, side), mode="bicubic", align_corners=False,

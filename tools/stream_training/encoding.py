@@ -21,7 +21,7 @@ Pick = Callable[[Tensor, Tensor], Tensor]
 def encode(
     window: Tensor, gsd: float, statistics: Tensor, contract: Contract
 ) -> tuple[Tensor, Tensor, float]:
-    """Turn windows of layers into what the network sees.
+    """Encode windows of layers as input planes of the network.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""One step of learning: chips as the network sees them, its heights, the loss, the validation."""
+"""One step of learning: encoded chips, heights, loss, validation."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from pool import Pool, decoded, units
 
 @dataclass(frozen=True)
 class Batch:
-    """Chips as network and loss take them, in units of the network's answer.
+    """Chips as network and loss take them, in units of the network's output.
 
     Attributes
     ----------
@@ -74,7 +74,7 @@ def make_batch(
 
 
 def answer_of(network: nn.Module, batch: Batch) -> Tensor:
-    """Apply the network: bf16 on a GPU, float32 on the CPU; the answer is float32."""
+    """Apply the network: bf16 on a GPU, float32 on the CPU; the output is float32."""
     kind = batch.planes.device.type
     with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
         answer = network(batch.planes.contiguous(memory_format=torch.channels_last))
@@ -100,7 +100,7 @@ def loss_of(answer: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
 
 
 class Validation:
-    """Scenes of kept-out places, on which the training is watched; nothing is chosen by them."""
+    """Scenes of held-out places that monitor the training; they select nothing."""
 
     def __init__(self, folder: Path, contract: Contract, device: torch.device) -> None:
         paths = sorted(folder.glob("*.npz"))

@@ -1,4 +1,4 @@
-"""Make a bundle of trained weights: export, calibrate on kept-out scenes, write.
+"""Make a bundle of trained weights: export, calibrate on held-out scenes, write.
 
 ``python package.py OUT/mean.safetensors VALID/scenes refine.bundle``
 """
@@ -38,9 +38,9 @@ def package(
     Parameters
     ----------
     weights
-        From train.py, with its note beside.
+        Weights of train.py, with its JSON note next to them.
     scenes
-        Kept-out scenes that calibrate and judge.
+        Held-out scenes for calibration and validation.
     changes
         Settings of the recipe, such as ``shrink=0.25``.
     overlap
@@ -54,7 +54,7 @@ def package(
     network = build_network(recipe.network, contract.channels, contract.outputs)
     network.load_state_dict(load_file(weights))
     network.eval()
-    card = told(card_of(scenes, recipe, contract, [], note["seconds"]), note)
+    card = described(card_of(scenes, recipe, contract, [], note["seconds"]), note)
     regions = [Region(scene, full_window(scene.grid)) for scene in scenes]
     with tempfile.TemporaryDirectory() as work:
         judged = ChipDataset(regions, recipe, contract, training=False)
@@ -73,8 +73,8 @@ def grain(name: str, scenes: Sequence[Scene]) -> tuple[float, float] | None:
     return (round(min(known), 4), round(max(known), 4)) if known else None
 
 
-def told(card: Card, note: dict[str, object]) -> Card:
-    """Return the card with what it tells of places, credits and training."""
+def described(card: Card, note: dict[str, object]) -> Card:
+    """Return the card with places, credits and training."""
     training = {
         **{key: note[key] for key in ("steps", "chips", "batch", "rate", "scenes", "device")},
         "chip_size": note["size"],

@@ -1,4 +1,4 @@
-"""The real places that `refine` is trained and validated on, and whose data they are."""
+"""The real places that `refine` is trained and validated on, and the owners of their data."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ class Place:
     rest_judges
         Only the first two thirds of its rows, less 200, are used: benchmarks judge on the rest.
     plots
-        A sheet of separate forest plots, which are put together anew for each scene.
+        A sheet of separate forest plots, which are recombined for each scene.
     """
 
     name: str
@@ -80,7 +80,7 @@ TRAINED = (
     Place("ign_stbarth", "ign", 1),
     Place("ign_houses", "ign", 1),
 )
-#: Whole places that are never trained on.
+#: Places that are never trained on.
 VALIDATED = (
     Place("auckland_freemans", "auckland"),
     Place("seville_cathedral", "seville"),

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from demiurge.model.contract import Contract, Heights, InputLayer
 from demiurge.training.recipe import Recipe, load_recipe
 
-#: Share of chips whose base begins from the truth, and of those with smooth noise added.
+#: Share of chips whose base starts from the truth, and of those with smooth noise added.
 GOOD_INPUTS, WAVES = 0.2, 0.25
 #: Offset and scale by layer, from simulated scenes. Scenes bring their own for images.
 _NORMALS = {

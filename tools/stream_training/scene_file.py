@@ -1,4 +1,4 @@
-"""A simulated scene as one file of the pool: 16-bit planes and what turns them into numbers."""
+"""A simulated scene as one file of the pool: 16-bit planes, their units and offsets."""
 
 from __future__ import annotations
 
@@ -69,7 +69,7 @@ def pack(gsd: float, layers: Mapping[str, Array]) -> tuple[Array, Array]:
 
 
 def write(path: Path, planes: Array, statistics: Array, name: str) -> None:
-    """Write a scene; it appears under its name only when it is whole."""
+    """Write a scene; it appears under its name only when complete."""
     partial = path.with_name(f".{path.name}")
     with partial.open("wb") as file:
         np.savez(file, planes=planes, statistics=statistics, name=name)

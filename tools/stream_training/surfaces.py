@@ -62,7 +62,7 @@ def pack(data: Path, places: tuple[Place, ...]) -> bytes:
 
 
 def _coded(place: Place, folder: Path) -> dict[str, Array]:
-    """Return what is stored of a place; horizontal differences compress better than heights."""
+    """Return the stored form of a place; horizontal differences compress better than heights."""
     bands, gsd = _read(folder / "dsm.tif")
     dsm, dtm = bands[0], _read(folder / "dtm.tif")[0][0]
     if place.rest_judges:

@@ -33,12 +33,12 @@ WARM_UP = 0.04
 
 
 def elapsed() -> float:
-    """Return the seconds since the start of the process: loading PyTorch counts."""
+    """Return the seconds since the start of the process: with the time for loading PyTorch."""
     return time.time() - psutil.Process().create_time()
 
 
 class Mean:
-    """Running mean of a network's weights; recent steps alone count in the beginning."""
+    """Running mean of a network's weights; at first with a shorter memory."""
 
     def __init__(self, network: nn.Module) -> None:
         self.network = copy.deepcopy(network)
@@ -47,14 +47,14 @@ class Mean:
 
     @torch.no_grad()
     def update(self, step: int) -> None:
-        """Take in the weights after a step, counted from 0."""
+        """Add the weights after a step, counted from 0."""
         decay = min(0.998, (step + 1) / (step + 10))
         torch._foreach_lerp_(self._slow, self._live, 1 - decay)
         for mean, live in self._buffers:
             mean.copy_(live)
 
     def save(self, path: Path, note: dict[str, object]) -> None:
-        """Write the weights in float32, and the note beside them."""
+        """Write the weights in float32, and a JSON note next to them."""
         state = {
             name: (value.detach().float() if value.is_floating_point() else value).cpu()
             for name, value in self.network.state_dict().items()
@@ -72,12 +72,12 @@ def rate_at(share: float, highest: float) -> float:
 
 
 def device_name(device: torch.device) -> str:
-    """Return what the training runs on, in words."""
+    """Return a description of the device."""
     return torch.cuda.get_device_name(device) if device.type == "cuda" else "CPU"
 
 
 class Training:
-    """A network, what it learns from, and how far it has come."""
+    """A network, its training data and its progress."""
 
     def __init__(self, given: argparse.Namespace, recipe: Recipe, device: torch.device) -> None:
         self.given, self.recipe, self.device = given, recipe, device
@@ -190,7 +190,7 @@ def main() -> None:
     parser.add_argument("--rate", type=float, default=3e-3, help="highest learning rate")
     parser.add_argument("--good-inputs", type=float, default=GOOD_INPUTS)
     parser.add_argument("--waves", type=float, default=WAVES)
-    parser.add_argument("--begin", type=Path, help="weights to begin from")
+    parser.add_argument("--begin", type=Path, help="initial weights")
     parser.add_argument("--first", type=int, default=48, help="scenes to wait for")
     parser.add_argument("--most", type=int, default=10000, help="scenes to hold, 3.7 MB each")
     parser.add_argument("--keep", action="store_true", help="leave scenes in the pool")
