@@ -29,18 +29,21 @@ LEARNING = (
     "model.backend.pytorch", "model.export", "model.losses", "model.network",
 )  # fmt: skip
 #: Modules and packages from the bottom up. A module imports those of its floor and of lower ones.
-FLOORS = (
-    ("_version", "arrays", "config", "console", "errors", "outputs", "paths", "progress"),
-    ("layers", "raster", "figure"),
-    ("scene",),
-    # The networks of the baselines are architectures of the model.
-    ("model", "baselines.pix2pix", "baselines.resdepth"),
-    ("predict", "exports", "evaluation"),
-    ("training", "simulation", "baselines"),
-    ("cli", "demo"),
-    # The root: the Python interface, which loads every name on first use.
-    ("",),
+FLOORS = tuple(
+    tuple(names.split())
+    for names in (
+        "_version arrays config console errors outputs paths progress tables threads",
+        "figure layers raster",
+        "scene",
+        # The networks of the baselines are architectures of the model.
+        "model baselines.pix2pix baselines.resdepth",
+        "evaluation exports predict",
+        "baselines simulation training",
+        "cli demo",
+    )
 )
+#: The root is above all: the Python interface, which loads every name on first use.
+TOP = len(FLOORS)
 POSIX_ONLY = {"fcntl", "resource", "termios", "pwd", "grp", "posix", "syslog"}
 GRAPH = import_graph()
 
@@ -93,6 +96,8 @@ def within(module: str, prefixes: tuple[str, ...]) -> list[str]:
 
 def floor(module: str) -> int:
     """Return the floor of a module; the longest prefix decides."""
+    if not module:
+        return TOP
     matches = [(len(part), i) for i, names in enumerate(FLOORS) for part in within(module, names)]
     assert matches, f"{module} is on no floor: add it to FLOORS"
     return max(matches)[1]
