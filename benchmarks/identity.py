@@ -26,7 +26,7 @@ from common import (
     settings_of,
 )
 from demiurge import Options, refine
-from demiurge.evaluation.shape import beside_steps
+from demiurge.evaluation.slopes import near_steps
 from demiurge.model.bundle import Bundle
 from real_stereo import TALL, named_bands
 from rivals import bulldozer_of, dsm2dtm_of
@@ -61,7 +61,7 @@ def judge(bands: dict[str, Array], given: Array, earth: Array, gsd: float) -> di
     """Return the figures of one surface."""
     known = np.isfinite(given)
     change = np.where(np.isfinite(bands["dsm"]), bands["dsm"] - given, 0.0)
-    steps = beside_steps(given, gsd)
+    steps = near_steps(given, gsd)
     tall = given - earth > TALL
     masks = {
         "all": known,

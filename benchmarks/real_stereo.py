@@ -24,7 +24,7 @@ from common import (
     settings_of,
 )
 from demiurge import Options, refine
-from demiurge.evaluation.shape import beside_steps
+from demiurge.evaluation.slopes import near_steps
 from demiurge.model.bundle import Bundle
 from demiurge.raster.voids import fill_voids
 from rivals import bulldozer_of, dsm2dtm_of
@@ -55,7 +55,7 @@ def classes(truth: Array, earth: Array) -> dict[str, Array]:
     judged = np.zeros(truth.shape, bool)
     judged[RIM:-RIM, RIM:-RIM] = True
     judged &= np.isfinite(truth)
-    steps = beside_steps(truth, PIXEL)
+    steps = near_steps(truth, PIXEL)
     tall = truth - earth > TALL
     return {
         "all": judged,

@@ -15,8 +15,8 @@ from demiurge._version import __version__
 if TYPE_CHECKING:
     from demiurge.errors import DemiurgeError as DemiurgeError
     from demiurge.evaluation.compare import compare as compare
+    from demiurge.evaluation.evaluate import Evaluation as Evaluation
     from demiurge.evaluation.evaluate import evaluate as evaluate
-    from demiurge.evaluation.result import Evaluation as Evaluation
     from demiurge.evaluation.sites import evaluate_sites as evaluate_sites
     from demiurge.exports.export import export as export
     from demiurge.model.bundle import Bundle as Bundle
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 _HOMES = {
     "Bundle": "demiurge.model.bundle",
     "DemiurgeError": "demiurge.errors",
-    "Evaluation": "demiurge.evaluation.result",
+    "Evaluation": "demiurge.evaluation.evaluate",
     "Options": "demiurge.predict.options",
     "Recipe": "demiurge.training.recipe",
     "Scene": "demiurge.scene.scene",

@@ -4,7 +4,7 @@ import pytest
 from demiurge.evaluation.columns import Columns
 
 
-def test_blocks_come_back_whole_and_in_order() -> None:
+def test_columns_return_all_blocks_in_order() -> None:
     with Columns(100) as columns:
         for start in (0, 30):
             columns.add({"a": np.arange(start, start + 30, dtype=np.float32),
@@ -17,7 +17,7 @@ def test_blocks_come_back_whole_and_in_order() -> None:
         assert some["b"][-1] == 30
 
 
-def test_of_too_many_pixels_an_even_choice_is_kept() -> None:
+def test_above_the_limit_a_random_sample_is_stored() -> None:
     rng = np.random.default_rng(1)
     values = rng.normal(0, 1, 400_000).astype(np.float32)
     with Columns(values.size, most=100_000) as columns:
@@ -32,11 +32,11 @@ def test_of_too_many_pixels_an_even_choice_is_kept() -> None:
         assert abs(rank - share) < 4 * np.sqrt(share * (1 - share) / 100_000)
 
 
-def test_columns_that_not_all_have_are_dropped() -> None:
-    with Columns(10) as whole, Columns(5) as one, Columns(5) as two:
+def test_extending_keeps_the_common_columns() -> None:
+    with Columns(10) as pooled, Columns(5) as one, Columns(5) as two:
         one.add({"a": np.ones(5, np.float32), "b": np.ones(5, np.float32)})
         two.add({"a": np.zeros(5, np.float32)})
-        whole.extend(one)
-        whole.extend(two)
-        assert whole.names == ("a",)
-        assert whole.read("a").sum() == 5
+        pooled.extend(one)
+        pooled.extend(two)
+        assert pooled.names == ("a",)
+        assert pooled.read("a").sum() == 5

@@ -1,4 +1,4 @@
-"""Several surfaces in one table."""
+"""Comparison of several surfaces."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +13,8 @@ from demiurge.evaluation.compare import compare
 Write = Callable[..., Path]
 
 
-def test_all_are_judged_on_the_pixels_that_all_have(raster: Write) -> None:
-    """The second leaves out where it would be worst."""
+def test_all_surfaces_are_compared_on_common_pixels(raster: Write) -> None:
+    """The second surface has voids where the first is worst."""
     first, second = terrain() + 1, terrain() + 2
     first[:40] += 10
     second[:40] = np.nan
@@ -27,13 +27,13 @@ def test_all_are_judged_on_the_pixels_that_all_have(raster: Write) -> None:
     assert (one.coverage, two.coverage) == (1, 0.75)
 
 
-def test_slopes_are_compared_too(raster: Write) -> None:
-    """A ramp of 1 m a pixel and a level plane, against a level one."""
+def test_errors_of_slopes(raster: Write) -> None:
+    """A ramp of 1 m per pixel and a level plane, compared with a level plane."""
     ramp = np.tile(np.arange(192, dtype=np.float32), (160, 1))
     level = np.zeros_like(ramp)
     paths = [raster("ramp.tif", ramp), raster("level.tif", level)]
     found = compare(paths, raster("r.tif", level), allow_offset=True)
-    steep, flat = (each.shape for each in found.values())
+    steep, flat = (each.slopes for each in found.values())
     assert steep is not None
     assert flat is not None
     assert steep.slope_mae == pytest.approx(np.degrees(np.arctan(1 / PIXEL)), abs=1e-3)
@@ -41,7 +41,7 @@ def test_slopes_are_compared_too(raster: Write) -> None:
     assert found[str(paths[0])].as_dict()["slope_mae"] == steep.slope_mae
 
 
-def test_what_cannot_be_compared_is_told(raster: Write) -> None:
+def test_invalid_comparisons_are_refused(raster: Write) -> None:
     reference, near = raster("r.tif", terrain()), raster("a.tif", terrain())
     with pytest.raises(UsageError, match="one surface is given"):
         compare([near], reference)
@@ -54,7 +54,7 @@ def test_what_cannot_be_compared_is_told(raster: Write) -> None:
         compare([near, none], reference)
 
 
-def test_files_may_be_called_like_columns(
+def test_file_names_may_equal_names_of_columns(
     raster: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     raster("r.tif", terrain())

@@ -8,7 +8,8 @@ from rasterio.transform import from_origin
 
 from conftest import LEFT, TOP, terrain
 from demiurge.errors import DataError
-from demiurge.evaluation.evaluate import AS_IS, FITTED, FLAT, evaluate
+from demiurge.evaluation.align import AS_IS, FITTED, FLAT
+from demiurge.evaluation.evaluate import evaluate
 
 Write = Callable[..., Path]
 
@@ -43,7 +44,7 @@ def test_surface_and_baseline_on_common_pixels(raster: Write) -> None:
     }
 
 
-def test_a_reference_on_another_grid_and_smaller(raster: Write) -> None:
+def test_a_smaller_reference_on_another_grid(raster: Write) -> None:
     rows, columns = np.mgrid[:160, :192] + 0.5
     plane = (100 + columns - 0.5 * rows).astype(np.float32)
     rows, columns = np.mgrid[:40, :50] + 0.5
@@ -55,7 +56,7 @@ def test_a_reference_on_another_grid_and_smaller(raster: Write) -> None:
     assert found.surface.count == pytest.approx(40 * 50 * 25 / 4, rel=0.02)
 
 
-def test_a_large_offset_stops_unless_it_is_allowed(raster: Write) -> None:
+def test_a_large_offset_is_refused_unless_allowed(raster: Write) -> None:
     surface, reference = raster("s.tif", terrain() + 48), raster("r.tif", terrain())
     with pytest.raises(DataError, match=r"lies \+48.0 m from the reference"):
         evaluate(surface, reference)
@@ -64,33 +65,31 @@ def test_a_large_offset_stops_unless_it_is_allowed(raster: Write) -> None:
 
 
 @pytest.mark.parametrize("noise", [1.0, 20.0, 60.0])
-def test_a_geoid_is_not_hidden_by_noise(raster: Write, noise: float) -> None:
+def test_a_geoid_offset_is_detected_in_noise(raster: Write, noise: float) -> None:
     truth = terrain()
     rough = truth + 35 + np.random.default_rng(0).normal(0, noise, truth.shape)
     surface, reference = raster("s.tif", rough.astype("f4")), raster("r.tif", truth)
     with pytest.raises(DataError, match=r"s\.tif: lies \+3\d.\d m from the reference"):
         evaluate(surface, reference)
-    # So is that of a baseline, which would flatter the surface.
+    # An offset baseline would make the surface look better.
     with pytest.raises(DataError, match=r"s\.tif: lies \+3\d.\d m from the reference"):
         evaluate(raster("good.tif", truth + 1), reference, baseline=surface)
     found = evaluate(raster("good.tif", truth + 1), reference, baseline=surface, allow_offset=True)
     assert any("s.tif: lies" in note for note in found.notes)
 
 
-def test_an_offset_within_the_spread_is_told(raster: Write) -> None:
+def test_an_offset_within_the_error_distribution_is_noted(raster: Write) -> None:
     truth = terrain()
     rough = truth + 8 + np.random.default_rng(0).normal(0, 30, truth.shape)
     found = evaluate(raster("s.tif", rough.astype("f4")), raster("r.tif", truth))
-    assert any("within its spread (NMAD 3" in note for note in found.notes)
+    assert any("within its error distribution (NMAD 3" in note for note in found.notes)
 
 
 @pytest.mark.parametrize("error", [0.1, 3.0])
 @pytest.mark.parametrize("feet", ["surface", "reference", "baseline", "reference, baseline"])
 @pytest.mark.parametrize("level", [0.0, 1500.0])
-def test_feet_are_not_taken_for_metres(
-    raster: Write, feet: str, error: float, level: float
-) -> None:
-    """Heights between −40 and 40 m, where no offset tells, and high up; heights without a unit."""
+def test_heights_in_feet_are_refused(raster: Write, feet: str, error: float, level: float) -> None:
+    """Heights without a unit, near 0 m, where the offset is small, and near 1500 m."""
     truth = terrain() - 100 + np.float32(level)
     noise = np.random.default_rng(0).normal(0, error, (2, *truth.shape))
     made = {"surface": truth + noise[0], "reference": truth, "baseline": truth + 2 * noise[1]}
@@ -107,14 +106,14 @@ def test_feet_are_not_taken_for_metres(
     assert any("as feet are of metres" in note for note in found.notes)
 
 
-def test_flattened_heights_are_not_taken_for_feet(raster: Write) -> None:
-    """A surface with a third of the relief, about the true mean."""
+def test_smoothed_relief_is_not_detected_as_feet(raster: Write) -> None:
+    """The surface has a third of the relief about the true mean."""
     truth = terrain()
     flat = (truth.mean() + 0.3048 * (truth - truth.mean())).astype(np.float32)
     assert evaluate(raster("s.tif", flat), raster("r.tif", truth)).surface.rmse > 1
 
 
-def test_nothing_to_compare(raster: Write) -> None:
+def test_rasters_without_common_pixels_are_refused(raster: Write) -> None:
     surface = raster("s.tif", terrain())
     far = raster("far.tif", terrain(), transform=from_origin(LEFT + 9999, TOP, 2, 2))
     with pytest.raises(DataError, match="do not overlap"):
@@ -126,7 +125,7 @@ def test_nothing_to_compare(raster: Write) -> None:
         evaluate(surface, raster("r.tif", terrain()), baseline=empty)
 
 
-def test_relative_heights_are_judged_after_the_best_affine_fit(raster: Write) -> None:
+def test_relative_heights_are_compared_after_the_best_affine_fit(raster: Write) -> None:
     truth = terrain()
     rng = np.random.default_rng(0)
     bumps = rng.normal(0, 0.5, truth.shape)
@@ -136,11 +135,11 @@ def test_relative_heights_are_judged_after_the_best_affine_fit(raster: Write) ->
     reference = raster("r.tif", truth)
     found = evaluate(path, reference, baseline=raster("b.tif", truth + 2))
     assert found.relative
-    assert found.affinity is not None
+    assert found.affine_fit is not None
     slope, offset = np.polyfit(((truth + bumps - 400) / 50).ravel(), truth.ravel(), 1)
-    assert found.affinity.scale == pytest.approx(slope, rel=1e-4)
-    assert found.affinity.offset == pytest.approx(offset, rel=1e-4)
-    assert found.affinity.correlation == pytest.approx(
+    assert found.affine_fit.scale == pytest.approx(slope, rel=1e-4)
+    assert found.affine_fit.offset == pytest.approx(offset, rel=1e-4)
+    assert found.affine_fit.correlation == pytest.approx(
         np.corrcoef((truth + bumps).ravel(), truth.ravel())[0, 1], rel=1e-5
     )
     assert found.surface.rmse == pytest.approx(0.5, rel=0.02)
@@ -151,17 +150,17 @@ def test_relative_heights_are_judged_after_the_best_affine_fit(raster: Write) ->
     assert "heights are relative" in found.notes[0]
 
 
-def test_absolute_heights_are_told_after_a_fit_on_demand(raster: Write) -> None:
+def test_absolute_heights_are_also_compared_after_a_fit_if_requested(raster: Write) -> None:
     truth = terrain()
     surface = (0.8 * (truth - truth.mean()) + truth.mean() + 1).astype(np.float32)
     found = evaluate(raster("s.tif", surface), raster("r.tif", truth), affine=True)
     assert found.surface.rmse > 1
     assert found.rivals[FITTED].rmse < 1e-3
-    assert found.affinity is not None
-    assert found.affinity.scale == pytest.approx(1.25, rel=1e-4)
+    assert found.affine_fit is not None
+    assert found.affine_fit.scale == pytest.approx(1.25, rel=1e-4)
 
 
-def test_an_upside_down_surface_is_told(raster: Write) -> None:
+def test_an_inverted_surface_is_noted(raster: Write) -> None:
     path = raster("s.tif", -terrain())
     with rasterio.open(path, "r+") as file:
         file.update_tags(units="relative")
@@ -169,7 +168,7 @@ def test_an_upside_down_surface_is_told(raster: Write) -> None:
     assert any("upside down" in note for note in notes)
 
 
-def test_what_is_masked_is_not_compared(raster: Write) -> None:
+def test_masked_pixels_are_excluded(raster: Write) -> None:
     surface, mask = terrain() + 1, np.ones((160, 192), np.float32)
     surface[:40] += 100
     mask[:40] = 0
@@ -181,7 +180,7 @@ def test_what_is_masked_is_not_compared(raster: Write) -> None:
     assert found.surface.coverage == 1
 
 
-def test_constant_rasters_and_few_pixels_are_told(raster: Write) -> None:
+def test_constant_rasters_and_few_pixels_are_noted(raster: Write) -> None:
     flat = np.full((160, 192), 100, np.float32)
     found = evaluate(raster("s.tif", flat), raster("r.tif", flat + 1))
     assert sum("is this the right file" in note for note in found.notes) == 2
@@ -191,8 +190,8 @@ def test_constant_rasters_and_few_pixels_are_told(raster: Write) -> None:
     assert any("only 10 pixels" in note for note in found.notes)
 
 
-def test_heights_above_ground_steps_and_the_sun_have_classes(raster: Write) -> None:
-    """A block of 10 m on a plain that rises eastward, and a surface that is off on the block."""
+def test_classes_of_height_above_ground_steps_and_illumination(raster: Write) -> None:
+    """A block of 10 m on a plain that rises eastward; the surface errs more on the block."""
     _, columns = np.mgrid[:160, :192].astype(np.float32)
     ground = 100 + 0.4 * columns
     truth = ground.copy()
@@ -202,34 +201,34 @@ def test_heights_above_ground_steps_and_the_sun_have_classes(raster: Write) -> N
     found = evaluate(*files, ground=raster("g.tif", ground), sun=90)
     assert found.strata["10 to 20 m above ground"][0].mae == pytest.approx(4, abs=1e-3)
     assert found.strata["on the ground, within 1 m"][0].mae == pytest.approx(1, abs=1e-3)
-    beside = found.strata["within 2 px of strong steps"][0]
-    # Two pixels on both sides of the block's walls; but for four corners.
-    assert beside.count == 44 * 44 - 4 - 36 * 36
-    # The plain rises eastward, so that it faces west, away from a sun in the east.
+    near = found.strata["within 2 px of strong steps"][0]
+    # Two pixels on both sides of the block's walls, without the four corners.
+    assert near.count == 44 * 44 - 4 - 36 * 36
+    # The plain rises eastward, so it faces west, away from a sun in the east.
     assert found.strata["facing away from the sun"][0].count > 0.9 * truth.size
     assert "facing west" in evaluate(*files).strata
     with pytest.raises(DataError, match="no classes"):
         evaluate(*files, landcover=raster("c.tif", terrain()))
 
 
-def test_slopes_and_aspects_are_judged(raster: Write) -> None:
-    """Planes of known slope: 20 % eastward for the truth, 10 % northward for the surface."""
+def test_errors_of_slope_and_aspect(raster: Write) -> None:
+    """Planes of known slope: the reference 20 % eastward, the surface 10 % northward."""
     rows, columns = np.mgrid[:160, :192].astype(np.float32)
     truth, surface = 100 + 0.4 * columns, 100 + 0.2 * (160 - rows)
     found = evaluate(
         raster("s.tif", surface), raster("r.tif", truth), baseline=raster("b.tif", truth + 1),
         allow_offset=True,
     )  # fmt: skip
-    own = found.shapes["surface"]
+    own = found.slopes["surface"]
     off = np.degrees(np.arctan(0.2)) - np.degrees(np.arctan(0.1))
     assert own.count == 160 * 192
     assert own.slope_mean == pytest.approx(-off, rel=1e-3)
     assert (own.slope_mae, own.slope_rmse) == pytest.approx((off, off), rel=1e-3)
     assert own.aspect_mae == pytest.approx(90, rel=1e-3)
-    assert found.shapes["baseline"].slope_mae == pytest.approx(0, abs=1e-2)
+    assert found.slopes["baseline"].slope_mae == pytest.approx(0, abs=1e-2)
 
 
-def test_rasters_that_are_no_right_kind(raster: Write) -> None:
+def test_rasters_without_crs_or_in_feet_are_refused(raster: Write) -> None:
     surface, reference = raster("s.tif", terrain()), raster("r.tif", terrain())
     with pytest.raises(DataError, match="has no coordinate reference system"):
         evaluate(raster("x.tif", terrain(), crs=None), reference)
@@ -238,8 +237,8 @@ def test_rasters_that_are_no_right_kind(raster: Write) -> None:
     assert evaluate(surface, reference).surface.mae == 0
 
 
-def test_classes_have_figures_of_their_own(raster: Write) -> None:
-    """Flat in the west, steep in the east, where the surface errs more; a void in the baseline."""
+def test_statistics_by_class(raster: Write) -> None:
+    """Flat in the west; steep in the east with larger errors; a void in the baseline."""
     _, columns = np.mgrid[:160, :192].astype(np.float32)
     truth = 100 + 2 * np.maximum(columns - 95, 0)
     east = columns > 95
@@ -256,7 +255,7 @@ def test_classes_have_figures_of_their_own(raster: Write) -> None:
     assert flat.mae == pytest.approx(1, abs=1e-3)
     assert other is not None
     assert other.mae == pytest.approx(4, abs=1e-3)
-    # 2 m in a pixel of 2 m.
+    # 2 m per pixel of 2 m.
     assert found.strata["slope 45° to 90°"][0].mae == pytest.approx(3, abs=1e-3)
     assert found.strata["land cover 1"][0].count == 140 * 48
     voids, nothing = found.strata["voids of the baseline"]
@@ -265,17 +264,17 @@ def test_classes_have_figures_of_their_own(raster: Write) -> None:
     assert found.as_dict()["strata"]["land cover 1"]["baseline"]["mae"] == pytest.approx(4)
 
 
-def test_uncertainties_are_judged_where_a_band_tells_them(raster: Write) -> None:
+def test_statistics_of_an_uncertainty_band(raster: Write) -> None:
     truth = terrain(300, 300)
     rng = np.random.default_rng(0)
     scale = np.where(np.arange(300) < 150, 0.5, 2.0).astype(np.float32)[None].repeat(300, 0)
     surface = (truth + rng.laplace(0, scale)).astype(np.float32)
     stack = np.stack([surface, np.float32(np.sqrt(2)) * scale])
     path = raster("s.tif", stack, names=["dsm", "dsm_uncertainty"])
-    found = evaluate(path, raster("r.tif", truth)).doubt
+    found = evaluate(path, raster("r.tif", truth)).uncertainty
     assert found is not None
     assert found.inside["90%"] == pytest.approx(0.9, abs=0.005)
     assert found.inside["50%"] == pytest.approx(0.5, abs=0.01)
     assert found.surest_half == pytest.approx(0.5 / 1.25, abs=0.02)
     assert found.best_half < found.surest_half
-    assert evaluate(raster("p.tif", surface), raster("q.tif", truth)).doubt is None
+    assert evaluate(raster("p.tif", surface), raster("q.tif", truth)).uncertainty is None

@@ -1,4 +1,4 @@
-"""The same figures from elsewhere: plain definitions, and xdem's."""
+"""Statistics equal the plain definitions and those of xdem."""
 
 import warnings
 from collections.abc import Callable
@@ -33,7 +33,7 @@ def _cases() -> dict[str, np.ndarray]:
 
 
 @pytest.mark.parametrize("name", list(_cases()))
-def test_plain_definitions(name: str) -> None:
+def test_statistics_equal_plain_definitions(name: str) -> None:
     given = _cases()[name]
     d = given[np.isfinite(given)].astype(np.float64)
     expected = {
@@ -58,8 +58,8 @@ def test_plain_definitions(name: str) -> None:
         assert found[key] == pytest.approx(value, rel=1e-6, abs=1e-9), key
 
 
-def test_xdem_agrees(raster: Write) -> None:
-    """On rasters, read by both."""
+def test_statistics_equal_those_of_xdem(raster: Write) -> None:
+    """Both read the same raster files."""
     pytest.importorskip("xdem")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -85,8 +85,8 @@ def test_xdem_agrees(raster: Write) -> None:
         assert getattr(ours, key) == pytest.approx(float(theirs[name]), rel=1e-6), key
     error = (slope[0] - slope[1])[1:-1, 1:-1]
     inner = error[np.isfinite(error)].astype(np.float64)
-    # Ours knows slopes at the edges too.
-    assert found.shapes["surface"].slope_mean == pytest.approx(inner.mean(), rel=0.05)
+    # Our slopes include the edges.
+    assert found.slopes["surface"].slope_mean == pytest.approx(inner.mean(), rel=0.05)
 
 
 def test_sparsification_by_hand() -> None:

@@ -1,4 +1,4 @@
-"""Intervals hold the true value as often as they say, whatever the distribution."""
+"""Intervals have their nominal coverage for skewed distributions."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def skewed(rng: np.random.Generator, count: int) -> np.ndarray:
 
 @pytest.mark.parametrize("share", [0.5, 0.68, 0.9, 0.95])
 @pytest.mark.parametrize("count", [20, 50, 200])
-def test_quantiles_are_held_as_often_as_stated(share: float, count: int) -> None:
+def test_coverage_of_intervals_of_quantiles(share: float, count: int) -> None:
     true = math.exp(1.2 * {0.5: 0.0, 0.68: 0.46770, 0.9: 1.28155, 0.95: 1.64485}[share])
     held = 0
     for draw in range(DRAWS):
@@ -28,7 +28,7 @@ def test_quantiles_are_held_as_often_as_stated(share: float, count: int) -> None
     assert 0.92 <= held / DRAWS <= 0.985
 
 
-def test_few_points_give_no_upper_bound_of_a_high_quantile() -> None:
+def test_small_samples_give_no_upper_bound_of_a_high_quantile() -> None:
     values = skewed(np.random.default_rng(0), 20)
     assert quantile_interval(values, 0.95).high == math.inf
     assert points_needed(0.95) == 72
@@ -36,7 +36,7 @@ def test_few_points_give_no_upper_bound_of_a_high_quantile() -> None:
 
 
 @pytest.mark.parametrize("statistic", ["mean", "rmse", "nmad"])
-def test_bootstrap_of_well_behaved_errors(statistic: str) -> None:
+def test_coverage_of_bootstrap_intervals_of_normal_errors(statistic: str) -> None:
     held = 0
     for draw in range(200):
         errors = np.random.default_rng(draw).normal(0.5, 2, 60)
@@ -46,5 +46,5 @@ def test_bootstrap_of_well_behaved_errors(statistic: str) -> None:
     assert 0.88 <= held / 200 <= 0.99
 
 
-def test_equal_errors_have_no_width() -> None:
+def test_interval_of_equal_errors_has_no_width() -> None:
     assert bootstrap_interval(np.zeros(10), "nmad") == (0, 0, 0)

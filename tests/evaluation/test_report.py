@@ -1,4 +1,4 @@
-"""The HTML report: complete, offline, harmless."""
+"""The HTML report: complete, self-contained, escaped."""
 
 import base64
 import hashlib
@@ -14,7 +14,7 @@ pytest.importorskip("matplotlib")
 from conftest import terrain
 from demiurge.cli.main import run
 from demiurge.evaluation.evaluate import evaluate
-from demiurge.evaluation.report.report import Report
+from demiurge.evaluation.report.page import Report
 
 Write = Callable[..., Path]
 
@@ -37,7 +37,7 @@ def _report(raster: Write, path: Path, name: str = "s.tif") -> str:
     return path.read_text(encoding="utf-8")
 
 
-def test_everything_is_in_one_file(raster: Write, tmp_path: Path) -> None:
+def test_report_is_one_complete_file(raster: Write, tmp_path: Path) -> None:
     text = _report(raster, tmp_path / "report.html")
     assert "http" not in text, "nothing is fetched"
     pictures = re.findall(r'src="data:image/png;base64,([^"]+)"', text)
@@ -57,13 +57,13 @@ def test_everything_is_in_one_file(raster: Write, tmp_path: Path) -> None:
     assert digest in text
 
 
-def test_names_of_files_are_no_markup(raster: Write, tmp_path: Path) -> None:
+def test_file_names_are_escaped(raster: Write, tmp_path: Path) -> None:
     text = _report(raster, tmp_path / "report.html", "<b>&s.tif")
     assert "<b>&s" not in text
     assert "&lt;b&gt;&amp;s.tif" in text
 
 
-def test_a_surface_alone_has_a_report(raster: Write, tmp_path: Path) -> None:
+def test_report_without_a_baseline(raster: Write, tmp_path: Path) -> None:
     report = Report()
     found = evaluate(raster("s.tif", terrain() + 1), raster("r.tif", terrain()), report=report)
     (tmp_path / "report.html").write_text(report.page(found), encoding="utf-8")
@@ -72,7 +72,7 @@ def test_a_surface_alone_has_a_report(raster: Write, tmp_path: Path) -> None:
     assert "baseline's" not in text
 
 
-def test_an_unwritable_report_is_told_before_work(
+def test_an_unwritable_report_is_refused_before_work(
     raster: Write, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     surface, reference = raster("s.tif", terrain()), raster("r.tif", terrain())
@@ -93,8 +93,8 @@ def test_reports_of_single_pixels_and_long_strips(
 ) -> None:
     rng = np.random.default_rng(0)
     heights = (100 + rng.normal(0, 3, shape)).astype(np.float32)
-    told = np.stack([heights + 1, np.full(shape, 2, np.float32)])
-    surface = raster("s.tif", told, names=["dsm", "dsm_uncertainty"])
+    bands = np.stack([heights + 1, np.full(shape, 2, np.float32)])
+    surface = raster("s.tif", bands, names=["dsm", "dsm_uncertainty"])
     reference, baseline = raster("r.tif", heights), raster("b.tif", heights + 2)
     report = tmp_path / "x.html"
     command = ["evaluate", str(surface), "--reference", str(reference), "--quiet"]

@@ -1,4 +1,4 @@
-"""Co-registration and variograms, where xdem is installed; profiles."""
+"""Co-registration and variograms, if xdem is installed; profiles."""
 
 import sys
 from collections.abc import Callable
@@ -13,7 +13,7 @@ from conftest import LEFT, TOP, terrain
 from demiurge.cli.main import run
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.evaluation.evaluate import evaluate
-from demiurge.evaluation.report.profiles import cut, read_line
+from demiurge.evaluation.report.profiles import read_line, sample_profile
 from demiurge.layers import layer
 from demiurge.scene.source import Source
 
@@ -25,10 +25,10 @@ def _hills(shape: tuple[int, int] = (200, 240)) -> np.ndarray:
     return (gaussian_filter(rng.standard_normal(shape), 8) * 400 + 500).astype(np.float32)
 
 
-def test_a_known_shift_is_found_and_undone(raster: Write) -> None:
+def test_coregistration_removes_a_known_shift(raster: Write) -> None:
     pytest.importorskip("xdem")
     truth = _hills()
-    # The file says that its pixels lie 3 m further east and 4 m further south.
+    # The georeferencing is off by 3 m east and 4 m south.
     surface = raster("s.tif", truth + 1.5, transform=from_origin(LEFT + 3, TOP - 4, 2, 2))
     reference = raster("r.tif", truth)
     before = evaluate(surface, reference).surface
@@ -39,14 +39,14 @@ def test_a_known_shift_is_found_and_undone(raster: Write) -> None:
     assert any("moved by" in note for note in found.notes)
 
 
-def test_flat_ground_cannot_be_registered(raster: Write) -> None:
+def test_flat_ground_cannot_be_coregistered(raster: Write) -> None:
     pytest.importorskip("xdem")
     flat = np.full((200, 240), 100, np.float32)
     with pytest.raises(DataError, match="co-regist"):
         evaluate(raster("s.tif", flat), raster("r.tif", flat), coregister=True)
 
 
-def test_errors_that_hang_together_count_less(raster: Write) -> None:
+def test_correlated_errors_have_fewer_effective_samples(raster: Write) -> None:
     pytest.importorskip("xdem")
     rng = np.random.default_rng(1)
     truth = _hills()
@@ -56,40 +56,42 @@ def test_errors_that_hang_together_count_less(raster: Write) -> None:
     reference = raster("r.tif", truth)
     found = {}
     for name, errors in (("white", white), ("smooth", smooth)):
-        seen = evaluate(raster(f"{name}.tif", truth + errors), reference, spatial=True).spatial
-        assert seen is not None
-        found[name] = seen
+        spatial = evaluate(raster(f"{name}.tif", truth + errors), reference, spatial=True).spatial
+        assert spatial is not None
+        found[name] = spatial
     assert found["smooth"].effective < 0.1 * found["white"].effective
-    # 24 m is where errors smoothed over 6 pixels of 2 m have little in common.
+    # Errors smoothed over 6 pixels of 2 m are nearly uncorrelated at 24 m.
     assert 15 < min(found["smooth"].ranges) < 100
     expected = 1 / np.sqrt(found["smooth"].effective)
     assert found["smooth"].standard_error == pytest.approx(expected, rel=0.02)
 
 
-def test_without_xdem_the_cure_is_told(raster: Write, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_xdem_the_error_names_the_extra(
+    raster: Write, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(sys.modules, "xdem", None)
     path = raster("s.tif", terrain())
     with pytest.raises(ResourceError, match=r"demiurge\[align\]"):
         evaluate(path, path, spatial=True)
 
 
-def test_profiles_follow_their_line(raster: Write) -> None:
+def test_profile_along_a_line(raster: Write) -> None:
     rows, columns = np.mgrid[:160, :192].astype(np.float32)
     source = Source.open(raster("s.tif", 100 + columns + 2 * rows), layer("dsm"))
     line = read_line(f"{LEFT + 1},{TOP - 1},{LEFT + 201},{TOP - 101}")
-    found = cut(line, {"surface": source}, source.grid)
+    found = sample_profile(line, {"surface": source}, source.grid)
     assert found.along[-1] == pytest.approx(np.hypot(200, 100))
     heights = found.heights["surface"]
     assert heights[0] == 100
     assert heights[-1] == 100 + 100 + 2 * 50
     assert np.diff(heights).min() >= 0
-    with pytest.raises(DataError, match="lies outside what is compared"):
-        cut((LEFT - 5, TOP - 5, LEFT + 5, TOP - 5), {"surface": source}, source.grid)
+    with pytest.raises(DataError, match="lies outside the compared area"):
+        sample_profile((LEFT - 5, TOP - 5, LEFT + 5, TOP - 5), {"surface": source}, source.grid)
     with pytest.raises(UsageError, match="x1,y1,x2,y2"):
         read_line("1,2,3")
 
 
-def test_profiles_and_the_variogram_are_in_the_report(raster: Write, tmp_path: Path) -> None:
+def test_report_contains_profiles_and_the_variogram(raster: Write, tmp_path: Path) -> None:
     pytest.importorskip("xdem")
     pytest.importorskip("matplotlib")
     truth = _hills()

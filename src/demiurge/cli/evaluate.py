@@ -13,7 +13,7 @@ from demiurge.cli.common import Overwrite, Quiet
 from demiurge.console import note, table
 
 if TYPE_CHECKING:
-    from demiurge.evaluation.result import Evaluation
+    from demiurge.evaluation.evaluate import Evaluation
     from demiurge.evaluation.sites import Sites
 
 _Raster = str | None
@@ -137,8 +137,8 @@ def _pair(
 ) -> Evaluation:
     from demiurge.errors import UsageError
     from demiurge.evaluation.evaluate import evaluate as run
+    from demiurge.evaluation.report.page import Report, require_plots
     from demiurge.evaluation.report.profiles import read_line
-    from demiurge.evaluation.report.report import Report, require_plots
     from demiurge.progress import progress
 
     if lines and report is None:
@@ -160,27 +160,27 @@ def _sites(
     listed: Path, report: Path | None, how: dict[str, Any], *, overwrite: bool, quiet: bool
 ) -> Sites:
     from demiurge.evaluation.report import tables
-    from demiurge.evaluation.report.sites import page
+    from demiurge.evaluation.report.page import sites_page
     from demiurge.evaluation.sites import evaluate_sites, read_table
     from demiurge.progress import progress
 
     if report is not None:
-        from demiurge.evaluation.report.report import require_plots
+        from demiurge.evaluation.report.page import require_plots
 
         require_plots()
     count = len(read_table(listed))
     with progress("evaluate", count, quiet=quiet, unit="sites") as advance:
         found = evaluate_sites(listed, **how, advance=advance)
     if report is not None:
-        _write(report, page(listed, found), overwrite=overwrite)
+        _write(report, sites_page(listed, found), overwrite=overwrite)
     if not quiet:
         for text in found.notes:
             note(f"note: {text}")
-        table(*tables.site_rows(found))
-        pooled = tables.interval_rows(found)
+        table(*tables.sites(found))
+        pooled = tables.intervals(found)
         if pooled is not None:
             table(*pooled)
-        table(*tables.class_rows(found))
+        table(*tables.classes(found))
     return found
 
 
@@ -205,14 +205,14 @@ def _show(found: Evaluation) -> None:
 
     for text in found.notes:
         note(f"note: {text}")
-    table(*tables.figures(found))
+    table(*tables.statistics(found))
     if found.common is not None and found.baseline is not None:
         typer.echo(
             f"all of it: surface MAE {found.surface.mae:.3f} m over {found.surface.coverage:.1%} "
             f"of the reference, baseline {found.baseline.mae:.3f} m over "
             f"{found.baseline.coverage:.1%}"
         )
-    for rows in (tables.rival_rows(found), tables.class_rows(found), tables.doubt_rows(found),
-                 tables.spatial_rows(found)):  # fmt: skip
+    for rows in (tables.variants(found), tables.classes(found), tables.uncertainty(found),
+                 tables.spatial(found)):  # fmt: skip
         if rows is not None:
             table(*rows)

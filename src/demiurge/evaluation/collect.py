@@ -1,4 +1,4 @@
-"""One pass over all rasters of a comparison: errors and classes of every pixel of the reference."""
+"""One pass over the rasters of a comparison: errors and class variables of every pixel."""
 
 from __future__ import annotations
 
@@ -9,24 +9,23 @@ from dataclasses import dataclass, field
 from typing import TypeVar
 
 import numpy as np
-from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array, Mask
-from demiurge.evaluation.agreement import Moments
+from demiurge.evaluation.align import AlignedRasters
 from demiurge.evaluation.columns import Column, Columns
-from demiurge.evaluation.judged import BLOCK, Judged
-from demiurge.evaluation.shape import (
+from demiurge.evaluation.consistency import Moments
+from demiurge.evaluation.inputs import BLOCK
+from demiurge.evaluation.slopes import (
     Gradient,
-    ShapeErrors,
-    ShapeSums,
+    SlopeErrors,
+    SlopeSums,
     aspect,
-    beside_steps,
     gradient,
-    steepness,
+    near_steps,
+    slope,
 )
 from demiurge.progress import Advance
 from demiurge.scene.grid import Window, blocks, grown, pixel_size
-from demiurge.scene.source import Source
 
 T = TypeVar("T")
 
@@ -34,94 +33,70 @@ T = TypeVar("T")
 _HALO = 4
 _THREADS = 2
 
-
-@dataclass(frozen=True)
-class Pair:
-    """All rasters of a comparison.
-
-    Attributes
-    ----------
-    judged
-        Heights by role: ``surface``, perhaps ``baseline`` and trivial rivals.
-    reference
-        Heights they are judged by.
-    grid
-        The grid of the comparison.
-    landcover, ground, mask, spread
-        Classes; bare earth under the reference; 0 where nothing is to be compared; the surface's
-        own standard deviations in metres.
-    """
-
-    judged: Mapping[str, Judged]
-    reference: Source
-    grid: GeoBox
-    landcover: Source | None = None
-    ground: Source | None = None
-    mask: Source | None = None
-    spread: Judged | None = None
+#: Lowest and highest height.
+Range = tuple[float, float]
 
 
 @dataclass
 class Collected:
-    """What the pass found besides the columns.
+    """Results of the pass in addition to the columns.
 
     Attributes
     ----------
     count
         Pixels where the reference has a height.
-    shapes
+    slopes
         Errors of slope and aspect, by role.
     ranges
-        Lowest and highest height of surface and reference, to tell constant rasters.
+        Lowest and highest height, by role; used to detect constant rasters.
     moments
-        Of the heights and the reference, by role, to tell feet from metres.
+        Joint moments of heights and reference, by role; used to detect heights in feet.
     """
 
     count: int = 0
-    shapes: dict[str, ShapeErrors] = field(default_factory=dict)
-    ranges: dict[str, tuple[float, float]] = field(default_factory=dict)
+    slopes: dict[str, SlopeErrors] = field(default_factory=dict)
+    ranges: dict[str, Range] = field(default_factory=dict)
     moments: dict[str, Moments] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
-class _Piece:
-    """A block as a thread has made it."""
+class _BlockResult:
+    """Results of one block."""
 
     pixels: float
     columns: dict[str, Column]
-    shapes: dict[str, ShapeSums]
-    ranges: dict[str, tuple[float, float]]
+    slopes: dict[str, SlopeSums]
+    ranges: dict[str, Range]
     moments: dict[str, Moments]
 
 
-def collect(pair: Pair, columns: Columns, advance: Advance) -> Collected:
-    """Read rasters block by block where the reference has heights.
+def collect(rasters: AlignedRasters, columns: Columns, advance: Advance) -> Collected:
+    """Read the rasters block by block where the reference has heights.
 
-    Fills the columns with each judged raster's height − reference in metres, by role; ``slope``
-    of the reference and ``aspect``, where it faces, both in degrees; ``step``, 1 beside strong
-    steps of the reference; and where given ``landcover``, ``above``, metres above the ground, and
-    ``spread``.
+    Fills the columns: the height error in metres by role of each surface; ``slope`` and
+    ``aspect`` of the reference in degrees; ``step``, 1 near strong steps of the reference; and,
+    if given, ``landcover``, ``above`` (metres above the ground) and ``uncertainty``.
     """
-    found = Collected()
-    sums = {role: ShapeSums() for role in pair.judged}
-    shape = (int(pair.grid.shape[0]), int(pair.grid.shape[1]))
-    for piece in _in_order(lambda window: _piece(pair, window, shape), blocks(shape, BLOCK)):
-        found.count += len(piece.columns["slope"])
-        columns.add(piece.columns)
-        for role, part in piece.shapes.items():
+    collected = Collected()
+    sums = {role: SlopeSums() for role in rasters.surfaces}
+    shape = (int(rasters.grid.shape[0]), int(rasters.grid.shape[1]))
+    for block in _in_order(lambda window: _block(rasters, window, shape), blocks(shape, BLOCK)):
+        collected.count += len(block.columns["slope"])
+        columns.add(block.columns)
+        for role, part in block.slopes.items():
             sums[role].add(part)
-        for role, (low, high) in piece.ranges.items():
-            before = found.ranges.get(role, (low, high))
-            found.ranges[role] = (min(low, before[0]), max(high, before[1]))
-        for role, moments in piece.moments.items():
-            found.moments.setdefault(role, Moments()).add(moments)
-        advance(piece.pixels / 1e6)
-    found.shapes = {role: part.errors() for role, part in sums.items() if part.slopes}
-    return found
+        for role, (low, high) in block.ranges.items():
+            before = collected.ranges.get(role, (low, high))
+            collected.ranges[role] = (min(low, before[0]), max(high, before[1]))
+        for role, moments in block.moments.items():
+            collected.moments.setdefault(role, Moments()).merge(moments)
+        advance(block.pixels / 1e6)
+    collected.slopes = {role: part.errors() for role, part in sums.items() if part.slopes}
+    return collected
 
 
 def _in_order(work: Callable[[Window], T], windows: Iterator[Window]) -> Iterator[T]:
-    """Do the work in threads, a few windows ahead, and yield it in order."""
+    """Process windows in threads, a few ahead, and yield the results in order."""
     with ThreadPoolExecutor(_THREADS) as pool:
         waiting: deque[Future[T]] = deque()
         for window in windows:
@@ -132,58 +107,58 @@ def _in_order(work: Callable[[Window], T], windows: Iterator[Window]) -> Iterato
             yield waiting.popleft().result()
 
 
-def _piece(pair: Pair, window: Window, shape: tuple[int, int]) -> _Piece:
-    grid, gsd = pair.grid, pixel_size(pair.grid)
+def _block(rasters: AlignedRasters, window: Window, shape: tuple[int, int]) -> _BlockResult:
+    grid, gsd = rasters.grid, pixel_size(rasters.grid)
     wide = grown(window, _HALO, shape)
     row, col = window.row - wide.row, window.col - wide.col
     inner = (slice(row, row + window.height), slice(col, col + window.width))
-    around = pair.reference.read(grid, wide)
-    truth = around[inner]
-    known = np.isfinite(truth)
-    if pair.mask is not None:
-        known &= pair.mask.read(grid, window) > 0
-    slopes = gradient(around, gsd)
-    flat = Gradient(slopes.across[inner][known], slopes.down[inner][known])
-    held = truth[known]
+    around = rasters.reference.read(grid, wide)
+    known = np.isfinite(around[inner])
+    if rasters.mask is not None:
+        known &= rasters.mask.read(grid, window) > 0
+    slopes = _cropped(gradient(around, gsd), inner, known)
+    truth = around[inner][known]
     columns: dict[str, Column] = {
-        "slope": steepness(flat),
-        "aspect": aspect(flat),
-        "step": beside_steps(around, gsd)[inner][known].astype(np.uint8),
+        "slope": slope(slopes),
+        "aspect": aspect(slopes),
+        "step": near_steps(around, gsd)[inner][known].astype(np.uint8),
     }
-    theirs: dict[str, Gradient] = {}
-    ranges: dict[str, tuple[float, float]] = {}
+    gradients: dict[str, Gradient] = {}
     moments: dict[str, Moments] = {}
-    _note_range(ranges, "reference", held)
-    for role, judged in pair.judged.items():
-        heights = judged.read(grid, wide)
-        own = gradient(heights, gsd)
-        theirs[role] = Gradient(own.across[inner][known], own.down[inner][known])
+    ranges = _range("reference", truth)
+    for role, surface in rasters.surfaces.items():
+        heights = surface.read(grid, wide)
+        gradients[role] = _cropped(gradient(heights, gsd), inner, known)
         here = heights[inner][known]
-        _note_range(ranges, role, here)
-        moments[role] = Moments.of(here, held)
-        columns[role] = here - held
-    if pair.spread is not None:
-        columns["spread"] = pair.spread.read(grid, window)[known]
-    if pair.landcover is not None:
-        columns["landcover"] = pair.landcover.read(grid, window)[known]
-    if pair.ground is not None:
-        columns["above"] = held - pair.ground.read(grid, window)[known]
-    return _Piece(window.height * window.width, columns, _shapes(flat, theirs), ranges, moments)
+        ranges |= _range(role, here)
+        moments[role] = Moments.of(here, truth)
+        columns[role] = here - truth
+    if rasters.uncertainty is not None:
+        columns["uncertainty"] = rasters.uncertainty.read(grid, window)[known]
+    if rasters.landcover is not None:
+        columns["landcover"] = rasters.landcover.read(grid, window)[known]
+    if rasters.ground is not None:
+        columns["above"] = truth - rasters.ground.read(grid, window)[known]
+    sums = _slope_sums(slopes, gradients)
+    return _BlockResult(window.height * window.width, columns, sums, ranges, moments)
 
 
-def _note_range(ranges: dict[str, tuple[float, float]], role: str, heights: Array) -> None:
+def _cropped(gradients: Gradient, inner: tuple[slice, slice], known: Mask) -> Gradient:
+    return Gradient(gradients.across[inner][known], gradients.down[inner][known])
+
+
+def _range(role: str, heights: Array) -> dict[str, Range]:
     known = heights[np.isfinite(heights)]
-    if known.size:
-        ranges[role] = (float(known.min()), float(known.max()))
+    return {role: (float(known.min()), float(known.max()))} if known.size else {}
 
 
-def _shapes(truth: Gradient, found: Mapping[str, Gradient]) -> dict[str, ShapeSums]:
-    """Compare slopes where the reference and all that are judged have them."""
-    known: Mask = np.isfinite(truth.across) & np.isfinite(truth.down)
-    for own in found.values():
+def _slope_sums(reference: Gradient, surfaces: Mapping[str, Gradient]) -> dict[str, SlopeSums]:
+    """Compare slopes where those of the reference and of all surfaces are known."""
+    known: Mask = np.isfinite(reference.across) & np.isfinite(reference.down)
+    for own in surfaces.values():
         known &= np.isfinite(own.across) & np.isfinite(own.down)
-    kept = Gradient(truth.across[known], truth.down[known])
+    kept = Gradient(reference.across[known], reference.down[known])
     return {
-        role: ShapeSums.of(kept, Gradient(own.across[known], own.down[known]))
-        for role, own in found.items()
+        role: SlopeSums.of(kept, Gradient(own.across[known], own.down[known]))
+        for role, own in surfaces.items()
     }

@@ -1,57 +1,156 @@
-"""Compare a surface with a reference, and with what it was made from."""
+"""Comparison of a surface with a reference and a baseline."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Protocol
+from dataclasses import asdict, dataclass, field
+from typing import Any, Protocol
 
 from demiurge.errors import DataError
-from demiurge.evaluation.agreement import require_level, require_metres
-from demiurge.evaluation.collect import Collected, Pair, collect
-from demiurge.evaluation.columns import Column, Columns
-from demiurge.evaluation.inputs import Opened, open_all
-from demiurge.evaluation.judged import Affinity, Judged, affinity
+from demiurge.evaluation.align import (
+    AS_IS,
+    FITTED,
+    FLAT,
+    AffineFit,
+    AlignedRasters,
+    align,
+)
+from demiurge.evaluation.collect import Collected, collect
+from demiurge.evaluation.columns import Columns
+from demiurge.evaluation.consistency import require_level, require_metres
+from demiurge.evaluation.inputs import Inputs, open_inputs
 from demiurge.evaluation.metrics import (
-    Doubt,
     ErrorStatistics,
-    doubt,
+    UncertaintyStatistics,
     error_statistics,
     statistics_of,
+    uncertainty_statistics,
 )
-from demiurge.evaluation.result import Evaluation
-from demiurge.evaluation.spatial import Shift, moved_onto, require_xdem, spatial_of
-from demiurge.evaluation.strata import known, strata
+from demiurge.evaluation.slopes import SlopeErrors
+from demiurge.evaluation.spatial import (
+    Shift,
+    SpatialCorrelation,
+    require_xdem,
+    spatial_correlation,
+)
+from demiurge.evaluation.strata import Stratum, known, strata
 from demiurge.paths import PathLike
 from demiurge.progress import Advance, silent
 from demiurge.scene.undeclared import NoData
 
-#: Pixels of which uncertainties are judged, at most.
-_DOUBTED = 4_000_000
-#: Compared pixels below which figures mean little.
+#: Largest number of pixels for statistics of the uncertainty.
+_UNCERTAINTY_PIXELS = 4_000_000
+#: Number of compared pixels below which a note warns of unreliable statistics.
 _FEW = 100
 
-AS_IS = "the surface as it is, level alone fitted"
-FITTED = "the surface after the best affine fit"
-FLAT = "the mean height everywhere"
+#: Statistics of which a ratio to the baseline is reported.
+_RATIOS = ("mae", "rmse", "nmad", "le90")
+_SLOPE_RATIOS = ("slope_mae", "slope_rmse", "aspect_mae", "aspect_rmse")
 
 
-class Taker(Protocol):
-    """Takes what an evaluation has read."""
+class Recorder(Protocol):
+    """Receives the rasters and pixels of an evaluation, for a report."""
 
-    def take(self, pair: Pair, columns: Columns) -> None:
-        """Take the rasters, and errors and classes of the compared pixels."""
+    def record(self, rasters: AlignedRasters, columns: Columns) -> None:
+        """Receive the rasters, and errors and class variables of the compared pixels."""
 
 
 @dataclass(frozen=True)
-class How:
-    """How a comparison is made; see :func:`evaluate`."""
+class EvaluationOptions:
+    """Options of a comparison; see :func:`evaluate`."""
 
     allow_offset: bool = False
     coregister: bool = False
     affine: bool = False
     spatial: bool = False
     sun: float | None = None
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Results of a comparison.
+
+    Attributes
+    ----------
+    surface, baseline
+        Statistics of each against the reference; the baseline may be None. Relative heights are
+        compared after the best affine fit.
+    common
+        Statistics of both over the pixels where both have a height.
+    files
+        Paths by role.
+    notes
+        Sentences on what was done and on what to check.
+    strata
+        Statistics by class, of the surface and of the baseline on the same pixels.
+    slopes
+        Errors of slope and aspect, by role.
+    rivals
+        Statistics of variants of the surface by name: with and without the affine fit, and the
+        mean height everywhere.
+    affine_fit
+        The affine fit, if one was made.
+    relative
+        Whether the surface's heights are relative.
+    shifts
+        Translations by co-registration, by role.
+    uncertainty
+        Agreement of predicted uncertainty and errors, if the surface has an uncertainty band.
+    spatial
+        Spatial correlation of the errors, if requested.
+    """
+
+    surface: ErrorStatistics
+    baseline: ErrorStatistics | None
+    common: tuple[ErrorStatistics, ErrorStatistics] | None
+    files: Mapping[str, str]
+    notes: tuple[str, ...]
+    strata: Mapping[str, Stratum]
+    slopes: Mapping[str, SlopeErrors] = field(default_factory=dict)
+    rivals: Mapping[str, ErrorStatistics] = field(default_factory=dict)
+    affine_fit: AffineFit | None = None
+    relative: bool = False
+    shifts: Mapping[str, Shift] = field(default_factory=dict)
+    uncertainty: UncertaintyStatistics | None = None
+    spatial: SpatialCorrelation | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data for JSON; lengths in metres, angles in degrees."""
+        content: dict[str, Any] = {
+            "files": dict(self.files),
+            "relative": self.relative,
+            "surface": self.surface.as_dict(),
+        }
+        if self.baseline is not None and self.common is not None:
+            content["baseline"] = self.baseline.as_dict()
+            surface, baseline = self.common
+            content["common"] = {"surface": surface.as_dict(), "baseline": baseline.as_dict()}
+            content["ratio"] = self.ratios()
+        content["strata"] = {name: stratum.as_dict() for name, stratum in self.strata.items()}
+        content["shapes"] = {role: slopes.as_dict() for role, slopes in self.slopes.items()}
+        if self.rivals:
+            content["rivals"] = {name: rival.as_dict() for name, rival in self.rivals.items()}
+        if self.affine_fit is not None:
+            content["affine_fit"] = asdict(self.affine_fit)
+        if self.shifts:
+            content["shifts"] = {role: asdict(shift) for role, shift in self.shifts.items()}
+        if self.uncertainty is not None:
+            content["uncertainty"] = self.uncertainty.as_dict()
+        if self.spatial is not None:
+            content["spatial"] = self.spatial.as_dict()
+        content["notes"] = list(self.notes)
+        return content
+
+    def ratios(self) -> dict[str, float]:
+        """Return surface over baseline by statistic, on common pixels; below 1 is better."""
+        if self.common is None:
+            return {}
+        surface, baseline = (s.as_dict() for s in self.common)
+        ratios = {key: surface[key] / baseline[key] for key in _RATIOS if baseline[key]}
+        if {"surface", "baseline"} <= set(self.slopes):
+            own, other = (self.slopes[role].as_dict() for role in ("surface", "baseline"))
+            ratios |= {key: own[key] / other[key] for key in _SLOPE_RATIOS if other[key] > 0}
+        return ratios
 
 
 def evaluate(
@@ -68,47 +167,48 @@ def evaluate(
     affine: bool = False,
     spatial: bool = False,
     sun: float | None = None,
-    report: Taker | None = None,
+    report: Recorder | None = None,
     advance: Advance = silent,
 ) -> Evaluation:
     """Compare a surface with a reference on the surface's grid.
 
-    Memory does not grow with the rasters beyond 10⁸ pixels; of more, figures come from an even
-    random choice of 10⁸.
+    Memory is bounded: beyond 10⁸ pixels the statistics use a random sample of 10⁸.
 
     Parameters
     ----------
     surface, reference, baseline
-        Rasters of heights in metres; ``file.tif:3`` for the third band. Reference and baseline
-        are brought to the surface's grid bilinearly (a baseline much coarser than it: cubically).
-        A surface of relative heights is judged after the best affine fit.
+        Rasters of heights in metres; ``file.tif:3`` selects the third band. Reference and
+        baseline are resampled to the surface's grid bilinearly, or cubically for a much coarser
+        baseline. A surface of relative heights is compared after the best affine fit.
     landcover
-        Raster of class numbers; each class gets statistics of its own.
+        Raster of class numbers; statistics are reported by class.
     ground
-        Raster of the bare earth under the reference; classes of height above it are told apart.
+        Raster of the bare earth under the reference; statistics are reported by height above it.
     mask
-        Raster that is 0 where nothing is to be compared.
+        Raster that is 0 at pixels to exclude.
     nodata
-        By role (``surface``, ``reference``, …), the stored values that are no data besides those
-        that files declare; none at all for an empty list.
+        By role (``surface``, ``reference``, …), stored values to treat as no data in addition to
+        those that files declare; an empty list adds none.
     allow_offset
-        Go on where surface or baseline lie more than 5 m and half of their NMAD from the reference
-        at the median, or differ from it as feet do from metres.
+        Accept a surface or baseline whose median error exceeds 5 m and half of its NMAD, or that
+        seems to be in feet.
     coregister
-        First move surface and baseline to lie on the reference (needs xdem).
+        Align surface and baseline with the reference first (needs xdem).
     affine
-        Tell also how good the surface is after the best affine fit.
+        Report statistics after the best affine fit as well.
     spatial
-        Fit a variogram and tell the standard error of the mean (needs xdem).
+        Fit a variogram and report the standard error of the mean (needs xdem).
     sun
-        Its azimuth in degrees clockwise from north; slopes are then told apart by its light.
+        Azimuth of the sun in degrees clockwise from north; errors are reported by illumination.
     report
-        Is handed what was read, for pictures.
+        Receives the rasters and pixels for a report.
+    advance
+        Receives the number of processed megapixels.
 
     Raises
     ------
     ResourceError, DataError
-        For missing files, no overlap, other units or vertical references, nothing to compare.
+        For missing files, no overlap, different units or vertical references, or no common pixel.
     """
     roles = {
         "surface": surface,
@@ -118,152 +218,105 @@ def evaluate(
         "ground": ground,
         "mask": mask,
     }
-    how = How(allow_offset, coregister, affine, spatial, sun)
-    opened = open_all(roles, nodata)
-    with Columns(opened.pixels) as columns:
-        return judge(opened, columns, how, report, advance)
+    options = EvaluationOptions(allow_offset, coregister, affine, spatial, sun)
+    inputs = open_inputs(roles, nodata)
+    with Columns(inputs.pixels) as columns:
+        return evaluate_inputs(inputs, columns, options, report, advance)
 
 
-@dataclass
-class _Arranged:
-    """The rasters as they are compared, and what was found in arranging them."""
-
-    pair: Pair
-    affinity: Affinity | None = None
-    shifts: dict[str, Shift] = field(default_factory=dict)
-    notes: list[str] = field(default_factory=list)
-
-
-def judge(
-    opened: Opened,
+def evaluate_inputs(
+    inputs: Inputs,
     columns: Columns,
-    how: How,
-    report: Taker | None = None,
+    options: EvaluationOptions,
+    report: Recorder | None = None,
     advance: Advance = silent,
 ) -> Evaluation:
-    """Compare opened rasters; fills the columns with errors and classes."""
-    if how.coregister or how.spatial:
+    """Compare opened rasters; fills the columns with errors and class variables.
+
+    Raises
+    ------
+    ResourceError, DataError
+        See :func:`evaluate`.
+    """
+    if options.coregister or options.spatial:
         require_xdem()
-    arranged = _arrange(opened, how)
-    pair, path = arranged.pair, opened.sources["surface"].path
-    found = collect(pair, columns, advance)
-    if found.count == 0 or not known(columns, "surface").any():
+    alignment = align(inputs, by_shift=options.coregister, by_line=options.affine)
+    rasters, path = alignment.rasters, inputs.sources["surface"].path
+    collected = collect(rasters, columns, advance)
+    if collected.count == 0 or not known(columns, "surface").any():
         raise DataError(
-            f"{path} and {opened.sources['reference'].path} share no pixel with a height",
+            f"{path} and {inputs.sources['reference'].path} share no pixel with a height",
             "check their no-data values",
         )
-    # A sample stands for all.
-    count = columns.count
-    own = error_statistics(columns.read("surface"), count)
-    notes = [*opened.notes, *arranged.notes, *_remarks(opened, own, found, columns)]
-    if not opened.relative:
-        notes += _compatible(opened, found, "surface", own, how)
+    # The number of stored pixels: of a sampled comparison, the sample.
+    own = error_statistics(columns.read("surface"), columns.count)
+    notes = [*inputs.notes, *alignment.notes, *_warnings(inputs, own, collected, columns)]
+    if not inputs.relative:
+        notes += _check(inputs, collected, "surface", own, options)
     other, common = None, None
-    if "baseline" in pair.judged:
-        other, common = _against(columns, own, opened.sources["baseline"].path)
-        notes += _compatible(opened, found, "baseline", other, how)
-    told = _doubt(columns) if "spread" in columns.names else None
+    if "baseline" in rasters.surfaces:
+        other, common = _with_baseline(columns, own, inputs.sources["baseline"].path)
+        notes += _check(inputs, collected, "baseline", other, options)
     if report is not None:
-        report.take(pair, columns)
+        report.record(rasters, columns)
     return Evaluation(
         surface=own,
         baseline=other,
         common=common,
-        files=opened.files,
+        files=inputs.files,
         notes=tuple(notes),
-        strata=strata(columns, how.sun),
-        shapes=found.shapes,
-        rivals=_rivals(columns),
-        affinity=arranged.affinity,
-        relative=opened.relative,
-        shifts=arranged.shifts,
-        doubt=told,
-        spatial=spatial_of(
-            pair.judged["surface"], pair.reference, pair.grid, own.std, pair.mask
-        ) if how.spatial else None,
+        strata=strata(columns, options.sun),
+        slopes=collected.slopes,
+        rivals=_variants(columns),
+        affine_fit=alignment.affine_fit,
+        relative=inputs.relative,
+        shifts=alignment.shifts,
+        uncertainty=_uncertainty(columns),
+        spatial=spatial_correlation(
+            rasters.surfaces["surface"], rasters.reference, rasters.grid, own.std, rasters.mask
+        ) if options.spatial else None,
     )  # fmt: skip
 
 
-def _compatible(
-    opened: Opened, found: Collected, role: str, errors: ErrorStatistics, how: How
+def _check(
+    inputs: Inputs,
+    collected: Collected,
+    role: str,
+    errors: ErrorStatistics,
+    options: EvaluationOptions,
 ) -> list[str]:
-    """See that heights and reference share unit and level; raises or returns remarks."""
-    path, reference = opened.sources[role].path, opened.sources["reference"].path
-    remarks = require_metres(
-        found.moments.get(role), path, reference, allow_offset=how.allow_offset
+    """Check that heights and reference share unit and level; return notes."""
+    path, reference = inputs.sources[role].path, inputs.sources["reference"].path
+    notes = require_metres(
+        collected.moments.get(role), path, reference, allow_offset=options.allow_offset
     )
-    return remarks or require_level(errors, path, allow_offset=how.allow_offset)
+    return notes or require_level(errors, path, allow_offset=options.allow_offset)
 
 
-def _arrange(opened: Opened, how: How) -> _Arranged:
-    """Lay rasters on the reference as far as that is wanted."""
-    sources, grid = opened.sources, opened.grid
-    reference, mask = sources["reference"], sources.get("mask")
-    judged = {role: Judged(sources[role]) for role in ("surface", "baseline") if role in sources}
-    shifts: dict[str, Shift] = {}
-    notes: list[str] = []
-    if how.coregister:
-        for role, lying in list(judged.items()):
-            if role == "surface" and opened.relative:
-                notes.append("relative heights are not co-registered")
-                continue
-            judged[role], shift = moved_onto(lying, reference, grid, mask)
-            shifts[role] = shift
-            notes.append(
-                f"the {role} was moved by {shift.east:+.2f} m east, {shift.north:+.2f} m north, "
-                f"{shift.up:+.2f} m up to lie on the reference"
-            )
-    fit = None
-    surface = judged["surface"]
-    if opened.relative or how.affine:
-        fit = affinity(surface, reference, grid, mask)
-        fitted = _on(surface, fit.scale, fit.offset + fit.scale * surface.offset)
-        flat = _on(surface, 0.0, fit.mean_reference)
-        judged = {**judged, FLAT: flat}
-        if opened.relative:
-            judged["surface"] = fitted
-            judged[AS_IS] = _on(surface, 1.0, fit.mean_reference - fit.mean)
-            notes.append(
-                f"the surface's heights are relative: its figures are those of "
-                f"{fit.scale:.4g} · height {fit.offset:+.4g} m, the best fit to the reference"
-            )
-            if fit.scale < 0:
-                notes.append("the fit turns the surface upside down: valleys are taken for ridges")
-        else:
-            judged[FITTED] = fitted
-    spread = opened.spread
-    scale = judged["surface"].scale
-    pair = Pair(
-        judged, reference, grid, sources.get("landcover"), sources.get("ground"), mask,
-        None if spread is None else Judged(spread, scale=abs(scale)),
-    )  # fmt: skip
-    return _Arranged(pair, fit, shifts, notes)
-
-
-def _on(surface: Judged, scale: float, offset: float) -> Judged:
-    return Judged(surface.source, scale, offset, surface.east, surface.north)
-
-
-def _remarks(opened: Opened, own: ErrorStatistics, found: Collected, columns: Columns) -> list[str]:
+def _warnings(
+    inputs: Inputs, own: ErrorStatistics, collected: Collected, columns: Columns
+) -> list[str]:
+    """Return notes on constant rasters, few pixels and sampling."""
     notes = []
     for role in ("surface", "baseline", "reference"):
-        low, high = found.ranges.get(role, (0.0, 1.0))
+        low, high = collected.ranges.get(role, (0.0, 1.0))
         if low == high:
-            path = opened.sources[role].path
+            path = inputs.sources[role].path
             notes.append(f"{path}: is {low:g} m everywhere; is this the right file?")
     if own.count < _FEW:
-        notes.append(f"only {own.count} pixels are compared; figures of so few say little")
+        notes.append(f"only {own.count} pixels are compared; the statistics are unreliable")
     if columns.share < 1:
         notes.append(
-            f"figures are those of {own.count:,} pixels, an even random choice: ranks of quantiles "
-            "are off by 0.0002 at most"
+            f"the statistics use a random sample of {own.count:,} pixels: ranks of quantiles are "
+            "off by 0.0002 at most"
         )
     return notes
 
 
-def _against(
+def _with_baseline(
     columns: Columns, own: ErrorStatistics, path: str
 ) -> tuple[ErrorStatistics, tuple[ErrorStatistics, ErrorStatistics]]:
+    """Return statistics of the baseline, and of surface and baseline on common pixels."""
     count = columns.count
     both = known(columns, "surface") & known(columns, "baseline")
     shared = int(both.sum())
@@ -273,7 +326,6 @@ def _against(
             "choose the baseline of this place",
         )
     other = error_statistics(columns.read("baseline"), count)
-    # The same pixels need no second look.
     first = own if shared == own.count else statistics_of(columns.read("surface"), both, count)
     second = (
         other if shared == other.count else statistics_of(columns.read("baseline"), both, count)
@@ -281,8 +333,8 @@ def _against(
     return other, (first, second)
 
 
-def _rivals(columns: Columns) -> dict[str, ErrorStatistics]:
-    """Return the statistics of what else was judged, where surface and baseline have heights."""
+def _variants(columns: Columns) -> dict[str, ErrorStatistics]:
+    """Return statistics of the surface's variants where surface and baseline have heights."""
     names = [name for name in (FITTED, AS_IS, FLAT) if name in columns.names]
     if not names:
         return {}
@@ -292,6 +344,8 @@ def _rivals(columns: Columns) -> dict[str, ErrorStatistics]:
     return {n: statistics_of(columns.read(n), shared, columns.count) for n in names}
 
 
-def _doubt(columns: Columns) -> Doubt | None:
-    some: Mapping[str, Column] = columns.sample(("surface", "spread"), _DOUBTED)
-    return doubt(some["surface"], some["spread"])
+def _uncertainty(columns: Columns) -> UncertaintyStatistics | None:
+    if "uncertainty" not in columns.names:
+        return None
+    sample = columns.sample(("surface", "uncertainty"), _UNCERTAINTY_PIXELS)
+    return uncertainty_statistics(sample["surface"], sample["uncertainty"])

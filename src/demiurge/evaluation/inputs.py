@@ -1,50 +1,97 @@
-"""What plays which part in a comparison: files opened, checked, and brought to one grid."""
+"""Rasters of a comparison: opened, checked and brought to one grid."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+from affine import Affine
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, layer
 from demiurge.paths import PathLike, split_band
 from demiurge.scene.files import open_raster
 from demiurge.scene.footprint import bounds_in, is_plain
-from demiurge.scene.grid import intersection
+from demiurge.scene.grid import Window, intersection
 from demiurge.scene.open import choose_grid
 from demiurge.scene.source import Source
 from demiurge.scene.undeclared import NoData, for_layers
 from demiurge.scene.vertical import agree, vertical_of
 
+#: Roles whose rasters hold heights.
 HEIGHTS = ("surface", "reference", "baseline", "ground")
+#: Layer that declares resampling and units of a role; the DSM for all others.
 _LAYERS = {"reference": "truth_dsm", "baseline": PRIOR, "landcover": "landcover", "mask": "valid"}
 
 
+#: Pixels along the side of the blocks that are read at once.
+BLOCK = 1024
+
+
 @dataclass(frozen=True)
-class Opened:
-    """The rasters of a comparison, by role, and the grid it takes place on.
+class AlignedSource:
+    """A raster of heights with a linear transform and a horizontal shift.
 
     Attributes
     ----------
-    spread
-        The surface's own uncertainty, where it has such a band.
+    source
+        The raster.
+    scale, offset
+        Heights are read as ``scale`` · height + ``offset`` (metres). A scale of 0 gives a flat
+        surface with the raster's voids.
+    east, north
+        Shift of the raster in metres.
+    """
+
+    source: Source
+    scale: float = 1.0
+    offset: float = 0.0
+    east: float = 0.0
+    north: float = 0.0
+
+    def read(self, grid: GeoBox, window: Window, step: int = 1) -> Array:
+        """Read a window of a grid: float32 in metres, NaN for no data."""
+        if self.east or self.north:
+            grid = GeoBox(grid.shape, Affine.translation(-self.east, -self.north) * grid.affine,
+                          grid.crs)  # fmt: skip
+        heights = self.source.read(grid, window, step)
+        if self.scale != 1:
+            heights *= np.float32(self.scale)
+        if self.offset:
+            heights += np.float32(self.offset)
+        return heights
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """The opened rasters of a comparison and its grid.
+
+    Attributes
+    ----------
+    sources
+        Rasters by role.
+    grid
+        The surface's grid, cropped to the reference.
+    uncertainty
+        Band of the surface's standard deviations in metres; None if the file has none.
     relative
-        The surface's heights are relative, not metres above a datum.
+        Whether the surface's heights are relative instead of metres above a datum.
     notes
-        Sentences on what was done to bring them together.
+        Sentences on how the rasters were brought to the grid.
     """
 
     sources: Mapping[str, Source]
     grid: GeoBox
-    spread: Source | None
+    uncertainty: Source | None
     relative: bool
     notes: tuple[str, ...]
 
     @property
     def pixels(self) -> int:
-        """Return how many pixels the grid has."""
+        """Return the number of pixels of the grid."""
         return int(self.grid.shape[0]) * int(self.grid.shape[1])
 
     @property
@@ -53,22 +100,25 @@ class Opened:
         return {role: source.path for role, source in self.sources.items()}
 
 
-def open_all(roles: Mapping[str, PathLike | None], nodata: NoData | None = None) -> Opened:
-    """Open the rasters of a comparison; roles of None are left out.
+def open_inputs(roles: Mapping[str, PathLike | None], nodata: NoData | None = None) -> Inputs:
+    """Open the rasters of a comparison; roles without a file are skipped.
 
     Parameters
     ----------
+    roles
+        Files by role: ``surface``, ``reference``, optionally ``baseline``, ``landcover``,
+        ``ground`` and ``mask``.
     nodata
-        By role, the stored values that are no data besides those that files declare.
+        By role, stored values to treat as no data in addition to those that files declare.
 
     Raises
     ------
     ResourceError, DataError
-        For missing files, no overlap, other units or vertical references.
+        For missing files, no overlap, or different units or vertical references.
     """
     given = {role: path for role, path in roles.items() if path is not None}
-    told = for_layers(nodata, given)
-    sources = {role: _open(role, path, told.get(role)) for role, path in given.items()}
+    values = for_layers(nodata, given)
+    sources = {role: _open(role, path, values.get(role)) for role, path in given.items()}
     surface = sources["surface"]
     relative = is_relative(surface.path)
     heights = [s for role, s in sources.items() if role in HEIGHTS]
@@ -77,11 +127,19 @@ def open_all(roles: Mapping[str, PathLike | None], nodata: NoData | None = None)
     agree({s.path: vertical_of(s.grid.crs) for s in heights})
     grid, notes = common_grid(sources)
     notes += [f"{role}: {text}" for role, source in sources.items() for text in source.remarks]
-    return Opened(sources, grid, _uncertainty(surface), relative, tuple(notes))
+    return Inputs(sources, grid, _uncertainty(surface), relative, tuple(notes))
 
 
-def open_role(role: str, path: PathLike) -> Source:
-    """Open what plays a part in a comparison in metres; relative heights are refused."""
+def open_absolute(role: str, path: PathLike) -> Source:
+    """Open a raster of heights in metres.
+
+    Raises
+    ------
+    UsageError
+        If its heights are relative.
+    ResourceError, DataError
+        If it cannot be opened.
+    """
     source = _open(role, path)
     if is_relative(source.path):
         raise UsageError(
@@ -98,13 +156,13 @@ def _open(role: str, path: PathLike, nodata: Sequence[float] | None = None) -> S
 
 
 def is_relative(path: str) -> bool:
-    """Tell whether a raster says that its heights are relative."""
+    """Return whether the tags of a raster declare relative heights."""
     with open_raster(path) as dataset:
         return bool(dataset.tags().get("units") == "relative")
 
 
 def _uncertainty(surface: Source) -> Source | None:
-    """Return the band that tells how sure the surface is, where it follows that of the heights."""
+    """Return the band of standard deviations that follows the heights, if there is one."""
     with open_raster(surface.path) as dataset:
         names = dataset.descriptions
     name, after = names[surface.band - 1], surface.band + 1
@@ -114,7 +172,13 @@ def _uncertainty(surface: Source) -> Source | None:
 
 
 def common_grid(sources: Mapping[str, Source]) -> tuple[GeoBox, list[str]]:
-    """Return the surface's grid where the reference covers it, and what was done to it."""
+    """Return the surface's grid cropped to the reference, and notes on warping.
+
+    Raises
+    ------
+    DataError
+        If a raster does not overlap the surface.
+    """
     grid, notes = sources["surface"].grid, list[str]()
     if not is_plain(grid):
         grid, notes = choose_grid({"dsm": sources["surface"]})
@@ -122,17 +186,16 @@ def common_grid(sources: Mapping[str, Source]) -> tuple[GeoBox, list[str]]:
 
 
 def _overlap(grid: GeoBox, sources: Mapping[str, Source]) -> GeoBox:
-    """Return the part of the grid that the reference covers."""
-    whole = bounds_in(grid, grid.crs)
+    """Crop a grid to the extent of the reference."""
+    extent = bounds_in(grid, grid.crs)
     for role in sources:
-        shared = intersection([whole, bounds_in(sources[role].grid, grid.crs)])
+        shared = intersection([extent, bounds_in(sources[role].grid, grid.crs)])
         if shared is None:
             raise DataError(
                 f"{sources['surface'].path} and {sources[role].path} do not overlap",
                 "check their CRS and extents with gdalinfo",
             )
-    box = bounds_in(sources["reference"].grid, grid.crs)
-    shared = intersection([whole, box])
+    shared = intersection([extent, bounds_in(sources["reference"].grid, grid.crs)])
     assert shared is not None
     a = grid.affine
     first_col = max(0, int((shared[0] - a.c) / a.a))

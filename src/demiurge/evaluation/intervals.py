@@ -1,8 +1,8 @@
 """Confidence intervals of accuracy figures that hold for any distribution of errors.
 
 Errors of elevation models are skewed and heavy-tailed, so intervals from normal theory are too
-narrow. Quantiles get intervals from order statistics, which assume nothing but independent
-points; means and spreads get bootstrap intervals on a scale that makes them symmetric.
+narrow. Intervals of quantiles come from order statistics, which only assume independent points.
+Intervals of mean, RMSE and NMAD come from a bootstrap on a scale that makes them symmetric.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from demiurge.arrays import Values
 
 
 class Interval(NamedTuple):
-    """An estimate and the interval that holds the true value with the stated confidence.
+    """An estimate and its confidence interval.
 
     Attributes
     ----------
     value
-        The estimate from the points.
+        The estimate from the sample.
     low, high
-        Ends of the interval; ``high`` is infinite where so few points give no upper bound.
+        Ends of the interval; ``high`` is infinite if the sample is too small for an upper bound.
     """
 
     value: float
@@ -34,7 +34,7 @@ class Interval(NamedTuple):
 def quantile_interval(values: Values, share: float, confidence: float = 0.95) -> Interval:
     """Return a quantile and its interval from interpolated order statistics.
 
-    Where the points are too few for a two-sided interval, the interval is one-sided: unbounded
+    If the sample is too small for a two-sided interval, the interval is one-sided: unbounded
     above for a high quantile. Interpolation after Nyblom (1992), Statistics & Probability
     Letters 14, pages 129 to 131.
 
@@ -43,7 +43,7 @@ def quantile_interval(values: Values, share: float, confidence: float = 0.95) ->
     values
         float64 (points,), finite, one or more.
     share
-        Which quantile, between 0 and 1.
+        Probability of the quantile, between 0 and 1.
     confidence
         Share of repeated samples whose interval holds the true quantile.
     """
@@ -65,7 +65,7 @@ def quantile_interval(values: Values, share: float, confidence: float = 0.95) ->
 
 
 def points_needed(share: float, confidence: float = 0.95) -> int:
-    """Return how many points give a quantile above 0.5 a two-sided interval."""
+    """Return the least number of points for a two-sided interval of a quantile above 0.5."""
     return math.ceil(math.log((1 - confidence) / 2) / math.log(share))
 
 
@@ -76,8 +76,8 @@ def _above(ordered: Values, share: float, tail: float) -> float | None:
 
 def _below(ordered: Values, share: float, tail: float) -> float | None:
     """Return the value that the quantile falls below with probability ``tail``, or None."""
-    found = _bound(-ordered[::-1], 1 - share, 1 - tail)
-    return None if found is None else -found
+    bound = _bound(-ordered[::-1], 1 - share, 1 - tail)
+    return None if bound is None else -bound
 
 
 def _bound(ordered: Values, share: float, wanted: float) -> float | None:
@@ -98,7 +98,7 @@ def _bound(ordered: Values, share: float, wanted: float) -> float | None:
         return float(ordered[0])
     before, after = float(chance[place - 1]), float(chance[place])
     part = (wanted - before) / (after - before)
-    # Nyblom's weight of the farther order statistic, for rank place out of count.
+    # Nyblom's weight of the farther order statistic.
     odds = (count - place) * share / (place * (1 - share)) if share < 1 else 1.0
     weight = part / (part + odds * (1 - part)) if part < 1 else 1.0
     return float((1 - weight) * ordered[place - 1] + weight * ordered[place])
@@ -122,9 +122,8 @@ def bootstrap_interval(
 
     Notes
     -----
-    The mean has a studentised interval. RMSE and NMAD are bootstrapped as logarithms, likewise
-    studentised, since their distributions are skewed to the right (Efron and Tibshirani 1993,
-    chapter 12).
+    The intervals are studentised. RMSE and NMAD are bootstrapped as logarithms because their
+    distributions are skewed to the right (Efron and Tibshirani 1993, chapter 12).
     """
     values = np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
@@ -157,8 +156,8 @@ def _scaled(sample: Values, statistic: str) -> tuple[Values, Values]:
             mean = squares.mean(1)
             # By the delta method, of log √mean.
             return np.log(mean) / 2, squares.std(1, ddof=1) / (2 * mean * math.sqrt(count))
-        found = _nmad(sample)
-        return np.log(found), np.full(len(sample), 1.0 / math.sqrt(count))
+        nmad = _nmad(sample)
+        return np.log(nmad), np.full(len(sample), 1.0 / math.sqrt(count))
 
 
 def _nmad(sample: Values) -> Values:

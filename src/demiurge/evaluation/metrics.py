@@ -1,4 +1,4 @@
-"""Error statistics of heights. Pure functions on arrays, metres in, metres out."""
+"""Error statistics of heights and of their uncertainties: pure functions on arrays in metres."""
 
 from __future__ import annotations
 
@@ -24,20 +24,20 @@ class ErrorStatistics:
     coverage
         Share 0 … 1 of the reference's pixels that have a height in the surface.
     mean, median
-        Of d: bias, and its robust sister.
+        Mean and median error.
     mae, rmse
         Mean of abs(d), root of the mean of d².
     std
         Standard deviation of d.
     nmad
-        1.4826 · median(abs(d − median(d))): the standard deviation that a normal distribution
-        of the same middle would have (Höhle and Höhle 2009, doi 10.1016/j.isprsjprs.2009.02.003).
+        1.4826 · median(abs(d − median(d))), equal to the standard deviation for normal errors
+        (Höhle and Höhle 2009, doi 10.1016/j.isprsjprs.2009.02.003).
     le68, le90, le95
-        Percentiles of abs(d): linear errors of that probability (ASPRS 2014).
+        68th, 90th and 95th percentile of abs(d) (ASPRS 2014).
     q01, q99
         1 % and 99 % quantiles of d.
     within_1, within_2, within_5
-        Shares 0 … 1 of the pixels where abs(d) is at most so many metres.
+        Shares 0 … 1 of the pixels where abs(d) is at most 1, 2 or 5 metres.
     """
 
     count: int
@@ -58,7 +58,7 @@ class ErrorStatistics:
     within_5: float
 
     def as_dict(self) -> dict[str, float | int]:
-        """Return the figures by name."""
+        """Return the statistics by name."""
         return asdict(self)
 
 
@@ -83,21 +83,24 @@ def error_statistics(differences: Array, reference_count: int) -> ErrorStatistic
 def statistics_of(
     differences: Floats, chosen: npt.NDArray[np.bool_], reference_count: int
 ) -> ErrorStatistics:
-    """Return the statistics of chosen differences, all of them finite; makes one copy of these."""
+    """Return the statistics of chosen differences, which must be finite.
+
+    Copies the chosen values once. See :func:`error_statistics`.
+    """
     d = differences[chosen]
     d.sort()
     return sorted_statistics(d, reference_count)
 
 
 def sorted_statistics(d: Floats, reference_count: int) -> ErrorStatistics:
-    """Return the statistics of finite differences in ascending order; changes nothing.
+    """Return the statistics of finite differences in ascending order.
 
-    One sort serves all quantiles: those of abs(d) and of abs(d − median) too.
+    The sorted array gives all quantiles, including those of abs(d) and of abs(d − median).
 
     Raises
     ------
     ValueError
-        If there is none.
+        If there is no difference.
     """
     if d.size == 0:
         raise ValueError("no finite difference")
@@ -129,13 +132,13 @@ def sorted_statistics(d: Floats, reference_count: int) -> ErrorStatistics:
     )
 
 
-#: Values that are turned to float64 at a time.
-_PART = 1 << 20
+#: Values that are converted to float64 at once.
+_CHUNK = 1 << 20
 
 
 def _moments(d: Floats) -> tuple[float, float, float]:
     """Return the mean, the mean absolute value and the variance, summed in float64."""
-    parts = [d[i : i + _PART] for i in range(0, d.size, _PART)]
+    parts = [d[i : i + _CHUNK] for i in range(0, d.size, _CHUNK)]
     mean = sum(float(p.sum(dtype=np.float64)) for p in parts) / d.size
     size, square = 0.0, 0.0
     for part in parts:
@@ -147,7 +150,7 @@ def _moments(d: Floats) -> tuple[float, float, float]:
 
 
 def _quantile(d: Floats, share: float) -> float:
-    """Return a quantile of sorted values, linear between two of them."""
+    """Return a quantile of sorted values by linear interpolation."""
     place = share * (d.size - 1)
     low = int(place)
     first, second = float(d[low]), float(d[min(low + 1, d.size - 1)])
@@ -163,9 +166,9 @@ def _quantile_around(d: Floats, middle: float, share: float) -> float:
 
 
 def _nearest(d: Floats, middle: float, k: int) -> float:
-    """Return how far the (k + 1)-th nearest of sorted values is from the middle.
+    """Return the distance of the (k + 1)-th nearest of sorted values from the middle.
 
-    The k + 1 nearest are neighbours in order; where they begin is found by bisection.
+    The k + 1 nearest values are consecutive; bisection locates the first.
     """
     low, high = 0, d.size - k - 1
     while low < high:
@@ -178,23 +181,22 @@ def _nearest(d: Floats, middle: float, k: int) -> float:
 
 
 @dataclass(frozen=True)
-class Doubt:
-    """How well told uncertainties go with the errors that were made.
+class UncertaintyStatistics:
+    """Agreement of predicted standard deviations with observed errors.
 
     Attributes
     ----------
     inside
-        Share of errors within the interval that a Laplace distribution of the told standard
-        deviation gives each level; by level.
+        By nominal level, the share of errors inside the interval that a Laplace distribution
+        with the predicted standard deviation gives.
     likelihood
-        Mean log-likelihood of the errors under it, nats per pixel.
+        Mean log-likelihood of the errors under that distribution, nats per pixel.
     surest_half, best_half
-        MAE of the half that was told to be surest over that of all, and what it would be had
-        the errors been known.
+        MAE of the half with the smallest predicted uncertainty over the MAE of all, and the same
+        for the half with the smallest errors, which is the optimum.
     area
-        Area between the curves of what is left when the least sure pixels are taken away, as
-        told and as if the errors were known, over the MAE of all; 0 is best (AUSE; Ilg et al.
-        2018, doi 10.1007/978-3-030-01234-2_40).
+        Area between the sparsification curves by predicted uncertainty and by error, over the
+        MAE of all; 0 is best (AUSE; Ilg et al. 2018, doi 10.1007/978-3-030-01234-2_40).
     """
 
     inside: dict[str, float]
@@ -204,43 +206,58 @@ class Doubt:
     area: float
 
     def as_dict(self) -> dict[str, object]:
-        """Return the figures by name."""
+        """Return the statistics by name."""
         return asdict(self)
 
 
-def doubt(differences: Array, spread: Array) -> Doubt | None:
-    """Compare errors with the standard deviations that were told; None where there are none.
+def uncertainty_statistics(differences: Array, deviations: Array) -> UncertaintyStatistics | None:
+    """Compare errors with predicted standard deviations; None if fewer than two are known.
 
     Parameters
     ----------
-    differences, spread
-        float32, one shape, metres; NaN where unknown.
+    differences, deviations
+        float32 of one shape, metres; NaN where unknown.
     """
-    known = np.isfinite(differences) & np.isfinite(spread) & (spread > 0)
+    known = np.isfinite(differences) & np.isfinite(deviations) & (deviations > 0)
     size = np.abs(differences[known]).astype(np.float64)
     if size.size < 2 or not size.any():
         return None
-    scale = spread[known].astype(np.float64) / np.sqrt(2)
-    inside = {
-        f"{level:.0%}": float((size <= -scale * np.log(1 - level)).mean())
-        for level in (0.5, 0.68, 0.9, 0.95)
-    }
-    shares, told = sparsification(size, scale)
+    scale = deviations[known].astype(np.float64) / np.sqrt(2)
+    inside = {f"{level:.0%}": share_inside(size, scale, level) for level in (0.5, 0.68, 0.9, 0.95)}
+    shares, predicted = sparsification(size, scale)
     best = sparsification(size, size)[1]
-    half = float(np.interp(0.5, shares, told)), float(np.interp(0.5, shares, best))
-    whole = size.mean()
-    return Doubt(
+    half = float(np.interp(0.5, shares, predicted)), float(np.interp(0.5, shares, best))
+    mean = size.mean()
+    return UncertaintyStatistics(
         inside,
         float(-(np.log(2 * scale) + size / scale).mean()),
-        half[0] / whole,
-        half[1] / whole,
-        float(np.trapezoid(told - best, shares) / whole),
+        half[0] / mean,
+        half[1] / mean,
+        float(np.trapezoid(predicted - best, shares) / mean),
     )
 
 
-def sparsification(size: Values, doubted: Values) -> tuple[Values, Values]:
-    """Return shares of pixels that are taken away, least sure first, and the MAE of the rest."""
-    mean = np.cumsum(size[np.argsort(doubted)]) / np.arange(1, size.size + 1)
+def share_inside(size: Values, scale: Values, level: float) -> float:
+    """Return the share of errors inside the central Laplace interval of a nominal level.
+
+    Parameters
+    ----------
+    size, scale
+        float64 (pixels,): absolute errors, and scales of the distribution (standard deviation
+        over √2), in metres.
+    """
+    return float((size <= -scale * np.log(1 - level)).mean())
+
+
+def sparsification(size: Values, uncertainty: Values) -> tuple[Values, Values]:
+    """Return removed shares of pixels, most uncertain first, and the MAE of the rest.
+
+    Parameters
+    ----------
+    size, uncertainty
+        float64 (pixels,): absolute errors, and any measure that orders them.
+    """
+    mean = np.cumsum(size[np.argsort(uncertainty)]) / np.arange(1, size.size + 1)
     shares = np.linspace(0, 0.95, 96)
     kept = np.maximum(np.ceil((1 - shares) * size.size).astype(int), 1)
     return shares, np.asarray(mean[kept - 1])

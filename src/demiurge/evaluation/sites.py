@@ -1,4 +1,4 @@
-"""Many places at once: each by itself, all pooled, and how far the figures can be trusted."""
+"""Evaluation of many sites: each site, all sites pooled, and intervals over sites."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ import numpy as np
 from demiurge.arrays import Values
 from demiurge.errors import DataError, DemiurgeError, ResourceError
 from demiurge.evaluation.columns import Columns
-from demiurge.evaluation.evaluate import How, judge
-from demiurge.evaluation.inputs import Opened, open_all
+from demiurge.evaluation.evaluate import Evaluation, EvaluationOptions, evaluate_inputs
+from demiurge.evaluation.inputs import Inputs, open_inputs
+from demiurge.evaluation.intervals import Interval
 from demiurge.evaluation.metrics import ErrorStatistics, error_statistics
-from demiurge.evaluation.result import Evaluation
 from demiurge.evaluation.strata import Stratum, strata
 from demiurge.progress import Advance, silent
 from demiurge.scene.undeclared import NoData, for_layers
@@ -26,36 +26,28 @@ from demiurge.tables import open_geopackage
 ROLES = ("surface", "reference", "baseline", "landcover", "ground", "mask")
 _NEEDED = ("surface", "reference")
 _NAMES = ("site", "name", "place")
+#: Bootstrap samples, and confidence level.
 _DRAWS, _LEVEL = 2000, 0.95
-#: Sites below which drawing among them says nothing.
+#: Least number of sites for intervals.
 _FEWEST = 3
 
 
 @dataclass(frozen=True)
-class Interval:
-    """A pooled figure, and where 95 % of those lie that other choices of sites would give."""
-
-    value: float
-    low: float
-    high: float
-
-
-@dataclass(frozen=True)
 class Sites:
-    """What was found at many places.
+    """Results of many sites.
 
     Attributes
     ----------
     sites
-        By name.
-    surface, common
-        Of all pixels of all sites; as in :class:`demiurge.evaluation.result.Evaluation`, as are
-        ``strata``.
+        Results by site.
+    surface, common, strata
+        Statistics over all pixels of all sites; see
+        :class:`demiurge.evaluation.evaluate.Evaluation`.
     intervals
-        ``mean``, ``mae``, ``rmse``, and where all sites have baselines ``mae_ratio`` and
-        ``rmse_ratio``; empty for fewer than three sites.
+        Bootstrap intervals over sites of ``mean``, ``mae``, ``rmse`` and, if all sites have
+        baselines, ``mae_ratio`` and ``rmse_ratio``; empty for fewer than three sites.
     notes
-        Sites that were left out and why, and what each evaluation had to say.
+        Skipped sites with reasons, and the notes of each site.
     """
 
     sites: Mapping[str, Evaluation]
@@ -66,19 +58,19 @@ class Sites:
     notes: tuple[str, ...]
 
     def as_dict(self) -> dict[str, Any]:
-        """Return plain data, ready for JSON; lengths in metres."""
-        found: dict[str, Any] = {"surface": self.surface.as_dict()}
+        """Return plain data for JSON; lengths in metres."""
+        content: dict[str, Any] = {"surface": self.surface.as_dict()}
         if self.common is not None:
             surface, baseline = self.common
-            found["common"] = {"surface": surface.as_dict(), "baseline": baseline.as_dict()}
-        found["strata"] = {name: stratum.as_dict() for name, stratum in self.strata.items()}
-        found["intervals"] = {
+            content["common"] = {"surface": surface.as_dict(), "baseline": baseline.as_dict()}
+        content["strata"] = {name: stratum.as_dict() for name, stratum in self.strata.items()}
+        content["intervals"] = {
             key: {"value": i.value, "low": i.low, "high": i.high, "level": _LEVEL}
             for key, i in self.intervals.items()
         }
-        found["sites"] = {name: site.as_dict() for name, site in self.sites.items()}
-        found["notes"] = list(self.notes)
-        return found
+        content["sites"] = {name: site.as_dict() for name, site in self.sites.items()}
+        content["notes"] = list(self.notes)
+        return content
 
 
 def evaluate_sites(
@@ -91,69 +83,72 @@ def evaluate_sites(
     sun: float | None = None,
     advance: Advance = silent,
 ) -> Sites:
-    """Evaluate every site of a table, and all of them together.
+    """Evaluate every site of a table, and all sites pooled.
 
     Parameters
     ----------
     table
         CSV file, or GeoPackage whose first table is read: one row for each site, columns
-        ``surface`` and ``reference``, perhaps ``site``, ``baseline``, ``landcover``, ``ground``
-        and ``mask``. Paths are taken from the table's folder.
+        ``surface`` and ``reference``, optionally ``site``, ``baseline``, ``landcover``,
+        ``ground`` and ``mask``. Paths are relative to the table's folder.
     nodata, allow_offset, coregister, spatial, sun
         As for :func:`demiurge.evaluation.evaluate.evaluate`.
+    advance
+        Receives 1 for each finished site.
 
     Raises
     ------
     ResourceError, DataError
-        For a table that is missing or says nothing, and if no site can be evaluated. Sites that
-        cannot be are left out and named in the notes.
+        For a missing or incomplete table, or if no site can be evaluated. Sites that fail are
+        skipped and listed in the notes.
     """
     rows = read_table(Path(table))
-    told = for_layers(nodata, {role for roles in rows.values() for role in roles})
-    how = How(allow_offset, coregister, False, spatial, sun)
-    found: dict[str, Evaluation] = {}
+    values = for_layers(nodata, {role for roles in rows.values() for role in roles})
+    options = EvaluationOptions(allow_offset, coregister, False, spatial, sun)
+    results: dict[str, Evaluation] = {}
     notes: list[str] = []
-    opened: dict[str, Opened] = {}
+    opened: dict[str, Inputs] = {}
     for name, roles in rows.items():
         try:
-            given = {role: values for role, values in told.items() if roles.get(role)}
-            opened[name] = open_all(roles, given)
+            given = {role: v for role, v in values.items() if roles.get(role)}
+            opened[name] = open_inputs(roles, given)
         except DemiurgeError as error:
-            notes.append(_left_out(name, error))
+            notes.append(_skipped(name, error))
     shares: list[float] = []
     with Columns(sum(site.pixels for site in opened.values())) as pooled:
         for name, site in opened.items():
             try:
                 with Columns(site.pixels) as columns:
-                    found[name] = judge(site, columns, how)
+                    results[name] = evaluate_inputs(site, columns, options)
                     shares.append(columns.share)
                     pooled.extend(columns)
-                notes += [f"{name}: {note}" for note in found[name].notes]
+                notes += [f"{name}: {note}" for note in results[name].notes]
             except DemiurgeError as error:
-                notes.append(_left_out(name, error))
+                notes.append(_skipped(name, error))
             advance(1)
-        if not found:
+        if not results:
             raise DataError(f"{table}: no site can be evaluated; {notes[0]}")
-        bare = [name for name, site in found.items() if site.baseline is None]
-        if 0 < len(bare) < len(found):
+        bare = [name for name, site in results.items() if site.baseline is None]
+        if 0 < len(bare) < len(results):
             notes.append(
-                f"pooled figures leave out the baselines: {len(bare)} of {len(found)} sites have "
-                f"none ('{bare[0]}')"
+                f"pooled statistics exclude the baselines: {len(bare)} of {len(results)} sites "
+                f"have none ('{bare[0]}')"
             )
-        return _together(found, shares, pooled, how, notes)
+        return _pool(results, shares, pooled, options, notes)
 
 
-def _left_out(name: str, error: DemiurgeError) -> str:
-    return f"site '{name}' is left out: {error}"
+def _skipped(name: str, error: DemiurgeError) -> str:
+    return f"site '{name}' is skipped: {error}"
 
 
-def _together(
-    found: dict[str, Evaluation],
+def _pool(
+    results: dict[str, Evaluation],
     shares: list[float],
     pooled: Columns,
-    how: How,
+    options: EvaluationOptions,
     notes: list[str],
 ) -> Sites:
+    """Return the results of all sites together."""
     surface = pooled.read("surface")
     common = None
     if "baseline" in pooled.names:
@@ -164,35 +159,41 @@ def _together(
             error_statistics(baseline[both], pooled.count),
         )
     try:
-        classes = strata(pooled, how.sun)
-    except DataError as error:  # land covers of all sites together may be too many
+        classes = strata(pooled, options.sun)
+    except DataError as error:  # the sites together may have too many land covers
         classes = {}
-        notes.append(f"no classes of all sites together: {error}")
+        notes.append(f"no classes of the pooled sites: {error}")
     return Sites(
-        found,
+        results,
         error_statistics(surface, pooled.count),
         common,
         classes,
-        intervals(list(found.values()), shares),
+        site_intervals(list(results.values()), shares),
         tuple(notes),
     )
 
 
-def intervals(
-    found: list[Evaluation], shares: Sequence[float] | None = None
+def site_intervals(
+    results: list[Evaluation], shares: Sequence[float] | None = None
 ) -> dict[str, Interval]:
-    """Draw sites with replacement, as often as there are, and pool their figures each time.
+    """Return 95 % intervals of pooled statistics by a bootstrap over sites.
 
     Parameters
     ----------
+    results
+        Results of the sites.
     shares
-        Of each site's pixels that its figures were taken from; all if None.
+        By site, the fraction of its pixels that its statistics use; 1 if None.
+
+    Returns
+    -------
+    Intervals by statistic; empty for fewer than three sites.
     """
-    if len(found) < _FEWEST:
+    if len(results) < _FEWEST:
         return {}
-    based = all(e.common is not None for e in found)
-    pairs = [e.common if based and e.common else (e.surface, e.surface) for e in found]
-    # Sums over pixels: how many, of the error, of its size, of its square; then the baseline's.
+    based = all(e.common is not None for e in results)
+    pairs = [e.common if based and e.common else (e.surface, e.surface) for e in results]
+    # Sums over pixels: count, error, absolute error, squared error; the baseline's last two.
     sums = np.array(
         [
             [a.count, a.mean * a.count, a.mae * a.count, a.rmse**2 * a.count,
@@ -203,21 +204,21 @@ def intervals(
     if shares is not None:
         sums /= np.array(shares)[:, None]
     rng = np.random.default_rng(0)
-    drawn = sums[rng.integers(len(found), size=(_DRAWS, len(found)))].sum(axis=1)
-    whole, each = _figures(sums.sum(axis=0)[None]), _figures(drawn)
+    drawn = sums[rng.integers(len(results), size=(_DRAWS, len(results)))].sum(axis=1)
+    pooled, samples = _statistics(sums.sum(axis=0)[None]), _statistics(drawn)
     keys = ["mean", "mae", "rmse", *(["mae_ratio", "rmse_ratio"] if based else [])]
     tails = (1 - _LEVEL) / 2
     return {
         key: Interval(
-            float(whole[key][0]),
-            float(np.nanquantile(each[key], tails)),
-            float(np.nanquantile(each[key], 1 - tails)),
+            float(pooled[key][0]),
+            float(np.nanquantile(samples[key], tails)),
+            float(np.nanquantile(samples[key], 1 - tails)),
         )
         for key in keys
     }
 
 
-def _figures(sums: Values) -> dict[str, Values]:
+def _statistics(sums: Values) -> dict[str, Values]:
     n, total, size, square, other, other_square = sums.T
     with np.errstate(divide="ignore", invalid="ignore"):
         return {
@@ -230,40 +231,42 @@ def _figures(sums: Values) -> dict[str, Values]:
 
 
 def read_table(path: Path) -> dict[str, dict[str, str | None]]:
-    """Return the files of every site of a table, by site and role.
+    """Read the files of every site of a table, by site and role.
 
     Raises
     ------
     ResourceError
-        If there is no such file.
+        If the table does not exist.
     DataError
-        If it is no table, lacks a column, or names a site twice.
+        If it is not a table, lacks a column, or repeats a site.
     """
     if not path.exists():
         raise ResourceError(f"{path}: there is no such file", "check the path")
     rows = _geopackage(path) if path.suffix.lower() == ".gpkg" else _csv(path)
     if not rows:
-        raise DataError(f"{path}: names no site", "give one row for each")
+        raise DataError(f"{path}: names no site", "write one row for each site")
     missing = [key for key in _NEEDED if key not in rows[0]]
     if missing:
         raise DataError(
             f"{path}: has no column '{missing[0]}'",
-            f"its columns are to be among: site, {', '.join(ROLES)}",
+            f"its columns may be: site, {', '.join(ROLES)}",
         )
-    found: dict[str, dict[str, str | None]] = {}
+    sites: dict[str, dict[str, str | None]] = {}
     for number, row in enumerate(rows, start=1):
         name = next((row[key] for key in _NAMES if row.get(key)), f"site {number}")
-        if name in found:
-            raise DataError(f"{path}: names site '{name}' twice", "give each a name of its own")
+        if name in sites:
+            raise DataError(
+                f"{path}: names site '{name}' twice", "give every site a different name"
+            )
         lacking = [key for key in _NEEDED if not row.get(key)]
         if lacking:
             raise DataError(f"{path}: site '{name}' has no {lacking[0]}", "fill in its file")
-        found[name] = {role: _placed(path, row.get(role)) for role in ROLES}
-    return found
+        sites[name] = {role: _resolved(path, row.get(role)) for role in ROLES}
+    return sites
 
 
-def _placed(table: Path, file: str | None) -> str | None:
-    """Return a file as named from the table's folder; URLs and whole paths as they are."""
+def _resolved(table: Path, file: str | None) -> str | None:
+    """Resolve a path against the table's folder; URLs and absolute paths stay unchanged."""
     if not file:
         return None
     if "://" in file or file.startswith("/vsi"):
@@ -280,7 +283,7 @@ def _csv(path: Path) -> list[dict[str, str]]:
                 for row in reader
             ]
     except (UnicodeDecodeError, csv.Error):
-        raise DataError(f"{path}: is no CSV table", "give CSV or GeoPackage") from None
+        raise DataError(f"{path}: is no CSV table", "use CSV or GeoPackage") from None
 
 
 def _geopackage(path: Path) -> list[dict[str, str]]:
@@ -290,7 +293,7 @@ def _geopackage(path: Path) -> list[dict[str, str]]:
                 "SELECT table_name FROM gpkg_contents WHERE data_type IN ('features','attributes')"
             ).fetchone()
             if table is None:
-                raise DataError(f"{path}: holds no table", "give one row for each site")
+                raise DataError(f"{path}: contains no table", "write one row for each site")
             cursor = base.execute(f'SELECT * FROM "{table[0]}"')
             names = [entry[0].lower() for entry in cursor.description]
             return [

@@ -1,4 +1,4 @@
-"""Heights along lines that users draw."""
+"""Heights along lines."""
 
 from __future__ import annotations
 
@@ -6,43 +6,48 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from demiurge.arrays import Array
+from demiurge.arrays import Array, Values
 from demiurge.errors import DataError, UsageError
-from demiurge.evaluation.judged import Judged
+from demiurge.evaluation.inputs import AlignedSource
 from demiurge.scene.grid import Window, pixel_size
 from demiurge.scene.source import Source
 
-#: x and y of one end, then of the other, in the CRS of the comparison.
+#: x and y of the first end, then of the second, in the CRS of the comparison.
 Line = tuple[float, float, float, float]
 
-#: Places along a line, at most, and how many are read at a time.
+#: Largest number of points on a line, and number of points that are read at once.
 _MOST, _RUN = 2000, 100
 
 
 @dataclass(frozen=True)
-class Cut:
+class Profile:
     """Heights along a line.
 
     Attributes
     ----------
     title
-        Where it lies.
+        Coordinates of the ends.
     along
-        float64 (places,): metres from its first end.
+        float64 (points,): distance from the first end in metres.
     heights
-        float32 (places,) by role, in metres.
+        float32 (points,) by role, in metres; NaN for no data.
     """
 
     title: str
-    along: npt.NDArray[np.float64]
+    along: Values
     heights: Mapping[str, Array]
 
 
 def read_line(text: str) -> Line:
-    """Read ``x1,y1,x2,y2``."""
+    """Parse ``x1,y1,x2,y2``.
+
+    Raises
+    ------
+    UsageError
+        If the text has another form.
+    """
     try:
         x1, y1, x2, y2 = (float(part) for part in text.split(","))
     except ValueError:
@@ -50,23 +55,17 @@ def read_line(text: str) -> Line:
     return x1, y1, x2, y2
 
 
-def require_inside(line: Line, grid: GeoBox) -> None:
-    """Raise unless both ends of a line lie in a grid."""
-    for x, y in (line[:2], line[2:]):
-        column, row = ~grid.affine * (x, y)
-        if not (0 <= column < grid.shape[1] and 0 <= row < grid.shape[0]):
-            left, top = grid.affine * (0, 0)
-            right, bottom = grid.affine * (grid.shape[1], grid.shape[0])
-            raise DataError(
-                f"the profile's end {x:g}, {y:g} lies outside what is compared "
-                f"({left:g} to {right:g}, {bottom:g} to {top:g})",
-                f"give coordinates in {grid.crs}",
-            )
+def sample_profile(
+    line: Line, rasters: Mapping[str, AlignedSource | Source], grid: GeoBox
+) -> Profile:
+    """Read heights at the pixels along a line.
 
-
-def cut(line: Line, rasters: Mapping[str, Judged | Source], grid: GeoBox) -> Cut:
-    """Read heights at the pixels along a line."""
-    require_inside(line, grid)
+    Raises
+    ------
+    DataError
+        If an end lies outside the grid.
+    """
+    _require_inside(line, grid)
     (c1, r1), (c2, r2) = ~grid.affine * line[:2], ~grid.affine * line[2:]
     length = float(np.hypot(c2 - c1, r2 - r1))
     count = int(np.clip(np.ceil(length) + 1, 2, _MOST))
@@ -80,11 +79,24 @@ def cut(line: Line, rasters: Mapping[str, Judged | Source], grid: GeoBox) -> Cut
             top, left, int(rows[part].max()) - top + 1, int(columns[part].max()) - left + 1
         )
         for role, raster in rasters.items():
-            read = raster.read(grid, window)
-            heights[role][part] = read[rows[part] - top, columns[part] - left]
+            block = raster.read(grid, window)
+            heights[role][part] = block[rows[part] - top, columns[part] - left]
     x1, y1, x2, y2 = line
-    return Cut(
+    return Profile(
         f"{x1:.10g}, {y1:.10g} to {x2:.10g}, {y2:.10g}",
         np.linspace(0, length * pixel_size(grid), count),
         heights,
     )
+
+
+def _require_inside(line: Line, grid: GeoBox) -> None:
+    for x, y in (line[:2], line[2:]):
+        column, row = ~grid.affine * (x, y)
+        if not (0 <= column < grid.shape[1] and 0 <= row < grid.shape[0]):
+            left, top = grid.affine * (0, 0)
+            right, bottom = grid.affine * (grid.shape[1], grid.shape[0])
+            raise DataError(
+                f"the profile's end {x:g}, {y:g} lies outside the compared area "
+                f"({left:g} to {right:g}, {bottom:g} to {top:g})",
+                f"give coordinates in {grid.crs}",
+            )

@@ -1,18 +1,20 @@
-"""Tables of what an evaluation has found, for the terminal and the report alike."""
+"""Tables of results, for the terminal and the report."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 
-from demiurge.evaluation.result import Evaluation
+from demiurge.evaluation.evaluate import Evaluation
 from demiurge.evaluation.sites import Sites
 
 Row = tuple[str, ...]
+#: Headings and rows.
 Table = tuple[Row, Sequence[Row]]
 
-ROWS = (
+#: Key of a statistic, its name and its format.
+STATISTICS = (
     ("count", "pixels compared", "{:d}"),
-    ("coverage", "share of the reference", "{:.2%}"),
+    ("coverage", "coverage of the reference", "{:.2%}"),
     ("mean", "mean error, m", "{:+.3f}"),
     ("median", "median error, m", "{:+.3f}"),
     ("mae", "MAE, m", "{:.3f}"),
@@ -28,7 +30,7 @@ ROWS = (
     ("within_2", "within 2 m", "{:.1%}"),
     ("within_5", "within 5 m", "{:.1%}"),
 )
-SHAPES = (
+SLOPES = (
     ("slope_mean", "slope, mean error, °", "{:+.2f}"),
     ("slope_mae", "slope, MAE, °", "{:.2f}"),
     ("slope_rmse", "slope, RMSE, °", "{:.2f}"),
@@ -44,15 +46,16 @@ _POOLED = {
 }
 
 
-def figures(found: Evaluation) -> Table:
-    """Return the statistics, beside the baseline's where there is one."""
-    ratios = found.ratios()
-    based = found.common is not None
-    pair = found.common or (found.surface,)
+def statistics(evaluation: Evaluation) -> Table:
+    """Return the statistics of the surface and, on common pixels, of the baseline."""
+    ratios = evaluation.ratios()
+    based = evaluation.common is not None
+    pair = evaluation.common or (evaluation.surface,)
     dicts = [s.as_dict() for s in pair]
-    shapes = [found.shapes[r].as_dict() for r in ("surface", "baseline") if r in found.shapes]
+    by_role = evaluation.slopes
+    slopes = [by_role[role].as_dict() for role in ("surface", "baseline") if role in by_role]
     rows: list[Row] = []
-    for entries, columns in ((ROWS, dicts), (SHAPES, shapes)):
+    for entries, columns in ((STATISTICS, dicts), (SLOPES, slopes)):
         for key, name, form in entries:
             if len(columns) < len(pair):
                 continue
@@ -60,37 +63,37 @@ def figures(found: Evaluation) -> Table:
             if based:
                 cells.append(f"{ratios[key]:.3f}" if key in ratios else "")
             rows.append((name, *cells))
-    fitted = " after the affine fit" if found.relative else ""
+    surface = "surface after the affine fit" if evaluation.relative else "surface"
     if not based:
-        return ("", f"surface{fitted}"), rows
-    return ("where both have heights", f"surface{fitted}", "baseline", "ratio"), rows
+        return ("", surface), rows
+    return ("where both have heights", surface, "baseline", "ratio"), rows
 
 
-def rival_rows(found: Evaluation) -> Table | None:
-    """Return what else the surface is held against, on the same pixels."""
-    if not found.rivals or found.affinity is None:
+def variants(evaluation: Evaluation) -> Table | None:
+    """Return the statistics of the surface's variants and the baseline, on the same pixels."""
+    fit = evaluation.affine_fit
+    if not evaluation.rivals or fit is None:
         return None
-    own = found.common[0] if found.common else found.surface
-    name = "the surface after the best affine fit" if found.relative else "the surface"
-    everyone = {name: own, **found.rivals}
-    if found.common is not None:
-        everyone["the baseline"] = found.common[1]
+    own = evaluation.common[0] if evaluation.common else evaluation.surface
+    name = "the surface after the best affine fit" if evaluation.relative else "the surface"
+    everyone = {name: own, **evaluation.rivals}
+    if evaluation.common is not None:
+        everyone["the baseline"] = evaluation.common[1]
     rows = [
         (who, f"{s.mae:.3f}", f"{s.rmse:.3f}", f"{s.nmad:.3f}", f"{own.rmse / s.rmse:.3f}"
          if s.rmse else "")
         for who, s in everyone.items()
     ]  # fmt: skip
-    line = found.affinity
-    text = f"{line.scale:.4g} · height {line.offset:+.4g} m"
-    rows.append((f"fit: {text}; correlation {line.correlation:.3f}", "", "", "", ""))
-    return ("heights", "MAE, m", "RMSE, m", "NMAD, m", "RMSE of the first over it"), rows
+    text = f"{fit.scale:.4g} · height {fit.offset:+.4g} m"
+    rows.append((f"fit: {text}; correlation {fit.correlation:.3f}", "", "", "", ""))
+    return ("heights", "MAE, m", "RMSE, m", "NMAD, m", "RMSE of the first over this"), rows
 
 
-def class_rows(found: Evaluation | Sites) -> Table:
+def classes(results: Evaluation | Sites) -> Table:
     """Return the statistics by class."""
-    based = found.common is not None
+    based = results.common is not None
     rows: list[Row] = []
-    for name, (own, other) in found.strata.items():
+    for name, (own, other) in results.strata.items():
         row: Row = (name, f"{own.count}", f"{own.mean:+.3f}", f"{own.mae:.3f}", f"{own.rmse:.3f}",
                f"{own.nmad:.3f}")  # fmt: skip
         if based and other is not None:
@@ -102,49 +105,49 @@ def class_rows(found: Evaluation | Sites) -> Table:
     return ("class", "pixels", "mean, m", "MAE, m", "RMSE, m", "NMAD, m", *extra), rows
 
 
-def doubt_rows(found: Evaluation) -> Table | None:
-    """Return how well the told uncertainty goes with the errors."""
-    if found.doubt is None:
+def uncertainty(evaluation: Evaluation) -> Table | None:
+    """Return how well the predicted uncertainty agrees with the errors."""
+    predicted = evaluation.uncertainty
+    if predicted is None:
         return None
-    told = found.doubt
-    rows = [(f"errors inside the {k} interval", f"{v:.1%}") for k, v in told.inside.items()]
+    rows = [(f"{level} of the errors", f"{s:.1%}") for level, s in predicted.inside.items()]
     rows += [
-        ("mean log-likelihood, nats", f"{told.likelihood:.3f}"),
-        ("MAE of the surest half over that of all", f"{told.surest_half:.2f}"),
-        ("  at best", f"{told.best_half:.2f}"),
-        ("area between the sparsification curves over the MAE", f"{told.area:.3f}"),
+        ("mean log-likelihood, nats", f"{predicted.likelihood:.3f}"),
+        ("MAE of the most certain half over that of all", f"{predicted.surest_half:.2f}"),
+        ("  optimum", f"{predicted.best_half:.2f}"),
+        ("area between the sparsification curves over the MAE", f"{predicted.area:.3f}"),
     ]
-    return ("told uncertainty", "found"), rows
+    return ("predicted interval", "observed share"), rows
 
 
-def spatial_rows(found: Evaluation) -> Table | None:
-    """Return what the variogram says."""
-    if found.spatial is None:
+def spatial(evaluation: Evaluation) -> Table | None:
+    """Return the parameters of the variogram."""
+    fit = evaluation.spatial
+    if fit is None:
         return None
-    seen = found.spatial
-    ranges = ", ".join(f"{r:.3g} m" for r in seen.ranges)
-    shares = ", ".join(f"{s / sum(seen.sills):.0%}" for s in seen.sills) if any(seen.sills) else ""
+    ranges = ", ".join(f"{r:.3g} m" for r in fit.ranges)
+    shares = ", ".join(f"{s / sum(fit.sills):.0%}" for s in fit.sills) if any(fit.sills) else ""
     rows = [
-        ("errors hang together over (near, far)", ranges),
+        ("correlation lengths (short, long)", ranges),
         ("shares of the variance", shares),
-        ("independent errors in the area", f"{seen.effective:.0f}"),
-        ("standard error of the mean, m", f"{seen.standard_error:.4f}"),
+        ("independent errors in the area", f"{fit.effective:.0f}"),
+        ("standard error of the mean, m", f"{fit.standard_error:.4f}"),
     ]
-    return ("variogram", "found"), rows
+    return ("variogram", "value"), rows
 
 
-def site_rows(found: Sites) -> Table:
-    """Return one row for each site and one for all of them, where both have heights.
+def sites(results: Sites) -> Table:
+    """Return one row for each site and one for all sites, on common pixels.
 
-    The coverage is the surface's own.
+    The coverage is that of the surface alone.
     """
-    based = found.common is not None
+    based = results.common is not None
     rows: list[Row] = []
-    everyone = [(name, e.surface, e.common) for name, e in found.sites.items()]
-    for name, own, common in (*everyone, ("all", found.surface, found.common)):
+    everyone = [(name, e.surface, e.common) for name, e in results.sites.items()]
+    for name, own, common in (*everyone, ("all", results.surface, results.common)):
         shown = own if common is None else common[0]
-        figures_ = (shown.median, shown.mae, shown.rmse, shown.nmad)
-        cells = (f"{value:{'+' if i == 0 else ''}.3f}" for i, value in enumerate(figures_))
+        values = (shown.median, shown.mae, shown.rmse, shown.nmad)
+        cells = (f"{value:{'+' if i == 0 else ''}.3f}" for i, value in enumerate(values))
         row: Row = (name, f"{shown.count}", f"{own.coverage:.1%}", *cells)
         if based and common is not None and common[1].mae:
             row += (f"{common[1].mae:.3f}", f"{common[0].mae / common[1].mae:.3f}")
@@ -156,13 +159,13 @@ def site_rows(found: Sites) -> Table:
     return (first, *_SITES[1:], *extra), rows
 
 
-def interval_rows(found: Sites) -> Table | None:
-    """Return pooled figures with their intervals over sites."""
-    if not found.intervals:
+def intervals(results: Sites) -> Table | None:
+    """Return pooled statistics with their intervals over sites."""
+    if not results.intervals:
         return None
     rows = [
         (_POOLED[key], f"{i.value:.3f}", f"{i.low:.3f} to {i.high:.3f}")
-        for key, i in found.intervals.items()
+        for key, i in results.intervals.items()
     ]
-    first = "all sites, where both have heights" if found.common is not None else "all sites"
-    return (first, "figure", "95 % interval over sites"), rows
+    first = "all sites, where both have heights" if results.common is not None else "all sites"
+    return (first, "value", "95 % interval over sites"), rows

@@ -1,4 +1,4 @@
-"""Many places: tables, pooled figures, intervals over sites, reports."""
+"""Many sites: tables, pooled statistics, intervals over sites, reports."""
 
 import json
 import sqlite3
@@ -14,7 +14,7 @@ from rasterio.transform import from_origin
 from conftest import LEFT, TOP, terrain
 from demiurge.cli.main import run
 from demiurge.errors import DataError, ResourceError
-from demiurge.evaluation import collect as gather_module
+from demiurge.evaluation import collect as collect_module
 from demiurge.evaluation import columns as columns_module
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.evaluation.sites import evaluate_sites, read_table
@@ -28,7 +28,7 @@ ERRORS = (1.0, 2.0, 4.0, 3.0)
 
 @pytest.fixture
 def listed(raster: Write, tmp_path: Path) -> Path:
-    """Four sites with errors of so many metres everywhere, whose baselines err by 4.5 m."""
+    """Table of four sites with constant absolute errors; the baselines' errors are 4.5 m."""
     lines = ["site, surface, reference, baseline"]
     for number, error in enumerate(ERRORS):
         truth = terrain(60 + 20 * number, 100, number)
@@ -42,7 +42,7 @@ def listed(raster: Write, tmp_path: Path) -> Path:
     return path
 
 
-def test_sites_alone_and_together(listed: Path) -> None:
+def test_statistics_of_each_site_and_pooled(listed: Path) -> None:
     found = evaluate_sites(listed)
     assert list(found.sites) == [f"place {n}" for n in range(4)]
     pixels = np.array([60, 80, 100, 120]) * 100
@@ -61,9 +61,9 @@ def test_sites_alone_and_together(listed: Path) -> None:
     assert found.strata["slope 0° to 5°"].baseline is not None
 
 
-def test_sites_are_told_where_both_have_heights(raster: Write, tmp_path: Path) -> None:
-    """A surface is not set against its baseline on pixels that the baseline lacks."""
-    from demiurge.evaluation.report.tables import site_rows
+def test_site_table_uses_common_pixels(raster: Write, tmp_path: Path) -> None:
+    """Voids of the baseline are excluded from the comparison with it."""
+    from demiurge.evaluation.report import tables
 
     truth = terrain()
     surface, baseline = truth + 1, truth + 2
@@ -73,7 +73,7 @@ def test_sites_are_told_where_both_have_heights(raster: Write, tmp_path: Path) -
         raster(f"{name}.tif", heights)
     table = tmp_path / "one.csv"
     table.write_text("surface,reference,baseline\ns.tif,r.tif,b.tif\n")
-    head, rows = site_rows(evaluate_sites(table))
+    head, rows = tables.sites(evaluate_sites(table))
     shown = dict(zip(head, rows[0], strict=True))
     assert (shown["MAE, m"], shown["baseline MAE, m"], shown["ratio"]) == (
         "1.000",
@@ -83,11 +83,11 @@ def test_sites_are_told_where_both_have_heights(raster: Write, tmp_path: Path) -
     assert shown["coverage"] == "100.0%"
 
 
-def test_intervals_hold_what_other_sites_would_give() -> None:
-    """Of many draws of ten sites, most intervals hold the figure of them all."""
+def test_intervals_over_sites_have_nominal_coverage() -> None:
+    """Most intervals from random sets of twelve sites contain the expected value."""
+    from demiurge.evaluation.evaluate import Evaluation
     from demiurge.evaluation.metrics import error_statistics
-    from demiurge.evaluation.result import Evaluation
-    from demiurge.evaluation.sites import intervals
+    from demiurge.evaluation.sites import site_intervals
 
     rng = np.random.default_rng(0)
     held, times = 0, 100
@@ -96,17 +96,17 @@ def test_intervals_hold_what_other_sites_would_give() -> None:
         for scale in rng.uniform(0.5, 1.5, 12):
             own = error_statistics(rng.laplace(0, scale, 400).astype(np.float32), 400)
             sites.append(Evaluation(own, None, None, {}, (), {}))
-        found = intervals(sites)["mae"]
+        found = site_intervals(sites)["mae"]
         held += found.low <= 1.0 <= found.high
     assert 0.82 * times < held < times
 
 
-def test_a_site_that_cannot_be_evaluated_is_named(listed: Path) -> None:
+def test_a_missing_site_is_skipped_with_a_note(listed: Path) -> None:
     with listed.open("a") as file:
         file.write("gone, nowhere.tif, r0.tif,\n")
     found = evaluate_sites(listed)
     assert len(found.sites) == 4
-    assert any("site 'gone' is left out" in note for note in found.notes)
+    assert any("site 'gone' is skipped" in note for note in found.notes)
 
 
 BAD_SITES = {
@@ -157,7 +157,7 @@ def bad_site(raster: Write, tmp_path: Path) -> Callable[[str], Path]:
 
 
 @pytest.mark.parametrize("kind", BAD_SITES)
-def test_one_bad_site_does_not_end_the_others(
+def test_one_invalid_site_does_not_stop_the_others(
     listed: Path, bad_site: Callable[[str], Path], kind: str
 ) -> None:
     path = bad_site(kind)
@@ -165,12 +165,12 @@ def test_one_bad_site_does_not_end_the_others(
         file.write(f"bad, {path.name}, r0.tif, b0.tif\n")
     found = evaluate_sites(listed)
     assert list(found.sites) == [f"place {n}" for n in range(4)]
-    (said,) = [note for note in found.notes if "site 'bad' is left out" in note]
-    assert BAD_SITES[kind] in said
+    (text,) = [note for note in found.notes if "site 'bad' is skipped" in note]
+    assert BAD_SITES[kind] in text
     assert found.surface.count == 100 * (60 + 80 + 100 + 120)
 
 
-def test_a_site_without_a_baseline_is_named(listed: Path) -> None:
+def test_a_site_without_a_baseline_is_noted(listed: Path) -> None:
     with listed.open("a") as file:
         file.write("bare, s0.tif, r0.tif,\n")
     found = evaluate_sites(listed)
@@ -178,7 +178,7 @@ def test_a_site_without_a_baseline_is_named(listed: Path) -> None:
     assert any("1 of 5 sites have none ('bare')" in note for note in found.notes)
 
 
-def test_more_land_covers_than_one_site_has_end_nothing(
+def test_too_many_land_covers_of_all_sites_only_omit_the_classes(
     listed: Path, raster: Write, tmp_path: Path
 ) -> None:
     lines = ["site,surface,reference,landcover"]
@@ -191,28 +191,28 @@ def test_more_land_covers_than_one_site_has_end_nothing(
     found = evaluate_sites(path)
     assert len(found.sites) == 3
     assert not found.strata
-    assert any("no classes of all sites together" in note for note in found.notes)
+    assert any("no classes of the pooled sites" in note for note in found.notes)
 
 
-def test_large_sites_count_as_much_as_small_ones(
+def test_sampled_sites_keep_their_weight_in_the_pool(
     listed: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Of sites with more pixels than are kept, as many are kept in the pool as of others."""
-    whole = evaluate_sites(listed)
-    # Of the largest site a half is kept, of the pool a sixth of each.
+    """Pixels of sampled and complete sites are equally likely to be in the pool."""
+    complete = evaluate_sites(listed)
+    # The largest site stores half of its pixels, the pool a sixth of all.
     monkeypatch.setattr(columns_module, "MOST", 6_000)
     found = evaluate_sites(listed)
     assert found.sites["place 3"].surface.count == pytest.approx(6_000, rel=0.05)
     assert found.surface.count == pytest.approx(6_000, rel=0.05)
-    assert found.surface.mae == pytest.approx(whole.surface.mae, rel=0.03)
+    assert found.surface.mae == pytest.approx(complete.surface.mae, rel=0.03)
     for key in ("mae", "mae_ratio"):
-        values = [getattr(s.intervals[key], part) for s in (found, whole)
+        values = [getattr(s.intervals[key], part) for s in (found, complete)
                   for part in ("value", "low", "high")]  # fmt: skip
         np.testing.assert_allclose(values[:3], values[3:], rtol=0.03)
 
 
 def peak_of(table: Path) -> int:
-    """Return the bytes that evaluating sites takes at its peak; the interpreter may add its own."""
+    """Return the peak of traced memory in bytes while sites are evaluated."""
     tracemalloc.start()
     try:
         evaluate_sites(table)
@@ -221,13 +221,13 @@ def peak_of(table: Path) -> int:
         tracemalloc.stop()
 
 
-def test_pooling_takes_no_more_memory_for_more_pixels(
+def test_memory_of_pooling_does_not_grow_with_pixels_or_sites(
     raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Beyond the pixels that are kept: nine times as many a site, then four times the sites."""
+    """Above the limit of stored pixels: nine times the pixels, then four times the sites."""
     monkeypatch.setattr(columns_module, "MOST", 1 << 15)
-    monkeypatch.setattr(columns_module, "_PART", 1 << 12)
-    monkeypatch.setattr(gather_module, "BLOCK", 64)
+    monkeypatch.setattr(columns_module, "_CHUNK", 1 << 12)
+    monkeypatch.setattr(collect_module, "BLOCK", 64)
     for module in (undeclared_module, validity_module):
         monkeypatch.setattr(module, "_LOOK", 256)
     peaks = []
@@ -242,7 +242,7 @@ def test_pooling_takes_no_more_memory_for_more_pixels(
     assert peaks[2] < 1.3 * peaks[0], peaks
 
 
-def test_a_geopackage_names_sites_too(listed: Path, tmp_path: Path) -> None:
+def test_sites_from_a_geopackage(listed: Path, tmp_path: Path) -> None:
     path = tmp_path / "sites.gpkg"
     with closing(sqlite3.connect(path)) as base:
         base.execute("CREATE TABLE gpkg_contents (table_name TEXT, data_type TEXT)")
@@ -257,7 +257,7 @@ def test_a_geopackage_names_sites_too(listed: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "said"),
+    ("text", "message"),
     [
         ("", "names no site"),
         ("surface\na.tif\n", "no column 'reference'"),
@@ -265,10 +265,10 @@ def test_a_geopackage_names_sites_too(listed: Path, tmp_path: Path) -> None:
         ("site,surface,reference\na,s,r\na,s,r\n", "names site 'a' twice"),
     ],
 )
-def test_tables_that_say_too_little(tmp_path: Path, text: str, said: str) -> None:
+def test_incomplete_tables_are_refused(tmp_path: Path, text: str, message: str) -> None:
     path = tmp_path / "t.csv"
     path.write_text(text)
-    with pytest.raises(DataError, match=said):
+    with pytest.raises(DataError, match=message):
         read_table(path)
     with pytest.raises(ResourceError, match="no such file"):
         read_table(tmp_path / "none.csv")
@@ -282,9 +282,9 @@ def test_the_command_writes_table_json_and_report(
     with pytest.raises(SystemExit) as caught:
         run(["evaluate", "--sites", str(listed), "--report", str(report), "--json", str(figures)])
     assert caught.value.code == 0
-    said = capsys.readouterr().out
-    assert "95 % interval" in said
-    assert "place 3" in said
+    output = capsys.readouterr().out
+    assert "95 % interval" in output
+    assert "place 3" in output
     content = json.loads(figures.read_text())
     assert set(content["sites"]) == {f"place {n}" for n in range(4)}
     assert content["intervals"]["rmse"]["low"] < content["intervals"]["rmse"]["high"]
@@ -293,10 +293,8 @@ def test_the_command_writes_table_json_and_report(
     assert text.count("<img") == 1
 
 
-def test_commands_that_say_too_much_or_too_little(
-    listed: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    for words, said in (
+def test_inconsistent_options_are_refused(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words, message in (
         (["--sites", str(listed), "--baseline", "b.tif"], "--sites names all rasters"),
         ([], "two rasters are to be compared"),
         (["a.tif"], "two rasters are to be compared"),
@@ -305,13 +303,13 @@ def test_commands_that_say_too_much_or_too_little(
         with pytest.raises(SystemExit) as caught:
             run(["evaluate", *words])
         assert caught.value.code == 2, words
-        assert said in capsys.readouterr().err
+        assert message in capsys.readouterr().err
 
 
-def test_memory_does_not_hold_what_is_compared(raster: Write) -> None:
-    """Blocks go to disk as they come: nothing is left behind when a comparison ends."""
+def test_temporary_files_are_closed(raster: Write) -> None:
+    """A comparison stores its pixels in temporary files and closes them at the end."""
     import gc
 
     found = evaluate(raster("s.tif", terrain() + 1), raster("r.tif", terrain()))
-    gc.collect()  # an unclosed file would warn here, and warnings fail tests
+    gc.collect()  # an unclosed file would warn, and warnings fail tests
     assert found.surface.mae == pytest.approx(1, abs=1e-4)
