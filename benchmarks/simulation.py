@@ -18,10 +18,9 @@ import numpy as np
 from scipy import ndimage
 
 from common import Claim, at_least, at_most, main
-from demiurge.simulation.canvas import CLASSES, FOREST, GRASS
+from demiurge.simulation.classes import CLASSES, FOREST, GRASS
 from demiurge.simulation.optical import simulate_optical
-from demiurge.simulation.optical_settings import make_optical_settings
-from demiurge.simulation.settings import make_settings
+from demiurge.simulation.settings import make_optical_settings, make_stereo_settings
 from demiurge.simulation.stereo import simulate_stereo
 from demiurge.simulation.styles import OPTICAL, STEREO
 
@@ -41,9 +40,9 @@ def measure(quick: bool) -> list[Claim]:
     """Voids, errors by cover, slope and edges, triangulation error; speed and memory."""
     size, seeds = (192, 1) if quick else (640, 3)
     scenes: dict[str, list[Layers]] = {}
-    gsd = make_settings({}, "").gsd
+    gsd = make_stereo_settings({}, "").gsd
     for style, base in STEREO.items():
-        settings = make_settings({**base, "size": size}, style)
+        settings = make_stereo_settings({**base, "size": size}, style)
         scenes[style] = [
             simulate_stereo(settings, np.random.default_rng((7, seed))) for seed in range(seeds)
         ]
@@ -136,7 +135,7 @@ def _speed(quick: bool) -> list[Claim]:
     cv2.setNumThreads(1)
     size = 256 if quick else 2048
     claims = []
-    stereo = make_settings({**STEREO["hills"], "size": size}, "")
+    stereo = make_stereo_settings({**STEREO["hills"], "size": size}, "")
     optical = make_optical_settings({**OPTICAL["hills"], "size": size}, "")
     works = {
         ("stereo, 64 disparities", 0.5): lambda: simulate_stereo(stereo, np.random.default_rng(1)),

@@ -7,7 +7,7 @@ from collections.abc import Iterable
 import numpy as np
 
 from demiurge.scene.scene import Scene
-from demiurge.simulation.canvas import CLASSES
+from demiurge.simulation.classes import CLASSES
 
 Array = np.ndarray
 

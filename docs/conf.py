@@ -6,9 +6,8 @@ from demiurge import __version__
 from demiurge.cli.recipes import _keys
 from demiurge.layers import LAYERS
 from demiurge.predict.options import Options
-from demiurge.simulation.canvas import CLASSES
-from demiurge.simulation.optical_settings import OpticalSettings
-from demiurge.simulation.settings import Settings
+from demiurge.simulation.classes import CLASSES
+from demiurge.simulation.settings import OpticalSettings, StereoSettings
 from demiurge.training.recipe import Recipe
 
 project = "demiurge"
@@ -39,7 +38,7 @@ _table(
     ("layer", "unit", "role", "resampling", "about", "no data"),
     [(f"`{x.name}`", x.unit, x.role, x.resampling, x.about, x.void) for x in LAYERS.values()],
 )
-_KEYS = {"recipe": Recipe, "stereo": Settings, "optical": OpticalSettings, "options": Options}
+_KEYS = {"recipe": Recipe, "stereo": StereoSettings, "optical": OpticalSettings, "options": Options}
 for _name, _model in _KEYS.items():
     _table(
         f"{_name}.inc.md",

@@ -8,7 +8,7 @@ from PIL import Image
 from demiurge.figure import Panel, draw
 from demiurge.scene.open import open_scene
 from demiurge.simulation.run import simulate
-from demiurge.simulation.settings import make_settings
+from demiurge.simulation.settings import make_stereo_settings
 from demiurge.simulation.stereo import simulate_stereo
 from demiurge.simulation.styles import STEREO
 
@@ -25,7 +25,7 @@ def main() -> None:
 
 
 def _stereo(style: str, seed: int) -> None:
-    settings = make_settings({**STEREO[style], "size": 400}, style)
+    settings = make_stereo_settings({**STEREO[style], "size": 400}, style)
     layers = simulate_stereo(settings, np.random.default_rng(seed))
     panels = [
         Panel("truth", layers["truth_dsm"], "height"),

@@ -137,7 +137,7 @@ CASES: list[Case] = [
     ("simulate -o s --family optical --gsd 0.5", 2, "gsd"),
     ("simulate -o s --albedo dsm.tif", 2, "--albedo is given without --surface"),
     ("simulate -o s --family optical --surface dsm.tif", 2, "--surface is for --family stereo"),
-    ("simulate -o s --surface dsm.tif --terrain-only", 2, "leave one of them out"),
+    ("simulate -o s --surface dsm.tif --terrain-only", 2, "omit one of them"),
     ("simulate -o s --surface nosuch.tif", 4, "no such file"),
     ("simulate -o s --surface dsm.tif --albedo nosuch.tif --size 64", 4, "no such file"),
     ("simulate -o no/such/s", 4, "there is no folder"),

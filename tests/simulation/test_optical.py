@@ -15,23 +15,29 @@ from rasterio.transform import from_origin
 
 import demiurge
 from demiurge.errors import ConfigError
-from demiurge.simulation.canvas import CROPS, FOREST, GRASS, SNOW, WATER
-from demiurge.simulation.fields import slope_of
-from demiurge.simulation.landforms import Land
-from demiurge.simulation.landscape import Landscape, grow_landscape
-from demiurge.simulation.optical import MARGIN, OpticalScene, make_prior, simulate_optical
-from demiurge.simulation.optical_settings import (
-    LandscapeSettings,
-    PriorSettings,
-    make_optical_settings,
+from demiurge.simulation.classes import (
+    BANDS,
+    CROPS,
+    DIFFUSE_SHARE,
+    FOREST,
+    GRASS,
+    HAZE_REFLECTANCE,
+    NATIVE_GSD,
+    SNOW,
+    SPECTRA,
+    WATER,
 )
-from demiurge.simulation.spectra import BANDS, DIFFUSE, LOOKS, NATIVE, PATH
+from demiurge.simulation.cover import OpticalWorld, build_optical_world
+from demiurge.simulation.filters import slope_tangent
+from demiurge.simulation.land import BareEarth
+from demiurge.simulation.optical import MARGIN, OpticalLayers, make_prior, simulate_optical
+from demiurge.simulation.settings import LandscapeSettings, PriorSettings, make_optical_settings
 from demiurge.simulation.styles import OPTICAL
 
 Write = Callable[..., Path]
 
 
-def scene(style: str = "hills", seed: int = 1, **over: Any) -> OpticalScene:
+def scene(style: str = "hills", seed: int = 1, **over: Any) -> OpticalLayers:
     settings = make_optical_settings({**OPTICAL[style], "size": 256, **over}, style)
     return simulate_optical(settings, np.random.default_rng(seed))
 
@@ -51,14 +57,14 @@ def test_the_same_seed_gives_the_same_scene() -> None:
     a, b, c = scene(seed=5), scene(seed=5), scene(seed=6)
     for name, plane in a.layers.items():
         np.testing.assert_array_equal(plane, b.layers[name])
-    np.testing.assert_array_equal(a.coarse["dem_prior"].plane, b.coarse["dem_prior"].plane)
+    np.testing.assert_array_equal(a.coarse["dem_prior"].values, b.coarse["dem_prior"].values)
     assert not np.array_equal(a.layers["truth_dtm"], c.layers["truth_dtm"])
 
 
 def test_tables_name_every_band_once() -> None:
-    assert all(len(look) == len(BANDS) for pair in LOOKS.values() for look in pair)
-    assert set(DIFFUSE) == set(PATH) == set(NATIVE) == set(BANDS)
-    assert all(0 < v < 1 for pair in LOOKS.values() for look in pair for v in look)
+    assert all(len(look) == len(BANDS) for pair in SPECTRA.values() for look in pair)
+    assert set(DIFFUSE_SHARE) == set(HAZE_REFLECTANCE) == set(NATIVE_GSD) == set(BANDS)
+    assert all(0 < v < 1 for pair in SPECTRA.values() for look in pair for v in look)
 
 
 def test_cover_follows_height_slope_and_water() -> None:
@@ -71,11 +77,11 @@ def test_cover_follows_height_slope_and_water() -> None:
     water[:60, :10] = True
     heights[200:] = 2800 + 3 * (rows[200:] - 200)
     settings = LandscapeSettings(forest=0.3, crops=0.1, town=0, water=0)
-    found = grow_landscape(Land(heights, water, none, none), 20.0, settings, rng)
+    found = build_optical_world(BareEarth(heights, water, none, none), 20.0, settings, rng)
     assert (found.landcover[water] == WATER).all()
     crops = found.landcover == CROPS
     assert 0.05 < crops.mean() < 0.15
-    assert slope_of(heights, 20.0)[crops].max() < 0.13
+    assert slope_tangent(heights, 20.0)[crops].max() < 0.13
     trees = found.landcover == FOREST
     assert heights[trees].max() < settings.treeline + 200, "ragged, but no higher"
     assert (found.landcover[220:] == SNOW).mean() > 0.5
@@ -107,18 +113,18 @@ def test_the_prior_is_smooth_noisy_and_shifted_as_told() -> None:
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
     plane = 100 + 0.2 * columns + 0.5 * rows  # metres per pixel of 10 m
     bare = np.full((side, side), GRASS, np.uint8)
-    scape = Landscape(plane, bare, np.zeros_like(plane))
+    scape = OpticalWorld(plane, bare, np.zeros_like(plane))
     exact = PriorSettings(gsd=30, noise=0, shift=0)
     found = make_prior(scape, 10.0, exact, np.random.default_rng(0))
     assert (found.gsd, found.corner) == (30, (-60, -60))
     # The centre of the first cell lies 45 m west and north of the scene's corner.
     first = 100 + (0.2 + 0.5) * (MARGIN - 0.5 - 4.5)
-    assert found.plane[0, 0] == pytest.approx(first, abs=0.01)
-    assert found.plane[10, 20] - found.plane[0, 0] == pytest.approx(0.2 * 60 + 0.5 * 30, abs=0.01)
+    assert found.values[0, 0] == pytest.approx(first, abs=0.01)
+    assert found.values[10, 20] - found.values[0, 0] == pytest.approx(0.2 * 60 + 0.5 * 30, abs=0.01)
     noisy = make_prior(scape, 10.0, PriorSettings(noise=2, shift=0), np.random.default_rng(0))
-    assert (noisy.plane - found.plane).std() == pytest.approx(2 * (1 + 3 * 0.054), rel=0.15)
+    assert (noisy.values - found.values).std() == pytest.approx(2 * (1 + 3 * 0.054), rel=0.15)
     moved = make_prior(scape, 10.0, PriorSettings(noise=0, shift=1), np.random.default_rng(1))
-    assert 0.01 < abs(float(np.median(moved.plane - found.plane))) < 3 * 0.7
+    assert 0.01 < abs(float(np.median(moved.values - found.values))) < 3 * 0.7
 
 
 def test_forests_lift_the_prior() -> None:
@@ -126,8 +132,8 @@ def test_forests_lift_the_prior() -> None:
     flat = np.zeros((side, side), np.float32)
     woods = np.full((side, side), FOREST, np.uint8)
     quiet = PriorSettings(noise=0, shift=0, canopy=0.5)
-    found = make_prior(Landscape(flat, woods, flat), 10.0, quiet, np.random.default_rng(0))
-    np.testing.assert_allclose(found.plane, 9.0, atol=0.01)
+    found = make_prior(OpticalWorld(flat, woods, flat), 10.0, quiet, np.random.default_rng(0))
+    np.testing.assert_allclose(found.values, 9.0, atol=0.01)
 
 
 def test_an_optical_scene_is_a_scene(tmp_path: Path) -> None:

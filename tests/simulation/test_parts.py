@@ -10,25 +10,38 @@ from scipy import ndimage
 
 from conftest import terrain as hills
 from demiurge.errors import ConfigError
-from demiurge.simulation.canvas import BUILDING, CROPS, FOREST, ROAD, SNOW, WATER
-from demiurge.simulation.cover import World, build_world
-from demiurge.simulation.fields import along_rows, blur, fractal, slope_of
-from demiurge.simulation.frame import Frame
-from demiurge.simulation.gridding import grid_points
-from demiurge.simulation.landforms import Land, carve_rivers, make_land, stairs
+from demiurge.simulation.classes import BUILDING, CROPS, FOREST, ROAD, SNOW, WATER
+from demiurge.simulation.cover import StereoWorld, build_stereo_world
+from demiurge.simulation.filters import blur, sample_rows, slope_tangent
+from demiurge.simulation.fractal import fractal
+from demiurge.simulation.land import (
+    BareEarth,
+    add_detail,
+    add_steps,
+    carve_rivers,
+    make_bare_earth,
+    make_heights,
+)
 from demiurge.simulation.light import cast_shadows, illuminate
-from demiurge.simulation.matching import Search, make_matcher, ray_miss, triangulate
+from demiurge.simulation.matching import SearchRange, make_matcher
 from demiurge.simulation.settings import (
     CoverSettings,
     GriddingSettings,
     MatcherSettings,
     TerrainSettings,
-    make_settings,
+    make_stereo_settings,
 )
-from demiurge.simulation.stereo import MARGIN, orthorectify, simulate_stereo
+from demiurge.simulation.stereo import MARGIN, simulate_stereo
 from demiurge.simulation.styles import STEREO
-from demiurge.simulation.terrain import add_detail, make_terrain
-from demiurge.simulation.views import View, coarse_heights, expose, render
+from demiurge.simulation.triangulation import grid_points, triangulate, triangulation_error
+from demiurge.simulation.views import (
+    EpipolarFrame,
+    View,
+    coarse_heights,
+    expose,
+    orthorectify,
+    render,
+)
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -36,7 +49,7 @@ def rng(seed: int = 0) -> np.random.Generator:
 
 
 def test_terrain_has_the_asked_relief_and_no_wrapped_edges() -> None:
-    heights = make_terrain((200, 260), 80.0, 0.9, 10, rng())
+    heights = make_heights((200, 260), 80.0, 0.9, 10, rng())
     assert heights.shape == (200, 260)
     assert np.isfinite(heights).all()
     low, high = np.percentile(heights, (1, 99))
@@ -52,8 +65,8 @@ def test_rivers_reach_the_edge() -> None:
         lowest = ndimage.minimum_filter(heights, 3) == heights
         return int(lowest[2:-2, 2:-2].sum())
 
-    rough = make_terrain((150, 150), 100.0, 0.8, 0, rng(1))
-    worn = make_terrain((150, 150), 100.0, 0.8, 40, rng(1))
+    rough = make_heights((150, 150), 100.0, 0.8, 0, rng(1))
+    worn = make_heights((150, 150), 100.0, 0.8, 40, rng(1))
     assert pits(worn) < 0.2 * pits(rough)
 
 
@@ -73,7 +86,7 @@ def test_no_lattice_shows_in_fractals_and_valleys() -> None:
         return float(np.abs(across * np.cos(angle) + down * np.sin(angle)).mean())
 
     turned = [
-        np.mean([along(make_terrain((200, 200), 60.0, 0.9, 12, rng(s)), a) for s in range(6)])
+        np.mean([along(make_heights((200, 200), 60.0, 0.9, 12, rng(s)), a) for s in range(6)])
         for a in np.radians((0, 45, 90, 135))
     ]
     assert max(turned) < 1.3 * min(turned)
@@ -96,14 +109,14 @@ def test_a_large_blur_is_a_gaussian_too() -> None:
 def test_rows_are_looked_up_linearly_and_nan_where_unseen() -> None:
     plane = np.array([[0, 10, 20, np.nan]], np.float32)
     place = np.array([[0.5, 2.0, 2.5, -1.0]], np.float32)
-    np.testing.assert_allclose(along_rows(plane, place, np.nan), [[5, 20, np.nan, np.nan]])
-    np.testing.assert_allclose(along_rows(plane[:, :3], place, np.inf), [[5, 20, 20, 0]])
+    np.testing.assert_allclose(sample_rows(plane, place, np.nan), [[5, 20, np.nan, np.nan]])
+    np.testing.assert_allclose(sample_rows(plane[:, :3], place, np.inf), [[5, 20, 20, 0]])
 
 
 def test_stairs_make_treads_and_risers_and_keep_the_height() -> None:
     ramp = np.broadcast_to(np.linspace(0, 60, 400, dtype=np.float32), (300, 400)).copy()
-    made = stairs(ramp, 10.0, 9.0, 0.999, rng(2))
-    slope = slope_of(made, 1.0)
+    made = add_steps(ramp, 10.0, 9.0, 0.999, rng(2))
+    slope = slope_tangent(made, 1.0)
     assert np.quantile(slope, 0.98) > 4 * 60 / 400, "risers are steep"
     assert np.median(slope) < 0.7 * 60 / 400, "treads are flat"
     assert abs(made.mean() - ramp.mean()) < 0.1
@@ -124,7 +137,7 @@ def test_rivers_run_downhill_in_beds_and_water_is_level_across() -> None:
 
 def test_snow_lies_high_and_is_smooth() -> None:
     settings = TerrainSettings(steepness=0.4, roughness=0.7, snow=0.4)
-    land = make_land((256, 256), 1.0, settings, rng(4))
+    land = make_bare_earth((256, 256), 1.0, settings, rng(4))
     assert 0.3 < land.snow.mean() < 0.5
     assert land.heights[land.snow].mean() > land.heights[~land.snow].mean()
 
@@ -139,7 +152,7 @@ def test_detail_continues_the_roughness_of_real_terrain_and_leaves_planes_alone(
     rows, columns = np.mgrid[:300, :300].astype(np.float32)
     plane = 0.3 * rows + 0.1 * columns
     np.testing.assert_allclose(add_detail(plane, 1.0, 20.0, rng()), plane, atol=1e-2)
-    rough = ndimage.zoom(make_terrain((18, 18), 60.0, 0.8, 0, rng(5)), 20, order=3)[:300, :300]
+    rough = ndimage.zoom(make_heights((18, 18), 60.0, 0.8, 0, rng(5)), 20, order=3)[:300, :300]
     added = add_detail(rough, 1.0, 20.0, rng()) - rough
     assert 0.05 < added.std() < 3
     np.testing.assert_array_equal(add_detail(rough, 1.0, 1.0, rng()), rough)
@@ -148,8 +161,8 @@ def test_detail_continues_the_roughness_of_real_terrain_and_leaves_planes_alone(
 def test_cover_stands_on_the_terrain() -> None:
     settings = CoverSettings(forest=0.3, town=0.3, water=0.05)
     none = np.zeros((400, 400), bool)
-    land = Land(make_terrain((400, 400), 10.0, 1.1, 5, rng(3)), none, none, none)
-    world = build_world(land, 0.5, settings, rng(3))
+    land = BareEarth(make_heights((400, 400), 10.0, 1.1, 5, rng(3)), none, none, none)
+    world = build_stereo_world(land, 0.5, settings, rng(3))
     above = world.dsm - world.dtm
     assert above.min() > -1.0
     for number, low in ((FOREST, 3.0), (BUILDING, 2.0)):
@@ -168,15 +181,15 @@ def test_cover_stands_on_the_terrain() -> None:
 
 def test_fields_have_one_look_each_and_hedges_between() -> None:
     none = np.zeros((300, 300), bool)
-    flat = Land(np.zeros((300, 300), np.float32), none, none, none)
+    flat = BareEarth(np.zeros((300, 300), np.float32), none, none, none)
     quiet = {"forest": 0.0, "town": 0.0, "water": 0.0, "single_trees": 0.0}
-    bare = build_world(flat, 1.0, CoverSettings(crops=0.9, hedges=False, **quiet), rng(6))
+    bare = build_stereo_world(flat, 1.0, CoverSettings(crops=0.9, hedges=False, **quiet), rng(6))
     assert (bare.landcover == CROPS).mean() > 0.8
     assert np.ptp(bare.dsm) == 0
     # Brightness differs between fields far more than within.
     parts = bare.albedo[:296, :296].reshape(37, 8, 37, 8).transpose(0, 2, 1, 3).reshape(37, 37, -1)
     assert parts.mean(axis=2).std() > 1.5 * np.median(parts.std(axis=2))
-    hedged = build_world(flat, 1.0, CoverSettings(crops=0.9, **quiet), rng(6))
+    hedged = build_stereo_world(flat, 1.0, CoverSettings(crops=0.9, **quiet), rng(6))
     tall = hedged.landcover == FOREST
     assert 0.005 < tall.mean() < 0.15
     assert 1 < np.median(hedged.dsm[tall]) < 5
@@ -184,8 +197,8 @@ def test_fields_have_one_look_each_and_hedges_between() -> None:
 
 def test_snow_is_bright_and_bears_no_trees() -> None:
     white = np.ones((200, 200), bool)
-    land = Land(np.zeros((200, 200), np.float32), ~white, ~white, white)
-    world = build_world(land, 1.0, CoverSettings(forest=1.0, town=0, water=0), rng(7))
+    land = BareEarth(np.zeros((200, 200), np.float32), ~white, ~white, white)
+    world = build_stereo_world(land, 1.0, CoverSettings(forest=1.0, town=0, water=0), rng(7))
     assert (world.landcover == SNOW).all()
     assert world.albedo.min() > 0.6
 
@@ -311,14 +324,14 @@ def test_outliers_go_and_small_holes_are_filled() -> None:
 @pytest.mark.parametrize("turn", [0.0, 90.0, 180.0, 270.0])
 def test_quarter_turns_of_the_frame_move_pixels_alone(turn: float) -> None:
     plane = rng().random((101, 101)).astype(np.float32)
-    frame = Frame.around(61, 20, 101, turn)
+    frame = EpipolarFrame.around(61, 20, 101, turn)
     assert frame.side == 101
     np.testing.assert_array_equal(frame.from_map(plane), np.rot90(plane, round(turn / 90)))
 
 
 def test_places_of_the_frame_and_the_map_are_each_others_inverse() -> None:
-    frame = Frame.around(60, 10, 100, 33.0)
-    columns, rows = frame.of_map(20, 60)
+    frame = EpipolarFrame.around(60, 10, 100, 33.0)
+    columns, rows = frame.map_pixels(20, 60)
     assert min(columns.min(), rows.min()) >= 9
     assert max(columns.max(), rows.max()) <= frame.side - 10
     x, y = frame.to_map(columns, rows)
@@ -331,7 +344,7 @@ def test_the_matcher_finds_a_known_shift(kind: str) -> None:
     image = textured((80, 200), 4)
     right = np.roll(image, 7, axis=1)  # what is at x in the left is at x + 7 in the right
     settings = MatcherSettings.model_validate({"kind": kind, "uniqueness": 2})
-    found = make_matcher(settings, Search(-16, 32))(image * 3000, right * 3000)
+    found = make_matcher(settings, SearchRange(-16, 32))(image * 3000, right * 3000)
     middle = found[10:-10, 40:-40]
     assert np.isfinite(middle).mean() > 0.98
     assert np.nanmedian(middle) == pytest.approx(-7, abs=0.1)
@@ -342,9 +355,9 @@ def test_strips_match_as_the_whole_does(kind: str, monkeypatch: pytest.MonkeyPat
     image = textured((400, 90), 4) * 3000
     right = np.roll(image, 3, axis=1)
     settings = MatcherSettings.model_validate({"kind": kind, "speckle": 0})
-    whole = make_matcher(settings, Search(-8, 16))(image, right)
+    whole = make_matcher(settings, SearchRange(-8, 16))(image, right)
     monkeypatch.setattr("demiurge.simulation.matching._MEMORY", 1)
-    parts = make_matcher(settings, Search(-8, 16))(image, right)
+    parts = make_matcher(settings, SearchRange(-8, 16))(image, right)
     assert parts.shape == whole.shape
     both = np.isfinite(whole) & np.isfinite(parts)
     assert both.mean() > 0.7
@@ -354,27 +367,31 @@ def test_strips_match_as_the_whole_does(kind: str, monkeypatch: pytest.MonkeyPat
 def test_the_search_range_holds_what_stands_tall() -> None:
     parallax = np.zeros((9, 9), np.float32)
     parallax[4, 4] = -83.2
-    found = Search.of(parallax, MatcherSettings(slack=5))
+    found = SearchRange.of(parallax, MatcherSettings(slack=5))
     assert found.low <= -89
     assert found.low + found.count >= 5
     assert found.count % 16 == 0
     parallax[4, 4] = -900
-    cut = Search.of(parallax, MatcherSettings(slack=5))
+    cut = SearchRange.of(parallax, MatcherSettings(slack=5))
     assert (cut.low + cut.count, cut.count) == (5, 512)
-    assert Search.of(parallax, MatcherSettings(disparities=64)) == Search(-32, 64)
+    assert SearchRange.of(parallax, MatcherSettings(disparities=64)) == SearchRange(-32, 64)
 
 
 def test_ray_miss_grows_with_displaced_rows() -> None:
     image = textured((80, 120), 5)
     level = np.zeros(image.shape, np.float32)
     miss = [
-        float(np.nanmedian(ray_miss(image, ndimage.shift(image, (d, 0), order=3), level, 0.5)))
+        float(
+            np.nanmedian(
+                triangulation_error(image, ndimage.shift(image, (d, 0), order=3), level, 0.5)
+            )
+        )
         for d in (0.0, 0.3, 0.6)
     ]
     assert miss[0] < miss[1] < miss[2]
     torn = level.copy()
     torn[5, 5] = np.nan
-    assert np.isnan(ray_miss(image, image, torn, 0.5)[5, 5])
+    assert np.isnan(triangulation_error(image, image, torn, 0.5)[5, 5])
 
 
 def test_orthos_are_in_register_with_true_heights_and_displaced_with_wrong_ones() -> None:
@@ -408,7 +425,7 @@ def test_exposure_keeps_unseen_pixels_unseen() -> None:
 
 @pytest.mark.parametrize("style", list(STEREO))
 def test_styles_are_sound(style: str) -> None:
-    assert make_settings(STEREO[style], style).size == 512
+    assert make_stereo_settings(STEREO[style], style).size == 512
 
 
 @pytest.mark.parametrize(
@@ -418,14 +435,14 @@ def test_styles_are_sound(style: str) -> None:
         ({"gsd": 0}, "gsd"),
         ({"light": {"elevation": -3}}, "light.elevation"),
         ({"lite": {}}, "lite: is not a known key"),
-        ({"sensor": {"incidence": [5, -5]}}, "converge by -10 degrees"),
+        ({"sensor": {"incidence": [5, -5]}}, "convergence angle is -10 degrees"),
         ({"cover": {"forest": 0.8, "town": 0.8}}, "sum to more than 1"),
         ({"terrain": {"relief": 1000}, "size": 128}, "terrain.relief is 1000 m over a side of 64"),
     ],
 )
 def test_impossible_settings(content: dict[str, object], match: str) -> None:
     with pytest.raises(ConfigError, match=match):
-        make_settings(content, "simulate")
+        make_stereo_settings(content, "simulate")
 
 
 def test_ndvi_is_seen_by_a_camera_and_displaced_like_its_images() -> None:
@@ -436,8 +453,8 @@ def test_ndvi_is_seen_by_a_camera_and_displaced_like_its_images() -> None:
     block = (slice(side // 2 - 8, side // 2 + 8),) * 2
     dsm[block] += 20
     ndvi[block] = 0.8
-    world = World(dtm, dsm, cover, textured((side, side), 3), ndvi)
-    settings = make_settings(
+    world = StereoWorld(dtm, dsm, cover, textured((side, side), 3), ndvi)
+    settings = make_stereo_settings(
         {"size": 64, "sensor": {"incidence": [-20, 15], "multispectral": 2.0}}, "test"
     )
 

@@ -19,9 +19,8 @@ from scipy import ndimage
 import demiurge
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.simulation.light import illuminate
-from demiurge.simulation.optical_settings import make_optical_settings
-from demiurge.simulation.settings import make_settings
-from demiurge.simulation.site import far, near
+from demiurge.simulation.settings import make_optical_settings, make_stereo_settings
+from demiurge.simulation.site import optical_location, stereo_location
 from demiurge.simulation.stereo import MARGIN, make_world, simulate_stereo
 from demiurge.simulation.styles import STEREO, varied
 
@@ -30,7 +29,7 @@ SMALL = {"size": 160}
 
 
 def scene(style: str, seed: int = 1) -> dict[str, np.ndarray]:
-    settings = make_settings({**STEREO[style], **SMALL}, style)
+    settings = make_stereo_settings({**STEREO[style], **SMALL}, style)
     return simulate_stereo(settings, np.random.default_rng(seed))
 
 
@@ -85,7 +84,7 @@ def test_a_simulated_scene_is_a_scene(tmp_path: Path) -> None:
 
 
 def test_sites_are_different_places() -> None:
-    for place in (near, far):
+    for place in (stereo_location, optical_location):
         corners = {place(seed, index) for seed in range(3) for index in range(40)}
         assert len(corners) == 120
 
@@ -119,7 +118,7 @@ def test_faults_are_told_before_work(tmp_path: Path, raster: Write) -> None:
         demiurge.simulate(tmp_path / "s", albedo=small)
     with pytest.raises(UsageError, match="--surface is for --family stereo"):
         demiurge.simulate(tmp_path / "s", family="optical", surface=small)
-    with pytest.raises(UsageError, match="--terrain-only makes no use of --surface"):
+    with pytest.raises(UsageError, match="--terrain-only does not use --surface"):
         demiurge.simulate(tmp_path / "s", surface=small, terrain_only=True)
     coarse = raster("coarse.tif", np.ones((90, 90), np.float32),
                     transform=from_origin(0, 0, 10, 10))  # fmt: skip
@@ -174,7 +173,7 @@ def test_every_layer_is_in_register_with_the_truth(turn: float, kind: str, way: 
         "matcher": {"kind": kind},
         "gridding": {"way": way},
     }
-    settings = make_settings(content, "test")
+    settings = make_stereo_settings(content, "test")
     world = make_world(settings, np.random.default_rng(3))
     layers = simulate_stereo(settings, np.random.default_rng(3), world)
     inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
@@ -201,7 +200,7 @@ def test_trees_of_28_m_are_matched_at_fine_pixels() -> None:
     }
     error = []
     for search in (None, 64):
-        settings = make_settings({**content, "matcher": {"disparities": search}}, "test")
+        settings = make_stereo_settings({**content, "matcher": {"disparities": search}}, "test")
         layers = simulate_stereo(settings, np.random.default_rng(2))
         error.append(float(np.nanmean(np.abs(layers["dsm"] - layers["truth_dsm"]))))
     assert error[0] < 0.5 * error[1]
@@ -210,7 +209,7 @@ def test_trees_of_28_m_are_matched_at_fine_pixels() -> None:
 def test_the_second_take_of_another_day_looks_different() -> None:
     def agreement(light: dict[str, float]) -> float:
         content = {**STEREO["hills"], **SMALL, "sensor": {"turn": 0}, "light": light}
-        layers = simulate_stereo(make_settings(content, "test"), np.random.default_rng(1))
+        layers = simulate_stereo(make_stereo_settings(content, "test"), np.random.default_rng(1))
         left, right = layers["ortho_left"], layers["ortho_right"]
         both = np.isfinite(left) & np.isfinite(right)
         return float(np.corrcoef(left[both], right[both])[0, 1])
@@ -282,6 +281,6 @@ def test_varied_sites_differ_in_light_and_views_but_not_in_what_is_asked_for(
 
 @pytest.mark.parametrize("family", ["stereo", "optical"])
 def test_all_that_is_drawn_is_sound(family: str) -> None:
-    make = make_settings if family == "stereo" else make_optical_settings
+    make = make_stereo_settings if family == "stereo" else make_optical_settings
     for seed in range(200):
         make(varied(family, np.random.default_rng(seed)), family)

@@ -19,7 +19,7 @@ from pathlib import Path
 import numpy as np
 
 import scene_file
-from demiurge.simulation.settings import make_settings
+from demiurge.simulation.settings import make_stereo_settings
 from demiurge.simulation.stereo import MARGIN, simulate_stereo
 from demiurge.simulation.styles import STEREO, merged, varied
 from places import PLACES
@@ -51,7 +51,7 @@ def draw_scene(
     drawn = varied("stereo", rng)
     if rng.random() < real:
         name, gsd, world, void = real_world(surfaces, weights, rng)
-        settings = make_settings(merged({"size": SIZE, "gsd": gsd}, drawn), name)
+        settings = make_stereo_settings(merged({"size": SIZE, "gsd": gsd}, drawn), name)
         layers = simulate_stereo(settings, rng, world)
         hidden = void[MARGIN:-MARGIN, MARGIN:-MARGIN]
         for truth in ("truth_dsm", "truth_dtm"):
@@ -63,7 +63,7 @@ def draw_scene(
     if style == "town" and rng.random() < 0.5:
         highest = float(rng.uniform(20, 70))
         content = merged(content, {"cover": {"building_height": [4, highest]}})
-    return style, gsd, simulate_stereo(make_settings(content, style), rng)
+    return style, gsd, simulate_stereo(make_stereo_settings(content, style), rng)
 
 
 def is_matched(gsd: float, layers: Mapping[str, Array]) -> bool:

@@ -7,10 +7,10 @@ from collections.abc import Callable, Mapping
 import cv2
 import numpy as np
 
-from demiurge.simulation.canvas import Canvas
-from demiurge.simulation.cover import World, matter
+from demiurge.simulation.cover import StereoWorld, draw_reflectance
+from demiurge.simulation.land import make_heights
+from demiurge.simulation.objects import Canvas
 from demiurge.simulation.stereo import MARGIN
-from demiurge.simulation.terrain import make_terrain
 from places import PLACES
 from scene_file import SIZE
 from surfaces import Surface
@@ -28,7 +28,7 @@ _PLOT, _SPACING, _SHEET = 80, 88, (4, 5)
 
 def real_world(
     surfaces: Mapping[str, Surface], weights: Mapping[str, float], rng: Random
-) -> tuple[str, float, World, Array]:
+) -> tuple[str, float, StereoWorld, Array]:
     """Draw a place by its weight, and a piece of it.
 
     Returns
@@ -43,7 +43,7 @@ def real_world(
     return name, *make(surfaces[name], rng)
 
 
-def _plots(surface: Surface, rng: Random) -> tuple[float, World, Array]:
+def _plots(surface: Surface, rng: Random) -> tuple[float, StereoWorld, Array]:
     """Lay forest plots side by side, turned and mirrored, on made terrain."""
     gsd = float(rng.choice((0.4, 0.5, 0.5, 0.6)))
     tall, albedo = np.zeros((2, SIDE, SIDE), np.float32)
@@ -58,12 +58,12 @@ def _plots(surface: Surface, rng: Random) -> tuple[float, World, Array]:
                 laid = np.rot90(plot, turns)
                 laid = laid[:, ::-1] if mirrored else laid
                 target[rows, columns] = laid[: SIDE - row, : SIDE - column]
-    dtm = make_terrain((SIDE, SIDE), float(rng.uniform(5, 130)), 0.95, 8, rng).astype(np.float32)
+    dtm = make_heights((SIDE, SIDE), float(rng.uniform(5, 130)), 0.95, 8, rng).astype(np.float32)
     dsm = dtm + np.float32(gsd / surface.gsd) * tall
     return gsd, _world(dtm, dsm, np.clip(albedo, 0.02, 0.9)), np.zeros(dsm.shape, bool)
 
 
-def _piece(surface: Surface, rng: Random) -> tuple[float, World, Array]:
+def _piece(surface: Surface, rng: Random) -> tuple[float, StereoWorld, Array]:
     """Cut a piece at another pixel size, turned, mirrored, and scaled with its heights."""
     step = 1
     if min(surface.dsm.shape) / 2 > 150:
@@ -139,7 +139,7 @@ def _warping(shape: tuple[int, int], rng: Random) -> Callable[[Array, int], Arra
 
 def _gentle_relief(gsd: float, rng: Random) -> Array:
     """Return smooth made terrain to lay under real cover."""
-    relief = make_terrain((SIDE, SIDE), float(rng.uniform(5, 60)) * gsd / 0.5, 1.1, 0, rng)
+    relief = make_heights((SIDE, SIDE), float(rng.uniform(5, 60)) * gsd / 0.5, 1.1, 0, rng)
     return cv2.GaussianBlur(relief.astype(np.float32), (0, 0), 20)
 
 
@@ -152,10 +152,10 @@ def _sharpened(albedo: Array, rng: Random) -> Array:
 
 def _made_albedo(dsm: Array, dtm: Array, gsd: float, rng: Random) -> Array:
     """Return a made albedo, on which objects are brighter or darker than the ground."""
-    albedo, _ = matter(Canvas.bare(dsm, gsd), rng)
+    albedo, _ = draw_reflectance(Canvas.grass(dsm, gsd), rng)
     objects = np.clip((dsm - dtm) / 3, 0, 1)
     return np.clip(albedo * (1 + np.float32(rng.uniform(-0.5, 0.5)) * objects), 0.02, 0.9)
 
 
-def _world(dtm: Array, dsm: Array, albedo: Array) -> World:
-    return World(dtm, dsm, np.zeros(dsm.shape, np.uint8), albedo, None)
+def _world(dtm: Array, dsm: Array, albedo: Array) -> StereoWorld:
+    return StereoWorld(dtm, dsm, np.zeros(dsm.shape, np.uint8), albedo, None)

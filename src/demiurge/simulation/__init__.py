@@ -1,1 +1,1 @@
-"""Scenes with exact truth: terrain, cover, light, views, and a real stereo matcher."""
+"""Simulated scenes with exact reference heights: land, cover, light, views, stereo matching."""

@@ -1,4 +1,8 @@
-"""Sun and sky on a surface: Lambert shading, cast shadows, light from the sky."""
+"""Illumination of a surface: Lambert shading, cast shadows, diffuse sky light.
+
+Azimuths are degrees clockwise from north, elevations degrees above the horizon; the first row of
+a raster is the northernmost.
+"""
 
 from __future__ import annotations
 
@@ -6,52 +10,56 @@ import numpy as np
 from numba import njit
 
 from demiurge.arrays import Array
-from demiurge.simulation.fields import blur, gradients
+from demiurge.raster.terrain import gradient
+from demiurge.simulation.filters import blur
 
-#: Metres of height over which a shadow's edge is soft, for the sun's disc and the pixel's size.
-_SOFT = 0.5
-#: Sky is hidden by what is higher within about this many metres.
-_SKY_REACH = 6.0
+#: Height difference in metres over which a shadow's edge fades (sun disc and pixel size).
+_PENUMBRA = 0.5
+#: Standard deviation in metres of the neighbourhood that hides the sky.
+_SKY_RADIUS = 6.0
 
 
 def cast_shadows(
-    heights: Array, gsd: float, azimuth: float, elevation: float, soft: float = _SOFT
+    heights: Array, gsd: float, azimuth: float, elevation: float, penumbra: float = _PENUMBRA
 ) -> Array:
-    """Return 1 where the sun is seen, 0 in shadow.
+    """Return the visibility of the sun, float32: 1 sunlit, 0 in shadow.
 
-    The height below which there is shadow is carried from row to row (or column to column) away
-    from the sun, falling by the sun's slope; exact but for linear interpolation along a row.
+    The height of the shadow's upper limit is propagated row by row (or column by column) away
+    from the sun and falls by the sun's slope; exact up to linear interpolation along a row.
 
     Parameters
     ----------
     heights
-        float32 (rows, columns) in metres, first row in the north.
+        float32 (rows, columns) in metres.
     gsd
         Pixel size in metres.
     azimuth, elevation
-        Of the sun, in degrees, clockwise from north and above the horizon.
-    soft
-        Metres of height over which the edge of a shadow fades.
+        Sun position in degrees.
+    penumbra
+        Height difference in metres over which the edge of a shadow fades.
     """
     east, north = np.sin(np.radians(azimuth)), np.cos(np.radians(azimuth))
     slope = np.tan(np.radians(elevation)) * gsd
-    if abs(east) > abs(north):  # walk along columns instead: west to east is north to south
-        turned = np.ascontiguousarray(heights.T)
-        return np.ascontiguousarray(_walk(turned, -east, -north, slope, soft).T)
-    return _walk(np.ascontiguousarray(heights), north, east, slope, soft)
+    if abs(east) > abs(north):  # propagate along columns: transposed, west is north
+        transposed = np.ascontiguousarray(heights.T)
+        return np.ascontiguousarray(_shadows_by_row(transposed, -east, -north, slope, penumbra).T)
+    return _shadows_by_row(np.ascontiguousarray(heights), north, east, slope, penumbra)
 
 
-def _walk(heights: Array, along: float, aside: float, slope: float, soft: float) -> Array:
-    """Walk the rows away from a sun that lies ``along`` before the first row."""
-    drift = -aside / abs(along)
-    fall = slope / abs(along)
+def _shadows_by_row(
+    heights: Array, north: float, east: float, slope: float, penumbra: float
+) -> Array:
+    """Propagate shadows along rows; the sun's direction is mostly north or south."""
+    drift = -east / abs(north)
+    fall = slope / abs(north)
     out = np.empty(heights.shape, np.float32)
-    _sweep(heights, along > 0, np.float32(drift), np.float32(fall), np.float32(soft), out)
+    _sweep(heights, north > 0, np.float32(drift), np.float32(fall), np.float32(penumbra), out)
     return out
 
 
 @njit(cache=True)
-def _sweep(heights, forward, drift, fall, soft, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+def _sweep(heights, forward, drift, fall, penumbra, out):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Fill ``out`` with the visibility of the sun, from the first row on if ``forward``."""
     rows, columns = heights.shape
     ceiling = heights[0 if forward else rows - 1].copy()
     moved = np.empty(columns, np.float32)
@@ -67,50 +75,72 @@ def _sweep(heights, forward, drift, fall, soft, out):  # type: ignore[no-untyped
             moved[c] = ceiling[i] * (1 - f) + ceiling[i + 1] * f - fall
         for c in range(columns):
             h = heights[r, c]
-            out[r, c] = min(max(1 - (moved[c] - h) / soft, np.float32(0)), np.float32(1))
+            out[r, c] = min(max(1 - (moved[c] - h) / penumbra, np.float32(0)), np.float32(1))
             ceiling[c] = max(moved[c], h)
 
 
-def facing_sun(heights: Array, gsd: float, azimuth: float, elevation: float) -> Array:
-    """Return the cosine between the surface's normal and the sun, 0 where it faces away."""
-    down, across = gradients(heights, gsd)
+def sun_incidence(heights: Array, gsd: float, azimuth: float, elevation: float) -> Array:
+    """Return the cosine between surface normal and sun, float32, 0 where facing away.
+
+    Parameters
+    ----------
+    heights
+        float32 (rows, columns) in metres.
+    gsd
+        Pixel size in metres.
+    azimuth, elevation
+        Sun position in degrees.
+    """
+    southward, eastward = gradient(heights, gsd, edges="replicate")
     high, around = np.radians(elevation), np.radians(azimuth)
-    # The surface's normal is (-dz/dx, -dz/dnorth, 1); rows count southward.
-    found = down * np.float32(np.cos(around) * np.cos(high))
-    found -= across * np.float32(np.sin(around) * np.cos(high))
-    found += np.float32(np.sin(high))
-    np.maximum(found, 0, out=found)
-    down *= down
-    across *= across
-    down += across
-    down += 1
-    found /= np.sqrt(down, out=down)
-    return np.asarray(found, np.float32)
+    # The surface normal is (−dz/dx, −dz/dnorth, 1).
+    cosine = southward * np.float32(np.cos(around) * np.cos(high))
+    cosine -= eastward * np.float32(np.sin(around) * np.cos(high))
+    cosine += np.float32(np.sin(high))
+    np.maximum(cosine, 0, out=cosine)
+    southward *= southward
+    eastward *= eastward
+    southward += eastward
+    southward += 1
+    cosine /= np.sqrt(southward, out=southward)
+    return np.asarray(cosine, np.float32)
 
 
 def illuminate(
     heights: Array, albedo: Array, gsd: float, azimuth: float, elevation: float
 ) -> Array:
-    """Return the brightness of a surface, 0 … 1.
+    """Return the brightness of a surface: direct and diffuse light times albedo.
 
     Parameters
     ----------
     heights, albedo
         float32 (rows, columns): metres, and reflectance 0 … 1.
+    gsd
+        Pixel size in metres.
+    azimuth, elevation
+        Sun position in degrees.
     """
-    light = facing_sun(heights, gsd, azimuth, elevation)
+    light = sun_incidence(heights, gsd, azimuth, elevation)
     light *= cast_shadows(heights, gsd, azimuth, elevation)
     light *= np.float32(0.8)
-    light += np.float32(0.3) * sky(heights, gsd)
+    light += np.float32(0.3) * sky_view(heights, gsd)
     light *= albedo
     return light
 
 
-def sky(heights: Array, gsd: float) -> Array:
-    """Return roughly how much of the sky is seen: less where the surroundings are higher."""
-    hidden = blur(heights, _SKY_REACH / gsd)
+def sky_view(heights: Array, gsd: float) -> Array:
+    """Return the approximate visible share of the sky, lower where the surroundings are higher.
+
+    Parameters
+    ----------
+    heights
+        float32 (rows, columns) in metres.
+    gsd
+        Pixel size in metres.
+    """
+    hidden = blur(heights, _SKY_RADIUS / gsd)
     hidden -= heights
-    # A logistic curve: a crown's foot sees a fifth of the sky that its top sees.
+    # A logistic curve: the foot of a crown sees a fifth of the sky that its top sees.
     hidden *= np.float32(0.175)
     hidden -= np.float32(0.75)
     return np.asarray(np.float32(0.5) - np.float32(0.5) * np.tanh(hidden), np.float32)

@@ -1,4 +1,4 @@
-"""From two views to points: real matchers, triangulation."""
+"""Stereo matching of two epipolar images: OpenCV's SGBM, and SGM of census codes."""
 
 from __future__ import annotations
 
@@ -13,64 +13,61 @@ import numpy.typing as npt
 from numba import njit
 
 from demiurge.arrays import Array
-from demiurge.simulation.census import census_disparities
-from demiurge.simulation.fields import along_rows
 from demiurge.simulation.settings import MatcherSettings
 
-
-class Matcher(Protocol):
-    """Finds, for each pixel of the left image, how far left the same thing lies in the right."""
-
-    def __call__(self, left: Array, right: Array) -> Array:
-        """Return disparities x_left − x_right in pixels, float32, NaN where there is no match."""
-
-
-#: Most search range; beyond it, what stands tallest is not found.
-MAX_RANGE = 512
+#: Largest number of disparities; taller objects are not matched.
+MAX_DISPARITIES = 512
 #: Bytes of a matcher's cost volumes; larger images are matched in strips of rows.
 _MEMORY = 160_000_000
 #: Rows by which strips overlap on each side.
 _OVERLAP = 48
 
 
+class Matcher(Protocol):
+    """Computes the disparity x_left − x_right of each pixel of the left image."""
+
+    def __call__(self, left: Array, right: Array) -> Array:
+        """Return disparities in pixels, float32, NaN where there is no match."""
+
+
 @dataclass(frozen=True)
-class Search:
-    """Range of disparities: ``count`` of them from ``low``."""
+class SearchRange:
+    """Range of disparities: ``count`` of them from ``low``, in pixels."""
 
     low: int
     count: int
 
     @classmethod
-    def of(cls, parallax: Array, settings: MatcherSettings) -> Search:
-        """Return the range that holds the parallaxes of a scene, or the one that is set.
+    def of(cls, parallax: Array, settings: MatcherSettings) -> SearchRange:
+        """Return the range set in the settings, or the one that holds the scene's parallaxes.
 
         Parameters
         ----------
         parallax
-            float32 disparities of the surface that is matched, finite.
+            float32 true disparities of the surface in pixels, finite.
         """
         if settings.disparities is not None:
             return cls(-settings.disparities // 2, settings.disparities)
         low = math.floor(float(parallax.min())) - settings.slack
         high = math.ceil(float(parallax.max())) + settings.slack
-        count = min(-(-(high - low) // 16) * 16, MAX_RANGE)
-        # Taller is further left: where the range is cut, the ground stays in it.
+        count = min(-(-(high - low) // 16) * 16, MAX_DISPARITIES)
+        # Taller objects have lower disparities: a limited range keeps the ground.
         return cls(high - count, count)
 
 
-def make_matcher(settings: MatcherSettings, search: Search) -> Matcher:
-    """Return the matcher that settings ask for."""
-    return (SemiGlobal if settings.kind == "sgbm" else Census)(settings, search)
+def make_matcher(settings: MatcherSettings, search: SearchRange) -> Matcher:
+    """Return the matcher that the settings select."""
+    return (SgbmMatcher if settings.kind == "sgbm" else CensusMatcher)(settings, search)
 
 
-class SemiGlobal:
-    """OpenCV's semi-global matching (Hirschmüller 2008) with a left-right check.
+class SgbmMatcher:
+    """OpenCV's semi-global matching (Hirschmüller 2008, doi 10.1109/TPAMI.2007.1166).
 
-    Of its modes, the one of three directions lags by half a pixel along the rows; all eight
-    directions, in strips of rows, do not, and cost no more.
+    Uses eight directions in strips of rows: the mode with three directions has a bias of half a
+    pixel along the rows and is no faster.
     """
 
-    def __init__(self, settings: MatcherSettings, search: Search) -> None:
+    def __init__(self, settings: MatcherSettings, search: SearchRange) -> None:
         self.search = search
         area = settings.block**2
         library: Any = cv2
@@ -90,28 +87,28 @@ class SemiGlobal:
 
     def __call__(self, left: Array, right: Array) -> Array:
         """Match; see :class:`Matcher`."""
-        first, second = _eight_bit(left), _eight_bit(right)
-        # The margin keeps the whole range searchable up to the edges.
+        images = (_to_bytes(left), _to_bytes(right))
+        # Padding keeps the complete range searchable at the edges.
         low, count = self.search.low, self.search.count
         before, after = max(low + count, 0) + 1, max(-low, 0) + 1
 
         def match(rows: slice) -> Array:
-            wide = ((0, 0), (before, after))
-            planes = [np.pad(image[rows], wide, mode="edge") for image in (first, second)]
-            found = self._matcher.compute(*planes)[:, before : before + left.shape[1]]
-            return np.asarray(found.astype(np.float32) / 16)
+            widths = ((0, 0), (before, after))
+            padded = [np.pad(image[rows], widths, mode="edge") for image in images]
+            fixed = self._matcher.compute(*padded)[:, before : before + left.shape[1]]
+            return np.asarray(fixed.astype(np.float32) / 16)
 
-        # Two volumes of 16 bits.
-        row = 4 * (left.shape[1] + before + after) * count
-        raw = _in_strips(match, left.shape[0], row)
-        bad = (raw < low) | np.isnan(left)
-        return np.where(bad, np.float32(np.nan), raw)
+        # Two cost volumes of 16 bits.
+        row_bytes = 4 * (left.shape[1] + before + after) * count
+        disparity = _in_strips(match, left.shape[0], row_bytes)
+        invalid = (disparity < low) | np.isnan(left)
+        return np.where(invalid, np.float32(np.nan), disparity)
 
 
-class Census:
-    """Semi-global matching of census codes, which heeds no difference of brightness."""
+class CensusMatcher:
+    """Semi-global matching of census codes, which are invariant to brightness."""
 
-    def __init__(self, settings: MatcherSettings, search: Search) -> None:
+    def __init__(self, settings: MatcherSettings, search: SearchRange) -> None:
         self.settings, self.search = settings, search
 
     def __call__(self, left: Array, right: Array) -> Array:
@@ -120,133 +117,225 @@ class Census:
         first, second = (np.nan_to_num(v, nan=float(np.nanmean(v))) for v in (left, right))
 
         def match(rows: slice) -> Array:
-            found, other = census_disparities(
+            disparity, reverse = census_disparities(
                 first[rows], second[rows], search.low, search.count,
                 settings.uniqueness, settings.smoothness,
             )  # fmt: skip
             if settings.consistency >= 0:
-                _check(found, other, np.float32(settings.consistency + 0.5))
-            return found
+                _check_consistency(disparity, reverse, np.float32(settings.consistency + 0.5))
+            return disparity
 
-        # A volume of 8 bits and one of 16.
-        found = _in_strips(match, left.shape[0], 3 * left.shape[1] * search.count)
-        found[np.isnan(left)] = np.nan
-        return _without_speckles(found, search.low, settings.speckle)
+        # A cost volume of 8 bits and one of 16.
+        disparity = _in_strips(match, left.shape[0], 3 * left.shape[1] * search.count)
+        disparity[np.isnan(left)] = np.nan
+        return _without_speckles(disparity, search.low, settings.speckle)
 
 
 def _in_strips(match: Callable[[slice], Array], rows: int, row_bytes: int) -> Array:
-    """Match strips of rows that overlap, so that memory is bounded."""
+    """Match overlapping strips of rows, so that memory is bounded."""
     core = max(_MEMORY // row_bytes - 2 * _OVERLAP, 64)
     if core + 2 * _OVERLAP >= rows:
         return match(slice(0, rows))
-    parts = []
+    strips = []
     for start in range(0, rows, core):
         first = max(start - _OVERLAP, 0)
-        found = match(slice(first, min(start + core + _OVERLAP, rows)))
-        parts.append(found[start - first : start - first + core])
-    return np.concatenate(parts)
+        strip = match(slice(first, min(start + core + _OVERLAP, rows)))
+        strips.append(strip[start - first : start - first + core])
+    return np.concatenate(strips)
 
 
 @njit(cache=True)
-def _check(found, other, most):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Remove disparities that the other image does not confirm, in place."""
-    rows, columns = found.shape
+def _check_consistency(disparity, reverse, limit):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Set disparities to NaN in place where the right image's differ by more than the limit."""
+    rows, columns = disparity.shape
     for r in range(rows):
         for c in range(columns):
-            d = found[r, c]
+            d = disparity[r, c]
             if np.isnan(d):
                 continue
             x = int(np.rint(c - d))
-            if x < 0 or x >= columns or not abs(other[r, x] - d) <= most:
-                found[r, c] = np.nan
+            if x < 0 or x >= columns or not abs(reverse[r, x] - d) <= limit:
+                disparity[r, c] = np.nan
 
 
-def _without_speckles(found: Array, low: int, smallest: int) -> Array:
+def _without_speckles(disparity: Array, low: int, smallest: int) -> Array:
+    """Remove connected patches of fewer than ``smallest`` pixels."""
     if smallest == 0:
-        return found
-    void = np.isnan(found)
-    fixed = np.where(void, low - 16, np.rint(np.nan_to_num(found) * 16) / 16)
-    whole = np.asarray(np.rint(fixed * 16), np.int16)
+        return disparity
+    void = np.isnan(disparity)
+    rounded = np.where(void, low - 16, np.rint(np.nan_to_num(disparity) * 16) / 16)
+    fixed = np.asarray(np.rint(rounded * 16), np.int16)
     library: Any = cv2
-    library.filterSpeckles(whole, (low - 16) * 16, smallest, 32)
-    return np.where(void | (whole == (low - 16) * 16), np.float32(np.nan), found)
+    library.filterSpeckles(fixed, (low - 16) * 16, smallest, 32)
+    return np.where(void | (fixed == (low - 16) * 16), np.float32(np.nan), disparity)
 
 
-def _eight_bit(image: Array) -> npt.NDArray[np.uint8]:
+def _to_bytes(image: Array) -> npt.NDArray[np.uint8]:
+    """Stretch an image to 8 bits between its 0.5 and 99.5 percentiles; NaN becomes 0."""
     low, high = np.nanpercentile(image, (0.5, 99.5))
     scaled = (np.nan_to_num(image, nan=float(low)) - low) * (255 / max(high - low, 1e-9))
     return np.asarray(np.clip(scaled, 0, 255), np.uint8)
 
 
-def triangulate(
-    disparity: Array, coarse: Array, left_slant: float, right_slant: float
+def census_disparities(
+    left: Array, right: Array, low: int, count: int, uniqueness: int, smoothness: float
 ) -> tuple[Array, Array]:
-    """Intersect the rays of matched pixels.
+    """Match by Hamming distances of census codes, aggregated along eight paths.
+
+    Costs after Zabih and Woodfill (1994, doi 10.1007/BFb0028345), aggregation after Hirschmüller
+    (2008); sub-pixel disparities by an equiangular fit.
 
     Parameters
     ----------
-    disparity
-        float32 (rows, columns), NaN for no match.
-    coarse
-        Heights in metres by which both images were projected.
-    left_slant, right_slant
-        Columns per metre of height of each view.
+    left, right
+        float32 (rows, columns), finite.
+    low, count
+        Lowest disparity and number of disparities.
+    uniqueness
+        Margin in per cent by which the lowest cost must beat those of other disparities.
+    smoothness
+        Factor on the penalties of disparity changes.
 
     Returns
     -------
-    Map column and height in metres of the point that each left pixel sees; NaN for no match.
+    Disparities of the left image, NaN where ambiguous; and whole disparities of the right image
+    for the consistency check.
     """
-    place, height = np.empty_like(disparity), np.empty_like(disparity)
-    _intersect(disparity, coarse, left_slant, right_slant, place, height)
-    return place, height
+    costs = _costs(_census(left), _census(right), low, count)
+    sums = np.zeros(costs.shape, np.uint16)
+    small, large = round(8 * smoothness), round(32 * smoothness)
+    _aggregate(costs, sums, small, large, True)
+    _aggregate(costs, sums, small, large, False)
+    left_disparity, right_disparity = _winners(sums, low, uniqueness)
+    return left_disparity, right_disparity
 
 
 @njit(cache=True)
-def _intersect(disparity, coarse, left, right, place, height):  # type: ignore[no-untyped-def]  # pragma: no cover
-    rows, columns = disparity.shape
+def _census(image):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return 24 bits per pixel: which of the 5 × 5 neighbours are darker."""
+    rows, columns = image.shape
+    codes = np.zeros((rows, columns), np.uint32)
     for r in range(rows):
         for c in range(columns):
-            other = c - disparity[r, c]
-            if not (0 <= other <= columns - 1):  # NaN, or beside the image
-                place[r, c] = height[r, c] = np.nan
+            code = np.uint32(0)
+            middle = image[r, c]
+            for i in range(-2, 3):
+                y = min(max(r + i, 0), rows - 1)
+                for j in range(-2, 3):
+                    if i == 0 and j == 0:
+                        continue
+                    x = min(max(c + j, 0), columns - 1)
+                    code = np.uint32((code << np.uint32(1)) | np.uint32(image[y, x] < middle))
+            codes[r, c] = code
+    return codes
+
+
+@njit(cache=True)
+def _costs(left, right, low, count):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return Hamming distances, uint8 (rows, columns, count); 24 beyond the right image."""
+    rows, columns = left.shape
+    costs = np.full((rows, columns, count), 24, np.uint8)
+    for r in range(rows):
+        for c in range(columns):
+            for d in range(count):
+                x = c - (low + d)
+                if x < 0 or x >= columns:
+                    continue
+                v = left[r, c] ^ right[r, x]
+                v = v - ((v >> np.uint32(1)) & np.uint32(0x55555555))
+                v = (v & np.uint32(0x33333333)) + ((v >> np.uint32(2)) & np.uint32(0x33333333))
+                v = (v + (v >> np.uint32(4))) & np.uint32(0x0F0F0F0F)
+                v = v + (v >> np.uint32(8))
+                costs[r, c, d] = np.uint8((v + (v >> np.uint32(16))) & np.uint32(0x3F))
+    return costs
+
+
+@njit(cache=True)
+def _aggregate(costs, sums, small, large, forward):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Add to ``sums`` the costs along four of the eight paths: from above, or from below."""
+    rows, columns, count = costs.shape
+    # Path costs of the previous row, with a border of one pixel and one disparity.
+    far = np.int32(1 << 20)
+    before = np.full((3, columns + 2, count + 2), far, np.int32)
+    now = np.full((3, columns + 2, count + 2), far, np.int32)
+    least = np.zeros((3, columns + 2), np.int32)
+    least_now = np.zeros((3, columns + 2), np.int32)
+    for n in range(rows):
+        r = n if forward else rows - 1 - n
+        _aggregate_along_row(costs[r], sums[r], small, large, forward)
+        for c in range(columns):
+            for k in range(3):
+                at = c + k  # the previous row's pixel at c − 1, c, c + 1, shifted by the border
+                known = n > 0 and 1 <= at <= columns
+                floor = least[k, at]
+                lowest = far
+                for d in range(count):
+                    cost = np.int32(costs[r, c, d])
+                    if known:
+                        near = min(before[k, at, d], before[k, at, d + 2]) + small
+                        cost += min(before[k, at, d + 1], floor + large, near) - floor
+                    now[k, c + 1, d + 1] = cost
+                    lowest = min(lowest, cost)
+                    sums[r, c, d] += np.uint16(cost)
+                least_now[k, c + 1] = lowest
+        before, now = now, before
+        least, least_now = least_now, least
+
+
+@njit(cache=True)
+def _aggregate_along_row(costs, sums, small, large, forward):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Add to ``sums`` the costs along one row, left to right if ``forward``."""
+    columns, count = costs.shape
+    far = np.int32(1 << 20)
+    before = np.full(count + 2, far, np.int32)
+    now = np.full(count + 2, far, np.int32)
+    floor = np.int32(-1)
+    for m in range(columns):
+        c = m if forward else columns - 1 - m
+        lowest = far
+        for d in range(count):
+            cost = np.int32(costs[c, d])
+            if floor >= 0:
+                near = min(before[d], before[d + 2]) + small
+                cost += min(before[d + 1], floor + large, near) - floor
+            now[d + 1] = cost
+            lowest = min(lowest, cost)
+            sums[c, d] += np.uint16(cost)
+        before, now = now, before
+        floor = lowest
+
+
+@njit(cache=True)
+def _winners(sums, low, uniqueness):  # type: ignore[no-untyped-def]  # pragma: no cover
+    """Return the disparities of lowest cost of the left and of the right image."""
+    rows, columns, count = sums.shape
+    left = np.full((rows, columns), np.nan, np.float32)
+    right = np.full((rows, columns), np.nan, np.float32)
+    lowest = np.empty(columns, np.int32)
+    for r in range(rows):
+        lowest[:] = 1 << 30
+        for c in range(columns):
+            best, at = np.int32(1 << 30), 0
+            for d in range(count):
+                s = np.int32(sums[r, c, d])
+                if s < best:
+                    best, at = s, d
+                x = c - (low + d)
+                if 0 <= x < columns and s < lowest[x]:
+                    lowest[x] = s
+                    right[r, x] = low + d
+            unique = True
+            for d in range(count):
+                if abs(d - at) > 1 and np.int32(sums[r, c, d]) * (100 - uniqueness) < best * 100:
+                    unique = False
+                    break
+            if not unique:
                 continue
-            i = min(int(other), columns - 2)
-            f = other - i
-            h0 = coarse[r, i] * (1 - f) + coarse[r, i + 1] * f
-            u_left = c + left * coarse[r, c]
-            u_right = other + right * h0
-            h = (u_left - u_right) / (left - right)
-            place[r, c] = u_left - left * h
-            height[r, c] = h
-
-
-def ray_miss(left: Array, right: Array, disparity: Array, gsd: float) -> Array:
-    """Return how far the rays of matched pixels miss each other, in metres.
-
-    The rays meet only if both pixels lie on one epipolar line, here a row. The sub-pixel offset
-    across the rows is where a parabola through the matching costs one row up, level, and one row
-    down is lowest; what of the cost remains there adds the uncertainty of a bad match.
-    """
-    scale = max(float(np.nanstd(left)), 1e-9)
-    # Radiometry differs between the takes: compare what stands out from the surroundings.
-    a, b = (_standing_out(image, scale) for image in (left, right))
-    place = np.arange(left.shape[1], dtype=np.float32) - np.nan_to_num(disparity)
-    costs = []
-    for offset in (-1, 0, 1):
-        rows = np.clip(np.arange(left.shape[0]) + offset, 0, left.shape[0] - 1)
-        moved = along_rows(b[rows], place, np.inf)
-        moved -= a
-        costs.append(cv2.blur(np.square(moved, out=moved), (7, 7)))
-    up, level, down = costs
-    bend = up - 2 * level + down
-    with np.errstate(invalid="ignore", divide="ignore"):
-        miss = np.where(bend > 1e-6, 0.5 * (up - down) / bend, 0)
-    residual = np.abs(np.clip(miss, -1, 1)) + 0.5 * np.sqrt(level)
-    return np.where(np.isnan(disparity), np.nan, residual * gsd).astype(np.float32)
-
-
-def _standing_out(image: Array, scale: float) -> Array:
-    known = np.nan_to_num(image, nan=float(np.nanmean(image)))
-    known -= cv2.blur(known, (15, 15))
-    known /= np.float32(scale)
-    return known
+            disparity = np.float32(low + at)
+            if 0 < at < count - 1:
+                a, b = np.float32(sums[r, c, at - 1]), np.float32(sums[r, c, at + 1])
+                steep = max(a, b) - np.float32(best)
+                if steep > 0:
+                    disparity += np.float32(0.5) * (a - b) / steep
+            left[r, c] = disparity
+    return left, right

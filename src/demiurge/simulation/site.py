@@ -1,4 +1,4 @@
-"""Makes one scene folder: simulated planes, brought to a scene as any other raster is."""
+"""Simulates one scene and writes its folder with the layers of a prepared scene."""
 
 from __future__ import annotations
 
@@ -14,128 +14,164 @@ from odc.geo.geobox import GeoBox
 
 from demiurge._version import __version__
 from demiurge.arrays import Array
+from demiurge.raster.voids import fill_voids
 from demiurge.scene.geotiff import write_planes
 from demiurge.scene.grid import snapped_grid, wkt
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import SIMULATION_NAME
 from demiurge.simulation import optical, stereo
-from demiurge.simulation.landforms import make_land
-from demiurge.simulation.real import Place, cut, land_sources, surface_sources, world_of
-from demiurge.simulation.run import Site
-from demiurge.simulation.settings import Settings
+from demiurge.simulation.cover import StereoWorld, draw_reflectance
+from demiurge.simulation.jobs import SceneJob
+from demiurge.simulation.land import make_bare_earth
+from demiurge.simulation.objects import Canvas
+from demiurge.simulation.real import Cutout, cut_out, land_sources, surface_sources, to_albedo
+from demiurge.simulation.settings import StereoSettings
 
-# Made-up land lies anywhere, but each scene has its own place, so that a training can tell that
-# they are different places.
 
-
-def make_site(site: Site) -> Path:
+def simulate_scene(job: SceneJob) -> Path:
     """Simulate one scene and write its folder."""
-    rng = np.random.default_rng(site.seed)
-    place = _real_place(site, rng)
-    grid = _made_up_grid(site) if place is None else place.grid
-    layers, coarse = _layers(site, place, rng)
-    del place
-    parent = site.folder.absolute().parent
+    rng = np.random.default_rng(job.seed)
+    cutout = _real_cutout(job, rng)
+    grid = _made_up_grid(job) if cutout is None else cutout.grid
+    layers, coarse = _layers(job, cutout, rng)
+    del cutout
+    parent = job.folder.absolute().parent
     with tempfile.TemporaryDirectory(prefix=".demiurge-", dir=parent) as temporary:
-        files = _written(Path(temporary), grid, layers, coarse)
+        files = _write_rasters(Path(temporary), grid, layers, coarse)
         layers.clear()
         box = grid.extent.boundingbox
         prepare(
             files,
-            site.folder,
-            gsd=site.settings.gsd,
+            job.folder,
+            gsd=job.settings.gsd,
             extent=(box.left, box.bottom, box.right, box.top),
-            name=site.folder.name,
+            name=job.folder.name,
             jobs=1,
-            overwrite=site.overwrite,
-            extra={SIMULATION_NAME: yaml.safe_dump(_noted(site), sort_keys=False)},
+            overwrite=job.overwrite,
+            extra={SIMULATION_NAME: yaml.safe_dump(_record(job), sort_keys=False)},
         )
-    return site.folder
+    return job.folder
 
 
-def _noted(site: Site) -> dict[str, object]:
-    real = {name: None if p is None else Path(p).name for name, p in asdict(site.real).items()}
+def _record(job: SceneJob) -> dict[str, object]:
+    """Return the content of simulation.yaml."""
+    real = {name: None if p is None else Path(p).name for name, p in asdict(job.real).items()}
     return {
         "demiurge": __version__,
         "simulated": True,
-        "style": site.style,
-        "seed": list(site.seed),
+        "style": job.style,
+        "seed": list(job.seed),
         "files": real,
-        "terrain_only": site.terrain_only,
-        "settings": site.settings.model_dump(mode="json"),
+        "terrain_only": job.terrain_only,
+        "settings": job.settings.model_dump(mode="json"),
     }
 
 
-def _margin(site: Site) -> int:
-    return stereo.MARGIN if isinstance(site.settings, Settings) else optical.MARGIN
+def _margin(job: SceneJob) -> int:
+    return stereo.MARGIN if isinstance(job.settings, StereoSettings) else optical.MARGIN
 
 
-def _real_place(site: Site, rng: np.random.Generator) -> Place | None:
-    real, settings = site.real, site.settings
+def _real_cutout(job: SceneJob, rng: np.random.Generator) -> Cutout | None:
+    """Cut the scene out of the real rasters, if there are any."""
+    real, settings = job.real, job.settings
     if real.surface is not None:
         sources = surface_sources(real.surface, real.terrain, real.albedo)
     elif real.terrain is not None:
         sources = land_sources(real.terrain)
     else:
         return None
-    return cut(sources, settings.size, settings.gsd, _margin(site), rng)
+    return cut_out(sources, settings.size, settings.gsd, _margin(job), rng)
 
 
 def _layers(
-    site: Site, place: Place | None, rng: np.random.Generator
-) -> tuple[dict[str, Array], dict[str, optical.Coarse]]:
-    """Simulate; returns layers on the scene's grid, and layers on coarser grids."""
-    settings, margin = site.settings, _margin(site)
-    terrain = None if place is None else place.planes.get("terrain")
-    known = 0.0 if place is None else place.known
-    if site.terrain_only:
+    job: SceneJob, cutout: Cutout | None, rng: np.random.Generator
+) -> tuple[dict[str, Array], dict[str, optical.CoarseLayer]]:
+    """Return simulated layers on the scene's grid, and layers with larger pixels."""
+    settings, margin = job.settings, _margin(job)
+    terrain = None if cutout is None else cutout.rasters.get("terrain")
+    source_gsd = 0.0 if cutout is None else cutout.source_gsd
+    if job.terrain_only:
         side = settings.size + 2 * margin
-        land = make_land((side, side), settings.gsd, settings.terrain, rng, terrain, known)
+        land = make_bare_earth(
+            (side, side), settings.gsd, settings.terrain, rng, terrain, source_gsd
+        )
         return {"dtm": land.heights[margin:-margin, margin:-margin].copy()}, {}
-    if not isinstance(settings, Settings):
-        made = optical.simulate_optical(settings, rng, terrain, known)
-        return made.layers, made.coarse
-    if place is not None and "surface" in place.planes:
-        world, truth = world_of(place, rng)
+    if not isinstance(settings, StereoSettings):
+        scene = optical.simulate_optical(settings, rng, terrain, source_gsd)
+        return scene.layers, scene.coarse
+    if cutout is not None and "surface" in cutout.rasters:
+        world, truth = real_world(cutout, rng)
         layers = stereo.simulate_stereo(settings, rng, world)
         inner = (slice(margin, -margin), slice(margin, -margin))
-        del layers["truth_dtm"]  # the surface itself, where no terrain is given
-        return layers | {name: plane[inner].copy() for name, plane in truth.items()}, {}
-    world = stereo.make_world(settings, rng, terrain, known)
+        del layers["truth_dtm"]  # equals the surface if no terrain is given
+        return layers | {name: raster[inner].copy() for name, raster in truth.items()}, {}
+    world = stereo.make_world(settings, rng, terrain, source_gsd)
     return stereo.simulate_stereo(settings, rng, world), {}
 
 
-def _written(
-    folder: Path, grid: GeoBox, layers: dict[str, Array], coarse: dict[str, optical.Coarse]
+def real_world(cutout: Cutout, rng: np.random.Generator) -> tuple[StereoWorld, dict[str, Array]]:
+    """Return a world with a real surface and its image as albedo.
+
+    Parameters
+    ----------
+    cutout
+        With ``surface``, and ``terrain`` and ``albedo`` if known.
+
+    Returns
+    -------
+    The world with filled voids; and the reference heights with voids. Both include the margin.
+    """
+    surface = cutout.rasters["surface"]
+    terrain = cutout.rasters.get("terrain")
+    dsm = fill_voids(surface)
+    dtm = dsm if terrain is None else np.minimum(fill_voids(terrain), dsm)
+    image = cutout.rasters.get("albedo")
+    if image is not None and np.isfinite(image).any():
+        albedo = to_albedo(image)
+    else:
+        albedo, _ = draw_reflectance(Canvas.grass(dsm, float(cutout.grid.affine.a)), rng)
+    truth = {"truth_dsm": surface}
+    if terrain is not None:
+        truth["truth_dtm"] = np.where(np.isnan(surface), np.nan, np.minimum(terrain, surface))
+    unknown = np.zeros(dsm.shape, np.uint8)
+    return StereoWorld(dtm, dsm, unknown, albedo, None), truth
+
+
+def _write_rasters(
+    folder: Path, grid: GeoBox, layers: dict[str, Array], coarse: dict[str, optical.CoarseLayer]
 ) -> dict[str, str]:
-    """Write rasters as a user would bring them, and return where each layer is."""
+    """Write the layers to temporary GeoTIFFs and return the path of each."""
     raw = folder / "simulated.tif"
     write_planes(raw, list(layers.values()), wkt(grid), grid.affine)
     files = {name: f"{raw}:{band}" for band, name in enumerate(layers, start=1)}
-    for name, found in coarse.items():
+    for name, layer in coarse.items():
         path = folder / f"{name}.tif"
-        east, south = found.corner
+        east, south = layer.corner
         corner = Affine.translation(grid.affine.c + east, grid.affine.f - south)
-        write_planes(path, [found.plane], wkt(grid), corner * Affine.scale(found.gsd, -found.gsd))
+        write_planes(path, [layer.values], wkt(grid), corner * Affine.scale(layer.gsd, -layer.gsd))
         files[name] = str(path)
     return files
 
 
-def _made_up_grid(site: Site) -> GeoBox:
-    settings = site.settings
-    place = near if isinstance(settings, Settings) else far
-    crs, left, bottom = place(*site.seed)
+def _made_up_grid(job: SceneJob) -> GeoBox:
+    """Return a grid at a made-up location.
+
+    Each scene has a different location, so that training can separate places.
+    """
+    settings = job.settings
+    locate = stereo_location if isinstance(settings, StereoSettings) else optical_location
+    crs, left, bottom = locate(*job.seed)
     side = settings.size * settings.gsd
     return snapped_grid((left, bottom, left + side, bottom + side), CRS(crs), settings.gsd)
 
 
-def near(seed: int, index: int) -> tuple[str, float, float]:
-    """Return the CRS, left and bottom of a made-up scene of a few kilometres."""
+def stereo_location(seed: int, index: int) -> tuple[str, float, float]:
+    """Return CRS, left and bottom of a simulated stereo scene; locations are 20 km apart."""
     row = (7 * seed + index // 30) % 350
     return "EPSG:32632", 200_000.0 + 20_000 * (index % 30), 1_000_000.0 + 20_000 * row
 
 
-def far(seed: int, index: int) -> tuple[str, float, float]:
-    """Return the same for one of up to hundreds of kilometres: UTM zones, then rows in them."""
-    place = index + 60 * seed
-    return f"EPSG:{32601 + place % 60}", 300_000.0, 400_000.0 * (1 + place // 60 % 18)
+def optical_location(seed: int, index: int) -> tuple[str, float, float]:
+    """Return CRS, left and bottom of a simulated optical scene, in a UTM zone per scene."""
+    number = index + 60 * seed
+    return f"EPSG:{32601 + number % 60}", 300_000.0, 400_000.0 * (1 + number // 60 % 18)

@@ -1,4 +1,4 @@
-"""A stereo scene: a world, two takes of it, and what a stereo pipeline makes of them."""
+"""A stereo scene: a simulated world, two images of it, and the layers of a stereo pipeline."""
 
 from __future__ import annotations
 
@@ -6,61 +6,71 @@ import numpy as np
 
 from demiurge.arrays import Array
 from demiurge.raster.voids import fill_voids
-from demiurge.simulation.cover import World, build_world
-from demiurge.simulation.fields import blur, fractal
-from demiurge.simulation.frame import Frame, look_up
-from demiurge.simulation.gridding import grid_points
-from demiurge.simulation.landforms import make_land
+from demiurge.simulation.cover import StereoWorld, build_stereo_world
+from demiurge.simulation.filters import blur
+from demiurge.simulation.fractal import fractal
+from demiurge.simulation.land import make_bare_earth
 from demiurge.simulation.light import illuminate
-from demiurge.simulation.matching import Matcher, Search, make_matcher, ray_miss, triangulate
-from demiurge.simulation.settings import Settings
-from demiurge.simulation.views import View, coarse_heights, expose, render
+from demiurge.simulation.matching import Matcher, SearchRange, make_matcher
+from demiurge.simulation.settings import StereoSettings
+from demiurge.simulation.triangulation import grid_points, triangulate, triangulation_error
+from demiurge.simulation.views import (
+    EpipolarFrame,
+    View,
+    coarse_heights,
+    expose,
+    orthorectify,
+    render,
+    sample,
+)
 
-#: Pixels around the scene that are made and cut away, so that its edges are like its middle.
+#: Margin around the scene in pixels, simulated and cut off to avoid edge effects.
 MARGIN = 96
-#: Pixels around the scene in the epipolar frame, for what leans into it.
+#: Margin around the scene in the epipolar frame in pixels, for objects that lean into it.
 _FRAME_MARGIN = 64
-#: Share of the scenes whose epipolar lines are drawn along rows or columns.
-_STRAIGHT = 0.25
-#: Standard deviation of NDVI's noise.
-_INDEX_NOISE = 0.02
+#: Share of the scenes with epipolar lines along rows or columns, if drawn.
+_QUARTER_TURNS = 0.25
+#: Standard deviation of the noise of NDVI.
+_NDVI_NOISE = 0.02
 
 
 def make_world(
-    settings: Settings,
+    settings: StereoSettings,
     rng: np.random.Generator,
-    terrain: Array | None = None,
-    known: float = 0.0,
-) -> World:
-    """Make a place, with the margin that is cut away later.
+    real_heights: Array | None = None,
+    source_gsd: float = 0.0,
+) -> StereoWorld:
+    """Simulate a place with its margin.
 
     Parameters
     ----------
-    terrain
-        Bare-earth heights of a real place in metres, float32 (size + 2 · MARGIN) a side; made if
-        None.
-    known
-        Pixel size in metres of the file that the terrain comes from.
+    real_heights
+        Bare-earth heights of a real place in metres, float32 (size + 2 · MARGIN) a side;
+        simulated if None.
+    source_gsd
+        Pixel size in metres of the file of the real heights.
     """
     side = settings.size + 2 * MARGIN
-    land = make_land((side, side), settings.gsd, settings.terrain, rng, terrain, known)
-    return build_world(land, settings.gsd, settings.cover, rng)
+    land = make_bare_earth(
+        (side, side), settings.gsd, settings.terrain, rng, real_heights, source_gsd
+    )
+    return build_stereo_world(land, settings.gsd, settings.cover, rng)
 
 
 def simulate_stereo(
-    settings: Settings,
+    settings: StereoSettings,
     rng: np.random.Generator,
-    world: World | None = None,
+    world: StereoWorld | None = None,
     matcher: Matcher | None = None,
 ) -> dict[str, Array]:
-    """Take a stereo pair of a place, match it, and return the layers of a scene.
+    """Render a stereo pair of a place, match it, and return the layers of a scene.
 
     Parameters
     ----------
     world
-        The place, (size + 2 · MARGIN) pixels a side; made if None.
+        The place, (size + 2 · MARGIN) pixels a side; simulated if None.
     matcher
-        Finds disparities; semi-global matching if None.
+        Computes disparities; the one of the settings if None.
 
     Returns
     -------
@@ -68,89 +78,76 @@ def simulate_stereo(
     """
     world = world or make_world(settings, rng)
     inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
-    layers = {"truth_dsm": world.dsm[inner].copy(), "truth_dtm": world.dtm[inner].copy()}
+    truth = {"truth_dsm": world.dsm[inner].copy(), "truth_dtm": world.dtm[inner].copy()}
     if world.landcover.any():
-        layers["landcover"] = world.landcover[inner].astype(np.float32)
-    frame = Frame.around(settings.size, _FRAME_MARGIN, world.dsm.shape[0], _turn(settings, rng))
+        truth["landcover"] = world.landcover[inner].astype(np.float32)
+    turn = _draw_turn(settings, rng)
+    frame = EpipolarFrame.around(settings.size, _FRAME_MARGIN, world.dsm.shape[0], turn)
     dtm, dsm = frame.from_map(world.dtm), frame.from_map(world.dsm)
-    albedo = np.clip(frame.from_map(world.albedo, smooth=True), 0, 1)
+    albedo = np.clip(frame.from_map(world.albedo, cubic=True), 0, 1)
     ndvi = None if world.ndvi is None else frame.from_map(world.ndvi)
     del world
-    made = _take_and_match(dtm, dsm, albedo, ndvi, settings, frame, rng, matcher)
-    return made | layers
+    return _stereo_layers(dtm, dsm, albedo, ndvi, settings, frame, rng, matcher) | truth
 
 
-def _turn(settings: Settings, rng: np.random.Generator) -> float:
-    """Return the angle of the epipolar lines; drawn, so that no direction is special."""
-    straight, quarters, angle = rng.random(), int(rng.integers(4)), float(rng.uniform(0, 360))
+def _draw_turn(settings: StereoSettings, rng: np.random.Generator) -> float:
+    """Return the angle of the epipolar lines in degrees; drawn if not set."""
+    draw, quarters, angle = rng.random(), int(rng.integers(4)), float(rng.uniform(0, 360))
     if settings.sensor.turn is not None:
         return settings.sensor.turn
-    return 90.0 * quarters if straight < _STRAIGHT else angle
+    return 90.0 * quarters if draw < _QUARTER_TURNS else angle
 
 
-def _take_and_match(
+def _stereo_layers(
     dtm: Array,
     dsm: Array,
     albedo: Array,
     ndvi: Array | None,
-    settings: Settings,
-    frame: Frame,
+    settings: StereoSettings,
+    frame: EpipolarFrame,
     rng: np.random.Generator,
     matcher: Matcher | None,
 ) -> dict[str, Array]:
-    """Take two images along the rows of the frame, match them, and project them on the map."""
+    """Take two images along the rows of the frame, match them, and project them to the map."""
     gsd, size = settings.gsd, settings.size
     coarse = coarse_heights(dtm, gsd, rng)
     left, right = (_take(dsm, albedo, coarse, settings, i, frame.turn, rng) for i in (0, 1))
-    search = Search.of((left.slant - right.slant) * (dsm - coarse), settings.matcher)
+    search = SearchRange.of((left.slant - right.slant) * (dsm - coarse), settings.matcher)
     match = matcher or make_matcher(settings.matcher, search)
     disparity = match(left.image, right.image)
-    place, height = triangulate(disparity, coarse, left.slant, right.slant)
-    miss = ray_miss(left.image, right.image, disparity, gsd)
-    rows = np.broadcast_to(np.arange(frame.side, dtype=np.float32)[:, None], place.shape)
-    columns, rows = frame.to_map(place, rows)
+    position, height = triangulate(disparity, coarse, left.slant, right.slant)
+    error = triangulation_error(left.image, right.image, disparity, gsd)
+    rows = np.broadcast_to(np.arange(frame.side, dtype=np.float32)[:, None], position.shape)
+    columns, rows = frame.to_map(position, rows)
     columns, rows = columns - np.float32(MARGIN), rows - np.float32(MARGIN)
-    initial, error = grid_points(columns, rows, [height, miss], size, settings.gridding)
-    del disparity, place, height, miss, columns, rows
-    where = frame.of_map(MARGIN, size)
-    known = look_up(coarse, *where)
-    filled = fill_voids(initial - known) + known
+    initial, error = grid_points(columns, rows, [height, error], size, settings.gridding)
+    del disparity, position, height, columns, rows
+    pixels = frame.map_pixels(MARGIN, size)
+    coarse_on_map = sample(coarse, *pixels)
+    filled = fill_voids(initial - coarse_on_map) + coarse_on_map
     shift = settings.sensor.misregistration
-    index = {}
-    if ndvi is not None:
-        seen = _index(render(dsm, ndvi, coarse, left.slant), settings, rng)
-        index["ndvi"] = orthorectify(seen, filled, coarse, where, shift)
-    return {
+    layers = {
         "dsm": initial,
         "triangulation_error": error,
-        "ortho_left": orthorectify(left, filled, coarse, where),
-        "ortho_right": orthorectify(right, filled, coarse, where, shift),
-        **index,
+        "ortho_left": orthorectify(left, filled, coarse, pixels),
+        "ortho_right": orthorectify(right, filled, coarse, pixels, shift),
     }
-
-
-def _index(view: View, settings: Settings, rng: np.random.Generator) -> View:
-    """Return NDVI as coarser bands of the left camera see it; heights displace it like an image."""
-    unseen = np.isnan(view.image)
-    seen = np.where(unseen, np.float32(np.nanmean(view.image)), view.image)
-    # A square pixel of width w spreads by w / √12, its optics by about as much again.
-    seen = blur(seen, 0.4 * settings.sensor.multispectral)
-    seen += np.float32(_INDEX_NOISE) * rng.standard_normal(seen.shape, np.float32)
-    np.clip(seen, -1, 1, out=seen)
-    seen[unseen] = np.nan
-    return View(np.asarray(seen, np.float32), view.slant)
+    if ndvi is not None:
+        view = _take_ndvi(render(dsm, ndvi, coarse, left.slant), settings, rng)
+        layers["ndvi"] = orthorectify(view, filled, coarse, pixels, shift)
+    return layers
 
 
 def _take(
     dsm: Array,
     albedo: Array,
     coarse: Array,
-    settings: Settings,
+    settings: StereoSettings,
     index: int,
     turn: float,
     rng: np.random.Generator,
 ) -> View:
-    """Light the world at the time of a take, render it, and expose it."""
+    """Illuminate, render and expose image 0 (left) or 1 (right)."""
     light, sensor = settings.light, settings.sensor
     azimuth = (light.azimuth + index * light.later - turn) % 360
     elevation = float(np.clip(light.elevation + index * light.higher, 10, 90))
@@ -164,32 +161,19 @@ def _take(
 
 
 def _changed(albedo: Array, change: float, rng: np.random.Generator) -> Array:
-    """Return reflectances of another day: other moisture, leaves and things that stand about."""
+    """Return the reflectance of another day: moisture, leaves and movable objects differ."""
     field = fractal(albedo.shape, 0.3, rng) + blur(rng.standard_normal(albedo.shape, np.float32), 1)
     field *= np.float32(change / max(float(field.std()), 1e-9))
     return np.asarray(np.clip(albedo * np.exp(field), 0.01, 0.95), np.float32)
 
 
-def orthorectify(
-    view: View, heights: Array, coarse: Array, where: tuple[Array, Array], shift: float = 0.0
-) -> Array:
-    """Return a view as heights project it: errors of the heights displace the image.
-
-    Parameters
-    ----------
-    view
-        In the frame, on the map of the coarse heights.
-    heights
-        float32 (rows, columns) of the map in metres, finite.
-    coarse
-        float32 heights of the frame in metres.
-    where
-        Columns and rows of the frame at each of the map's pixels.
-    shift
-        Columns of the frame that the result is out of register.
-    """
-    columns, rows = where
-    x = columns
-    for _ in range(4):  # x + slant h0(x) = column + slant h
-        x = columns + np.float32(view.slant) * (heights - look_up(coarse, x, rows))
-    return look_up(view.image, x + np.float32(shift), rows, np.nan)
+def _take_ndvi(view: View, settings: StereoSettings, rng: np.random.Generator) -> View:
+    """Return a rendered NDVI at the resolution of the multispectral bands, with noise."""
+    occluded = np.isnan(view.image)
+    ndvi = np.where(occluded, np.float32(np.nanmean(view.image)), view.image)
+    # A square pixel of width w has a standard deviation of w / √12; the optics add about as much.
+    ndvi = blur(ndvi, 0.4 * settings.sensor.multispectral)
+    ndvi += np.float32(_NDVI_NOISE) * rng.standard_normal(ndvi.shape, np.float32)
+    np.clip(ndvi, -1, 1, out=ndvi)
+    ndvi[occluded] = np.nan
+    return View(np.asarray(ndvi, np.float32), view.slant)

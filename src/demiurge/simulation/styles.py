@@ -1,4 +1,4 @@
-"""Ready-made landscapes, by the family of sensors that looks at them."""
+"""Predefined settings by family and landscape, and random settings for ``--vary``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 Family = Literal["stereo", "optical"]
 
+#: Settings of stereo scenes by style, where they differ from the defaults.
 STEREO: dict[str, dict[str, Any]] = {
     "plain": {
         "terrain": {"steepness": 0.03, "roughness": 1.1, "river": 12},
@@ -40,6 +41,7 @@ STEREO: dict[str, dict[str, Any]] = {
     },
 }
 
+#: The same for optical scenes.
 OPTICAL: dict[str, dict[str, Any]] = {
     "plain": {
         "terrain": {"steepness": 0.008, "roughness": 1.1, "river": 120},
@@ -63,24 +65,30 @@ OPTICAL: dict[str, dict[str, Any]] = {
 
 
 def varied(family: Family, rng: np.random.Generator) -> dict[str, Any]:
-    """Draw light, views, sensor and matcher anew, as they differ from take to take."""
+    """Draw random light, views, sensor, matcher and prior of a scene; nested settings."""
     light = {"azimuth": _between(rng, 95, 265), "elevation": _between(rng, 24, 68)}
-    if family == "optical":
-        return {
-            "light": light,
-            "sky": {"haze": _between(rng, 0, 0.8)},
-            "landscape": {"moisture": _between(rng, 0.2, 0.9)},
-            "sensor": {"blur": _between(rng, 0.3, 0.8), "noise": _between(rng, 0.0005, 0.004)},
-            "prior": {
-                "gsd": float(rng.choice([30, 30, 60, 90])),
-                "noise": _between(rng, 0.7, 5),
-                "shift": _between(rng, 0, 0.6),
-                "canopy": _between(rng, 0, 1),
-            },
-        }
+    return _varied_optical(light, rng) if family == "optical" else _varied_stereo(light, rng)
+
+
+def _varied_optical(light: dict[str, float], rng: np.random.Generator) -> dict[str, Any]:
+    return {
+        "light": light,
+        "sky": {"haze": _between(rng, 0, 0.8)},
+        "landscape": {"moisture": _between(rng, 0.2, 0.9)},
+        "sensor": {"blur": _between(rng, 0.3, 0.8), "noise": _between(rng, 0.0005, 0.004)},
+        "prior": {
+            "gsd": float(rng.choice([30, 30, 60, 90])),
+            "noise": _between(rng, 0.7, 5),
+            "shift": _between(rng, 0, 0.6),
+            "canopy": _between(rng, 0, 1),
+        },
+    }
+
+
+def _varied_stereo(light: dict[str, float], rng: np.random.Generator) -> dict[str, Any]:
     left, apart = _between(rng, -25, 4), _between(rng, 8, 38)
     same_day = rng.random() < 0.5
-    found: dict[str, Any] = {
+    return {
         "light": {
             **light,
             "later": _between(rng, 0, 4) if same_day else _between(rng, -50, 50),
@@ -98,11 +106,10 @@ def varied(family: Family, rng: np.random.Generator) -> dict[str, Any]:
         "matcher": _matcher(rng),
         "gridding": _gridding(rng),
     }
-    return found
 
 
 def _matcher(rng: np.random.Generator) -> dict[str, Any]:
-    """Draw a matcher as pipelines set theirs."""
+    """Draw the matcher within the usual settings of stereo pipelines."""
     kind = str(rng.choice(["sgbm", "census"], p=[0.6, 0.4]))
     return {
         "kind": kind,
@@ -116,6 +123,7 @@ def _matcher(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _gridding(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw the gridding within the usual settings of stereo pipelines."""
     return {
         "way": str(
             rng.choice(["mean", "gaussian", "nearest", "highest"], p=[0.4, 0.35, 0.15, 0.1])
@@ -128,19 +136,21 @@ def _gridding(rng: np.random.Generator) -> dict[str, Any]:
 
 
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number, rounded for simulation.yaml."""
     return round(float(rng.uniform(low, high)), 4)
 
 
+#: Styles by family.
 STYLES: Mapping[str, Mapping[str, dict[str, Any]]] = {"stereo": STEREO, "optical": OPTICAL}
 
 
 def merged(base: Mapping[str, Any], over: Mapping[str, Any]) -> dict[str, Any]:
-    """Lay nested settings over others."""
-    found = dict(base)
+    """Merge nested settings; those of ``over`` replace those of ``base``."""
+    result = dict(base)
     for key, value in over.items():
-        inner = found.get(key)
+        inner = result.get(key)
         if isinstance(inner, Mapping) and isinstance(value, Mapping):
-            found[key] = merged(inner, value)
+            result[key] = merged(inner, value)
         else:
-            found[key] = value
-    return found
+            result[key] = value
+    return result
