@@ -64,9 +64,9 @@ def test_the_same_command_goes_on(
     assert done.returncode == code
     if says:
         assert f"demiurge: {says}" in done.stderr
-        assert "the same command goes on from there" in done.stderr
+        assert "run the same command to resume" in done.stderr
     assert not Path("out.tif").exists()
-    noted = json.loads(Path(".out.tif.partial/journal.json").read_text())
+    noted = json.loads(Path(".out.tif.partial/state.json").read_text())
     assert 0 < noted["done"]["0"] < 500
     written = []
     write = Checkpoint.write
@@ -86,7 +86,7 @@ def test_the_same_command_goes_on(
     assert not Path(".out.tif.partial").exists()
 
 
-def test_other_options_begin_anew_only_when_told(place: Path) -> None:
+def test_other_options_are_refused_without_overwrite(place: Path) -> None:
     stopped_by(signal.SIGKILL)
     make_bundle(place / "a.bundle", answers=[0.5, 0.0])
     rows = Path(".out.tif.partial/rows.f32").read_bytes()

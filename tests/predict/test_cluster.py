@@ -68,7 +68,7 @@ def test_two_workers_give_what_one_process_gives_even_if_one_dies(
         pids = list(client.run(os.getpid).values())
         threading.Thread(target=wait_and_kill, daemon=True).start()
 
-    monkeypatch.setattr(cluster, "_tell_dashboard", kill_one)
+    monkeypatch.setattr(cluster, "_show_dashboard", kill_one)
     options = Options(cluster="local:2")
     surface = refine(dsm, tmp_path / "two.tif", bundle=bundle, options=options)
     assert killed

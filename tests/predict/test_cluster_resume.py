@@ -105,13 +105,13 @@ def test_blocks_of_another_runtime_are_not_mixed(
     play(1, lost_after=2)
     with pytest.raises(ResourceError):
         refine("dsm.tif", "out.tif", bundle="a.bundle", options=options)
-    suited = cluster._suited
+    on_workers = cluster._on_workers
 
     def other(job: Any, *given: Any) -> Any:
-        found, resources, threads = suited(job, *given)
+        found, resources, threads = on_workers(job, *given)
         return replace(found, choice=Choice("onnxruntime", "CPU", "f32")), resources, threads
 
-    monkeypatch.setattr(cluster, "_suited", other)
+    monkeypatch.setattr(cluster, "_on_workers", other)
     done = play(1)
     surface = refine("dsm.tif", "out.tif", bundle="a.bundle", options=options)
     assert len(done) == 6, "all blocks, also the two that were finished"

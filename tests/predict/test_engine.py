@@ -363,7 +363,7 @@ def test_gross_outliers_are_voids_counted_and_doubted(
     np.testing.assert_allclose(dsm[~spot], clean[~spot] + 5, atol=1e-3)
     assert (spread[spot] > 2900).all()
     np.testing.assert_allclose(spread[~spot], 10 * np.sqrt(2), rtol=1e-5)
-    (note,) = [n for n in surface.notes if "were taken as voids" in n]
+    (note,) = [n for n in surface.notes if "were treated as voids" in n]
     assert note.startswith(f"{spot.sum()} pixels")
     kept = predicted(
         scene_from_files({"dsm": tmp_path / "dsm.tif"}), bundle, keep_voids=True

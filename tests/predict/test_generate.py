@@ -103,7 +103,7 @@ def test_images_unlike_those_learned_from_are_told(tmp_path: Path) -> None:
     ):
         path = write_raster(tmp_path / f"{name}.tif", image.astype(np.float32), names=["red"])
         notes = demiurge.generate(path, tmp_path / f"{name}_out.tif", bundle=bundle).notes
-        assert sum("take the result for a guess" in note for note in notes) == told, name
+        assert sum("treat the result as unreliable" in note for note in notes) == told, name
 
 
 def test_without_an_optional_prior_the_result_is_relative(tmp_path: Path) -> None:
@@ -143,10 +143,10 @@ def test_images_far_rougher_than_those_learned_from_are_told(tmp_path: Path) -> 
         ("bright", terrain() * 90 + 7, None),
         ("noise", noise, "rougher than"),
         ("ramp", np.mgrid[:160, :192][0] * 1.0, "smoother than"),
-        ("black", np.zeros(terrain().shape), "tells nothing of heights"),
+        ("black", np.zeros(terrain().shape), "holds no information on heights"),
     ):
         path = write_raster(tmp_path / f"{name}.tif", image.astype(np.float32), names=["red"])
         notes = demiurge.generate(path, tmp_path / f"{name}_out.tif", bundle=bundle).notes
-        told = [n for n in notes if "guess" in n or "tells nothing" in n]
+        told = [n for n in notes if "unreliable" in n or "no information" in n]
         assert len(told) == (said is not None), name
         assert said is None or said in told[0]

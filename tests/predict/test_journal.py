@@ -18,48 +18,48 @@ def rows(value: float, count: int, width: int = 5) -> np.ndarray:
     return planes.astype(np.float32)
 
 
-def content(journal: Checkpoint) -> np.ndarray:
-    return np.fromfile(journal.rows, np.float32).reshape(SHAPE)
+def content(checkpoint: Checkpoint) -> np.ndarray:
+    return np.fromfile(checkpoint.rows, np.float32).reshape(SHAPE)
 
 
 def test_rows_are_kept_by_part_and_place(tmp_path: Path) -> None:
-    journal = Checkpoint(tmp_path, "k", SHAPE)
-    journal.write(0, 0, 0, rows(1, 2, 3))
-    journal.write(1, 0, 3, rows(2, 6, 2))
-    journal.write(0, 2, 0, rows(3, 1, 3))
-    journal.tally.filled = 7
-    journal.write(0, 3, 0, rows(4, 1, 3))
-    journal.close()
+    checkpoint = Checkpoint(tmp_path, "k", SHAPE)
+    checkpoint.write(0, 0, 0, rows(1, 2, 3))
+    checkpoint.write(1, 0, 3, rows(2, 6, 2))
+    checkpoint.write(0, 2, 0, rows(3, 1, 3))
+    checkpoint.counts.filled = 7
+    checkpoint.write(0, 3, 0, rows(4, 1, 3))
+    checkpoint.close()
     again = Checkpoint(tmp_path, "k", SHAPE)
     assert (again.done(0), again.done(1), again.done(2)) == (4, 6, 0)
-    assert again.tally.filled == 7
+    assert again.counts.filled == 7
     found = content(again)
     np.testing.assert_array_equal(found[0, :4, 0], [1, 1, 3, 4])
     np.testing.assert_array_equal(found[1, :, 4], -2)
 
 
-def test_another_key_begins_anew(tmp_path: Path) -> None:
-    journal = Checkpoint(tmp_path, "k", SHAPE)
-    journal.write(0, 0, 0, rows(1, 2))
-    journal.close()
+def test_another_key_starts_again(tmp_path: Path) -> None:
+    checkpoint = Checkpoint(tmp_path, "k", SHAPE)
+    checkpoint.write(0, 0, 0, rows(1, 2))
+    checkpoint.close()
     other = Checkpoint(tmp_path, "other", SHAPE)
     assert other.done(0) == 0
     assert not other.any_done
     assert not other.rows.exists()
 
 
-def test_a_damaged_journal_begins_anew(tmp_path: Path) -> None:
-    (tmp_path / "journal.json").write_text('{"key": "k", "done"')
+def test_a_damaged_checkpoint_starts_again(tmp_path: Path) -> None:
+    (tmp_path / "state.json").write_text('{"key": "k", "done"')
     assert Checkpoint(tmp_path, "k", SHAPE).done(0) == 0
 
 
 def test_parts_that_others_wrote_are_counted(tmp_path: Path) -> None:
-    journal = Checkpoint(tmp_path, "k", SHAPE)
+    checkpoint = Checkpoint(tmp_path, "k", SHAPE)
     (tmp_path / "blocks").mkdir()
-    journal.note("a", PixelCounts(10, 2, 1.5, 3))
-    journal.note("b", PixelCounts(10, 0, 2.5, 1))
+    checkpoint.record("a", PixelCounts(10, 2, 1.5, 3))
+    checkpoint.record("b", PixelCounts(10, 0, 2.5, 1))
     again = Checkpoint(tmp_path, "k", SHAPE)
-    assert again.tally == PixelCounts(20, 2, 4.0, 4)
+    assert again.counts == PixelCounts(20, 2, 4.0, 4)
     assert again.done("a")
     assert not again.done("c")
 
@@ -78,16 +78,16 @@ def test_what_stops_the_work_decides_what_is_kept(
     tmp_path: Path, error: BaseException, kept: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.tif"
-    with pytest.raises(type(error)), open_checkpoint(out, "k", SHAPE, quiet=False) as journal:
-        journal.write(0, 0, 0, rows(1, 2))
+    with pytest.raises(type(error)), open_checkpoint(out, "k", SHAPE, quiet=False) as checkpoint:
+        checkpoint.write(0, 0, 0, rows(1, 2))
         raise error
     folder = tmp_path / ".out.tif.partial"
     assert folder.exists() == kept
-    assert ("goes on from there" in capsys.readouterr().err) == kept
+    assert ("same command to resume" in capsys.readouterr().err) == kept
     if kept:
-        with open_checkpoint(out, "k", SHAPE, quiet=True) as journal:
-            assert journal.done(0) == 2
-    assert not folder.exists(), "a journal goes when the result is whole"
+        with open_checkpoint(out, "k", SHAPE, quiet=True) as checkpoint:
+            assert checkpoint.done(0) == 2
+    assert not folder.exists(), "a checkpoint is removed when the result is complete"
 
 
 def test_nothing_is_kept_where_nothing_is_finished(tmp_path: Path) -> None:
@@ -111,13 +111,13 @@ def test_two_processes_do_not_write_one_result(tmp_path: Path) -> None:
         "    print(error)\n"
     )
     out = tmp_path / "out.tif"
-    with open_checkpoint(out, "k", SHAPE, quiet=True) as journal:
-        journal.write(0, 0, 0, rows(1, 2))
+    with open_checkpoint(out, "k", SHAPE, quiet=True) as checkpoint:
+        checkpoint.write(0, 0, 0, rows(1, 2))
         done = subprocess.run(
             [sys.executable, "-c", code, str(out)], capture_output=True, text=True, check=True
         )
         assert "another process is writing it" in done.stdout
-        assert journal.rows.exists()
+        assert checkpoint.rows.exists()
     with open_checkpoint(out, "k", SHAPE, quiet=True):
         pass
 

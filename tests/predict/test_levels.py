@@ -20,7 +20,7 @@ from demiurge.predict.heights.adjustment import (
     pair_up,
     solve,
 )
-from demiurge.predict.job import plan_of
+from demiurge.predict.job import tiling_for
 from demiurge.scene.open import scene_from_files
 
 SIZE, STRIDE, STEP = 64, 48, 4
@@ -164,7 +164,7 @@ def _errors(path: Path, truth: np.ndarray) -> np.ndarray:
 def test_a_large_scene_is_one_surface(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]
     truth, image, bundle = relative
     one = demiurge.generate(image, tmp_path / "one.tif", bundle=bundle)
-    assert "windows were brought to one level" in one.notes[-1]
+    assert "windows were adjusted to each other" in one.notes[-1]
     naive = Options(reconcile=False)
     other = demiurge.generate(image, tmp_path / "naive.tif", bundle=bundle, options=naive)
     assert not any("level" in note for note in other.notes)
@@ -183,7 +183,7 @@ def test_relative_heights_come_from_windows_of_the_chips_learned_from(tmp_path: 
             tmp_path / "b.bundle", task="generate", layers=("red", "dem_prior"),
             optional=("dem_prior",), base=base, relative=base is None, window=256, recipe=recipe,
         )  # fmt: skip
-        return plan_of(scene, bundle, Options(**options)).size
+        return tiling_for(scene, bundle, Options(**options)).size
 
     assert side() == 96
     assert side(base="dem_prior") == 96, "the base is missing"
@@ -203,7 +203,7 @@ def test_windows_of_relative_heights_do_not_become_too_many(
         tmp_path / "b.bundle", task="generate", layers=("red",), base=None, relative=True,
         window=512, recipe={"chips": {"size": 64}},
     )  # fmt: skip
-    plan = plan_of(scene_from_files({"red": image}), bundle, Options())
+    plan = tiling_for(scene_from_files({"red": image}), bundle, Options())
     assert (plan.size, plan.count) == (128, 14), "of 64 px there would be 60"
 
 

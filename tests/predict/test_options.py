@@ -26,7 +26,6 @@ from demiurge.scene.open import scene_from_files
         ({"prior_accuracy": -1.0}, "--prior-accuracy is -1; choose 0 or more metres"),
         ({"prior_accuracy": float("nan")}, "--prior-accuracy is nan"),
         ({"detail": 1.5}, "--detail is 1.5; choose a share from 0 to 1"),
-        ({"thin": 0.0}, "--thin is 0; choose a number of metres above 0"),
         ({"keep_voids": "maybe"}, "--keep-voids is 'maybe'; give true or false"),
         ({"windows": 64}, "'windows' is no option; choose among target, window"),
     ],
@@ -39,7 +38,6 @@ def test_values_that_make_no_sense(values: dict[str, object], sentence: str) -> 
 @pytest.mark.parametrize(
     ("values", "sentence"),
     [
-        ({"thin": 1.0}, "--thin has no effect on the raster"),
         ({"points_crs": "EPSG:32633"}, "--points-crs has no effect without --points"),
     ],
 )

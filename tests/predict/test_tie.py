@@ -11,10 +11,9 @@ from rasterio.transform import from_origin
 import demiurge
 from conftest import LEFT, PIXEL, TOP, make_bundle, terrain
 from demiurge.errors import UsageError
-from demiurge.model.backend.choose import make_runtime
 from demiurge.model.bundle import Bundle
 from demiurge.predict.heights import assessment as reduced
-from demiurge.predict.job import plan_job
+from demiurge.predict.job import plan
 from demiurge.predict.options import Options
 from demiurge.scene.bands import name_inputs
 from demiurge.scene.open import open_scene, scene_from_files
@@ -264,10 +263,9 @@ def test_a_prior_20_times_coarser_is_judged(raster: Write, tmp_path: Path) -> No
     }  # fmt: skip
     scene = scene_from_files(files)
     bundle = bundle_of(tmp_path, 0.5)
-    job = plan_job(scene, bundle, "generate", Options())
-    runtime = make_runtime(bundle, job.plan.size, job.choice)
-    assert job.tie is not None
-    found = reduced.assess(scene, job.network(runtime, 4), job.plan, job.tie, None)
+    job = plan(scene, bundle, "generate", tmp_path / "o.tif", Options())
+    assert job.prior is not None
+    found = reduced.assess(scene, job.network(), job.tiling, job.prior, None)
     assert found.judged
     assert found.coarser == 20
     assert found.detail > 0

@@ -59,10 +59,6 @@ PointsFile = Annotated[
 PointsCrs = Annotated[
     str | None, typer.Option("--points-crs", help="Their CRS, where the file tells none.")
 ]
-Thin = Annotated[
-    float | None,
-    typer.Option("--thin", help="For clouds and meshes: metres that heights may be off."),
-]
 KeepVoids = Annotated[bool, typer.Option("--keep-voids", help="Leave voids of the input void.")]
 NoReconcile = Annotated[
     bool,
@@ -143,7 +139,6 @@ def options(
     stac: bool = False,
     points: str | None = None,
     points_crs: str | None = None,
-    thin: float | None = None,
     keep_voids: bool = False,
     any_pixel_size: bool,
     any_input: bool = False,
@@ -168,7 +163,6 @@ def options(
         stac=stac,
         points=points,
         points_crs=points_crs,
-        thin=thin,
         keep_voids=keep_voids,
         any_pixel_size=any_pixel_size,
         any_input=any_input,

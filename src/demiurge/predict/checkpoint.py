@@ -1,4 +1,4 @@
-"""Finished rows kept beside the result until it is whole, so that work can go on later."""
+"""Checkpoint of a resumable result: finished rows on disk, and how far they go."""
 
 from __future__ import annotations
 
@@ -19,14 +19,26 @@ from demiurge.arrays import Array
 from demiurge.console import note
 from demiurge.errors import DemiurgeError, ResourceError, UsageError
 
-_ROWS, _STATE, _LOCK = "rows.f32", "journal.json", "lock"
-#: Folder of blocks that workers write.
+_ROWS, _STATE, _LOCK = "rows.f32", "state.json", "lock"
+#: Folder of the blocks that cluster workers write.
 BLOCKS = "blocks"
 
 
 @dataclass
 class PixelCounts:
-    """What is counted while rows pass by."""
+    """Counts over the finished pixels of a result.
+
+    Attributes
+    ----------
+    pixels, unknown
+        All pixels, and those without a height.
+    uncertainty
+        Sum over the pixels of the first uncertainty band.
+    filled
+        Pixels with a height where the input had none.
+    outliers
+        Pixels where the input was a gross outlier.
+    """
 
     pixels: int = 0
     unknown: int = 0
@@ -36,23 +48,37 @@ class PixelCounts:
 
     @property
     def known(self) -> int:
-        """Return the pixels with a height."""
+        """Return the number of pixels with a height."""
         return self.pixels - self.unknown
+
+    def add(self, other: PixelCounts) -> None:
+        """Add the counts of another part of the result."""
+        for name, value in asdict(other).items():
+            setattr(self, name, getattr(self, name) + value)
 
 
 @dataclass
 class _State:
     key: str
     done: dict[str, int] = field(default_factory=dict)
-    tally: PixelCounts = field(default_factory=PixelCounts)
-    settled: dict[str, Any] = field(default_factory=dict)
+    counts: PixelCounts = field(default_factory=PixelCounts)
+    kept: dict[str, Any] = field(default_factory=dict)
 
 
 class Checkpoint:
-    """Rows of a surface on disk, and how far they go.
+    """Finished rows of a result on disk, and a record of them.
 
-    The rows lie uncompressed, band after band, so that any part of them can be written at any
-    time; what is written counts only once it is noted.
+    The rows are stored uncompressed, band after band, so that any block can be written at any
+    time. Rows count as finished once they are recorded.
+
+    Attributes
+    ----------
+    folder
+        Folder of the checkpoint.
+    rows
+        Its file of float32 (bands, rows, columns), without a header.
+    complete
+        All rows are finished. Later failures keep the checkpoint, so that a retry can use it.
     """
 
     def __init__(
@@ -61,32 +87,31 @@ class Checkpoint:
         self.folder, self.shape = folder, shape
         self.target = folder if target is None else target
         self.rows = folder / _ROWS
+        self.complete = False
         self._state = self._read(key)
         self._file: IO[bytes] | None = None
-        #: All is there: what fails now fails for another reason, and can be tried again.
-        self.whole = False
 
     @property
-    def tally(self) -> PixelCounts:
-        """Return what was counted so far."""
-        return self._state.tally
+    def counts(self) -> PixelCounts:
+        """Return the counts over the finished pixels."""
+        return self._state.counts
 
     def done(self, part: int | str) -> int:
-        """Return how many rows of a part are finished."""
+        """Return the number of finished rows of a part."""
         return self._state.done.get(str(part), 0)
 
     @property
     def any_done(self) -> bool:
-        """Tell whether anything is finished."""
+        """Return whether any part has finished rows."""
         return any(self._state.done.values())
 
     def write(self, part: int, top: int, left: int, values: Array) -> None:
-        """Write finished rows of a part and take note of them.
+        """Write finished rows of a part and record them.
 
         Parameters
         ----------
         top, left
-            Where they lie in the raster.
+            Position in the raster.
         values
             float32 (bands, rows, columns).
         """
@@ -94,32 +119,27 @@ class Checkpoint:
         self._state.done[str(part)] = top + values.shape[1]
         self._save()
 
-    def note(self, part: str, tally: PixelCounts) -> None:
-        """Take note of a part that was written elsewhere as a whole."""
-        ours = self._state.tally
-        ours.pixels += tally.pixels
-        ours.unknown += tally.unknown
-        ours.uncertainty += tally.uncertainty
-        ours.filled += tally.filled
-        ours.outliers += tally.outliers
+    def record(self, part: str, counts: PixelCounts) -> None:
+        """Record a part that another process has written."""
+        self._state.counts.add(counts)
         self._state.done[part] = 1
         self._save()
 
-    def settle(self, name: str, value: Any) -> Any:
-        """Return what an interrupted run had settled on by this name; else settle on the value."""
-        if name not in self._state.settled:
-            self._state.settled[name] = value
+    def keep(self, name: str, value: Any) -> Any:
+        """Return the value that an interrupted run kept by this name; keep this one otherwise."""
+        if name not in self._state.kept:
+            self._state.kept[name] = value
             self._save()
-        return self._state.settled[name]
+        return self._state.kept[name]
 
-    def begin_anew(self) -> None:
-        """Forget what is finished."""
+    def reset(self) -> None:
+        """Discard all finished rows and kept values."""
         self.close()
         self._drop()
         self._state = _State(self._state.key)
 
     def put(self, top: int, left: int, values: Array) -> None:
-        """Write rows without taking note of them; see :meth:`write`."""
+        """Write rows without recording them; see :meth:`write`."""
         _, height, width = self.shape
         try:
             file = self._open()
@@ -138,7 +158,7 @@ class Checkpoint:
             ) from None
 
     def close(self) -> None:
-        """Close the rows' file."""
+        """Close the file of rows."""
         if self._file is not None:
             self._file.close()
             self._file = None
@@ -158,10 +178,10 @@ class Checkpoint:
             content = json.loads(path.read_text(encoding="utf-8"))
             there = self.rows.exists() or (self.folder / BLOCKS).exists()
             if content["key"] == key and there:
-                tally = PixelCounts(**content["tally"])
-                return _State(key, dict(content["done"]), tally, dict(content["settled"]))
+                counts = PixelCounts(**content["counts"])
+                return _State(key, dict(content["done"]), counts, dict(content["kept"]))
         except (OSError, ValueError, KeyError, TypeError):
-            pass  # nothing to go on from
+            pass  # no state to resume from
         self._drop()
         return _State(key)
 
@@ -177,7 +197,7 @@ class Checkpoint:
 
 
 def _holds_other(folder: Path, key: str) -> bool:
-    """Tell whether a folder holds finished work of another key."""
+    """Return whether a folder holds finished rows of another key."""
     try:
         content = json.loads((folder / _STATE).read_text(encoding="utf-8"))
         return content["key"] != key and any(content["done"].values())
@@ -202,24 +222,28 @@ def key_of(content: Mapping[str, Any]) -> str:
 def open_checkpoint(
     path: Path, key: str, shape: tuple[int, int, int], *, quiet: bool, overwrite: bool = False
 ) -> Iterator[Checkpoint]:
-    """Keep a journal for a result; it goes when the result is whole, or cannot become so.
+    """Open the checkpoint of a result.
+
+    It is removed when the result is complete, and after errors that a retry would meet again.
 
     Parameters
     ----------
     path
-        The result. Its journal is the hidden folder ``.<name>.partial`` beside it.
+        The result. Its checkpoint is the hidden folder ``.<name>.partial`` next to it.
     key
         From :func:`key_of`.
     shape
         Bands, rows and columns.
     overwrite
-        Throw a journal of another key away.
+        Discard a checkpoint with another key.
 
     Raises
     ------
     UsageError
-        If another process is at work on the same result, or a journal of another key holds
-        finished work.
+        If another process is writing the same result, or a checkpoint with another key holds
+        finished rows.
+    ResourceError
+        If the folder cannot be written.
     """
     folder = path.absolute().with_name(f".{path.name}.partial")
     try:
@@ -236,22 +260,22 @@ def open_checkpoint(
     try:
         if not overwrite and _holds_other(folder, key):
             raise UsageError(
-                f"{path}: {folder} holds what a command with other inputs or options finished",
-                "run that one again, add --overwrite to begin anew, or choose another name",
+                f"{path}: {folder} holds finished rows of a command with other inputs or options",
+                "run that command again, discard them with --overwrite, or choose another name",
             )
         keep = False
-        journal = Checkpoint(folder, key, shape, path)
+        checkpoint = Checkpoint(folder, key, shape, path)
         try:
-            yield journal
+            yield checkpoint
         except BaseException as error:
-            # A disk that fills up and a stop from outside are no fault of the work done so far.
+            # The finished rows stay valid after a full disk and after an interruption.
             faulty = isinstance(error, DemiurgeError) and not isinstance(error, ResourceError)
-            keep = journal.any_done and (journal.whole or not faulty)
+            keep = checkpoint.any_done and (checkpoint.complete or not faulty)
             if keep and not quiet and str(folder) not in str(error):
-                note(f"what is finished is kept in {folder}; the same command goes on from there")
+                note(f"finished rows are kept in {folder}; run the same command to resume")
             raise
         finally:
-            journal.close()
+            checkpoint.close()
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
     finally:

@@ -1,7 +1,9 @@
-"""The same plan on many processes or machines, through Dask distributed.
+"""Prediction in blocks on several processes or machines, through Dask distributed.
 
-A raster is cut into blocks. A task predicts a block with all windows that touch it and writes it as
-its own GeoTIFF, under its name only when whole; what a lost worker leaves is done again by another.
+Each task predicts one block with all windows that overlap it, and writes it as a GeoTIFF. Blocks
+of lost workers are predicted again. On one machine a single process is faster than ``local:N``,
+because the runtime uses all cores and windows at block borders are predicted once; ``local:N`` is
+for tests.
 """
 
 from __future__ import annotations
@@ -17,64 +19,62 @@ from typing import Any
 import numpy as np
 from odc.geo.geobox import GeoBox
 
+from demiurge.console import note
 from demiurge.errors import ResourceError, UsageError, missing_extra
 from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, make_runtime
 from demiurge.outputs import replace_folder, whole_file
 from demiurge.predict.checkpoint import BLOCKS, Checkpoint, PixelCounts
-from demiurge.predict.job import Job, run_area
-from demiurge.predict.options import Options
-from demiurge.predict.result import blocks_of
-from demiurge.predict.surface import BandInfo, finish_surface, write_mosaic
+from demiurge.predict.job import Job
+from demiurge.predict.surface import MOSAIC, BandInfo, blocks_of, finish_surface, write_mosaic
 from demiurge.predict.tiling import split_blocks
 from demiurge.progress import progress
 from demiurge.scene.grid import Window, window_grid
 
-#: Sides of a block in pixels at most and least; windows at its border are asked twice, so it is
-#: not small.
+#: Maximum and minimum side of a block in pixels. Windows at block borders are predicted twice.
 MOST, LEAST = 4096, 1024
 _ATTEMPTS = 4
-#: The journal's name for the side of a block.
+#: Name by which the checkpoint keeps the side of a block.
 _SIDE = "side"
-#: Runtimes that this worker has made, by bundle, window, choice and threads.
+#: The runtime of this worker, by bundle, window, choice and threads.
 _RUNTIMES: dict[Any, Runtime] = {}
 
 
-def run_on_cluster(job: Job, journal: Checkpoint, options: Options) -> Job:
-    """Predict all blocks on a cluster and bring them together.
+def run_on_cluster(job: Job, checkpoint: Checkpoint) -> Job:
+    """Predict all blocks on a cluster.
 
-    With a result called ``.vrt`` the blocks stay in the journal for :func:`write_blocks`; else
+    The blocks of a virtual mosaic stay in the checkpoint for :func:`publish_blocks`. Otherwise
     they are copied to its rows.
 
     Returns
     -------
-    The job as it was run: workers with a GPU change the runtime.
+    The job with the runtime of the workers, which may have a GPU.
 
     Raises
     ------
     UsageError, ResourceError
-        For an address that makes no sense, a cluster that cannot be reached, or a block that
-        workers were lost over again and again.
+        For an invalid address, a cluster that cannot be reached, or a block over which workers
+        are lost repeatedly.
     """
+    options = job.options
     address = options.cluster or ""
-    parts = journal.folder / BLOCKS
-    parts.mkdir(exist_ok=True)
+    folder = checkpoint.folder / BLOCKS
+    folder.mkdir(exist_ok=True)
     with _client(address, options.quiet) as client:
-        job, resources, threads = _suited(job, client, address, options)
-        if journal.settle("runtime", job.choice.about) != job.choice.about:
-            journal.begin_anew()  # other workers than before: their blocks would not match
-            parts.mkdir()
-            journal.settle("runtime", job.choice.about)
-        # The first run decides: the number of workers may be another when work goes on.
-        areas = _areas(job.scene.shape, journal.settle(_SIDE, _side(job, client)))
-        todo = [name for name in areas if not journal.done(name)]
+        job, resources, threads = _on_workers(job, client, address)
+        if checkpoint.keep("runtime", job.choice.about) != job.choice.about:
+            checkpoint.reset()  # pixels of another runtime differ
+            folder.mkdir()
+            checkpoint.keep("runtime", job.choice.about)
+        # A resumed run keeps the side of a block, even with another number of workers.
+        areas = _areas(job.scene.shape, checkpoint.keep(_SIDE, _side(job, client)))
+        todo = [name for name in areas if not checkpoint.done(name)]
         futures = {
             client.submit(
                 predict_block,
                 job,
                 areas[name],
-                str(parts / f"{name}.tif"),
-                options.in_flight,
+                str(folder / f"{name}.tif"),
                 threads,
                 resources=resources,
                 retries=_ATTEMPTS,
@@ -84,12 +84,12 @@ def run_on_cluster(job: Job, journal: Checkpoint, options: Options) -> Job:
         }
         total = sum(areas[name].height * areas[name].width for name in todo) / 1e6
         with progress(job.bundle.card.task, total, quiet=options.quiet, unit="Mpx") as advance:
-            for future, tally in _finished(futures):
+            for future, counts in _finished(futures):
                 name = futures[future]
-                journal.note(name, tally)
+                checkpoint.record(name, counts)
                 advance(areas[name].height * areas[name].width / 1e6)
-    if journal.target.suffix.lower() != ".vrt":
-        _copy_rows(journal, areas, parts)
+    if job.output.suffix.lower() != MOSAIC:
+        _copy_rows(checkpoint, areas, folder)
     return job
 
 
@@ -102,50 +102,48 @@ def _name(area: Window) -> str:
 
 
 def _side(job: Job, client: Any) -> int:
-    """Return a side that gives every worker a few blocks; it does not change the result."""
+    """Return a side that gives every worker a few blocks; pixels do not depend on it."""
     workers = max(1, len(client.scheduler_info(n_workers=-1)["workers"]))
     rows, columns = job.scene.shape
     return int(np.clip(np.sqrt(rows * columns / (3 * workers)), LEAST, MOST))
 
 
-def predict_block(job: Job, area: Window, path: str, in_flight: int, threads: int) -> PixelCounts:
-    """Predict a block and write it: what a task does, on a worker."""
+def predict_block(job: Job, area: Window, path: str, threads: int) -> PixelCounts:
+    """Predict a block and write it, on a worker."""
     out = Path(path)
     grid = window_grid(job.scene.grid, area)
     shape = (len(job.bands), area.height, area.width)
-    # Two workers may be at the same block, one of them given up for lost: each has its folder.
+    # A folder per process: a worker that was given up as lost may still write the same block.
     folder = out.with_name(f".{out.stem}.{os.getpid()}")
     folder.mkdir(exist_ok=True)
     try:
         local = Checkpoint(folder, "", shape)
-        runtime = _runtime(job, threads)
-        done = run_area(job, runtime, area, local.tally, in_flight=in_flight)
-        for top, values in done:
+        network = job.network_on(_runtime(job, threads))
+        for top, values in job.predict(network, area, local.counts):
             local.write(0, top - area.row, 0, values)
         local.close()
         finish_surface(out, local.rows, grid, job.bands, job.tags)
-        return local.tally
+        return local.counts
     finally:
         shutil.rmtree(folder, ignore_errors=True)
 
 
 def _runtime(job: Job, threads: int) -> Runtime:
-    key = (str(job.bundle.path), job.bundle.card.sha256.get("graph.onnx"), job.plan.size,
+    key = (str(job.bundle.path), job.bundle.card.sha256.get("graph.onnx"), job.tiling.size,
            job.choice, threads)  # fmt: skip
     if key not in _RUNTIMES:
         _RUNTIMES.clear()
-        _RUNTIMES[key] = make_runtime(job.bundle, job.plan.size, job.choice, threads=threads)
+        _RUNTIMES[key] = make_runtime(job.bundle, job.tiling.size, job.choice, threads=threads)
     return _RUNTIMES[key]
 
 
-def _suited(
-    job: Job, client: Any, address: str, options: Options
-) -> tuple[Job, dict[str, float] | None, int]:
-    """Return the job for the workers there are, the resources of a task, and its threads."""
+def _on_workers(job: Job, client: Any, address: str) -> tuple[Job, dict[str, float] | None, int]:
+    """Return the job for the available workers, the resources of a task, and its threads."""
+    options = job.options
     workers = client.scheduler_info(n_workers=-1)["workers"].values()
     if options.runtime == "auto" and any("GPU" in w.get("resources", {}) for w in workers):
-        checked = job.bundle.card.runtime_precision
-        precision = checked if options.precision == "auto" else options.precision
+        validated = job.bundle.card.runtime_precision
+        precision = validated if options.precision == "auto" else options.precision
         return replace(job, choice=Choice("torch", "CUDA", precision)), {"GPU": 1}, 0
     if address.startswith("local:"):
         return job, None, max(1, (os.cpu_count() or 1) // max(1, len(list(workers))))
@@ -161,7 +159,7 @@ def _finished(futures: dict[Any, str]) -> Iterator[tuple[Any, PixelCounts]]:
             yield future, future.result()
         except library.KilledWorker:
             raise ResourceError(
-                f"workers were lost over block {futures[future]} again and again",
+                f"workers were lost repeatedly over block {futures[future]}",
                 "give them more memory, or a smaller --window",
             ) from None
 
@@ -184,7 +182,7 @@ def _client(address: str, quiet: bool) -> Iterator[Any]:
                          dashboard_address=":0", silence_logs=50) as cluster,
             library.Client(cluster) as client,
         ):  # fmt: skip
-            _tell_dashboard(client, quiet)
+            _show_dashboard(client, quiet)
             yield client
         return
     if "://" not in address:
@@ -201,43 +199,41 @@ def _client(address: str, quiet: bool) -> Iterator[Any]:
     with client:
         if not client.scheduler_info()["workers"]:
             raise ResourceError(f"{address}: has no workers", "start some with: dask worker")
-        _tell_dashboard(client, quiet)
+        _show_dashboard(client, quiet)
         yield client
 
 
-def _tell_dashboard(client: Any, quiet: bool) -> None:
+def _show_dashboard(client: Any, quiet: bool) -> None:
     if not quiet and client.dashboard_link:
-        from demiurge.console import note
-
         note(f"dashboard: {client.dashboard_link}")
 
 
-def write_blocks(
-    path: Path, journal: Checkpoint, grid: GeoBox, bands: list[BandInfo], tags: Mapping[str, str]
+def publish_blocks(
+    path: Path, checkpoint: Checkpoint, grid: GeoBox, bands: list[BandInfo], tags: Mapping[str, str]
 ) -> None:
-    """Publish finished blocks in a folder beside a virtual mosaic of them."""
-    parts, folder = journal.folder / BLOCKS, blocks_of(path)
+    """Publish finished blocks in a folder next to a virtual mosaic of them."""
+    fresh, folder = checkpoint.folder / BLOCKS, blocks_of(path)
     shape = (int(grid.shape[0]), int(grid.shape[1]))
-    areas = _areas(shape, journal.settle(_SIDE, MOST))
+    areas = _areas(shape, checkpoint.keep(_SIDE, MOST))
     names = [f"{name}.tif" for name in areas]
-    for entry in parts.iterdir():
-        if entry.is_dir():  # of a worker that was lost
+    for entry in fresh.iterdir():
+        if entry.is_dir():  # left by a lost worker
             shutil.rmtree(entry)
         elif entry.name not in names:
             entry.unlink()
     with whole_file(path, overwrite=True) as partial:
         files = [folder / name for name in names]
         write_mosaic(partial, grid, bands, tags, files, list(areas.values()))
-        replace_folder(parts, folder)
+        replace_folder(fresh, folder)
 
 
-def _copy_rows(journal: Checkpoint, areas: dict[str, Window], parts: Path) -> None:
-    """Copy blocks to the journal's rows."""
+def _copy_rows(checkpoint: Checkpoint, areas: dict[str, Window], folder: Path) -> None:
+    """Copy blocks to the checkpoint's rows."""
     import rasterio
 
     for name, area in areas.items():
-        with rasterio.open(parts / f"{name}.tif") as source:
+        with rasterio.open(folder / f"{name}.tif") as source:
             for top in range(0, area.height, 512):
                 count = min(512, area.height - top)
                 values = source.read(window=((top, top + count), (0, area.width)))
-                journal.put(area.row + top, area.col, values)
+                checkpoint.put(area.row + top, area.col, values)

@@ -1,56 +1,49 @@
-"""What applying a bundle to a scene comes to, decided before any work."""
+"""The plan of a prediction: all checks are made and everything is decided before any work."""
 
 from __future__ import annotations
 
 import math
-import sys
+import time
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
 from demiurge._version import __version__
 from demiurge.arrays import Array
-from demiurge.errors import DataError, UsageError
+from demiurge.errors import UsageError
 from demiurge.layers import PAINTED, PRIOR, layer
 from demiurge.model.backend.base import Runtime
-from demiurge.model.backend.choose import Choice, choose_runtime
+from demiurge.model.backend.choose import Choice, choose_runtime, make_runtime
 from demiurge.model.bundle import Bundle, Task
+from demiurge.outputs import RASTERS, check_output, require_ours
 from demiurge.paths import local_file
 from demiurge.predict.augmentation import orientations
 from demiurge.predict.checkpoint import PixelCounts, key_of
+from demiurge.predict.checks import on_prior, prior_constraint, require_match, survey
 from demiurge.predict.heights.adjustment import Adjustment
 from demiurge.predict.heights.assessment import Assessment
-from demiurge.predict.heights.prior import PriorConstraint, constrain_to_prior
+from demiurge.predict.heights.gcp import Anchors, place_points
+from demiurge.predict.heights.gcp_fit import require_count
+from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.inference import Network, predict_rows
-from demiurge.predict.options import OPTION_OF, Options, Target
-from demiurge.predict.remarks import clean, unlike, without_prior
-from demiurge.predict.surface import BandInfo
+from demiurge.predict.options import Options, Target
+from demiurge.predict.stac import item_path
+from demiurge.predict.surface import BLOCK_NAMES, MOSAIC, BandInfo, blocks_of
 from demiurge.predict.tiling import Tiling, tile
 from demiurge.progress import Advance, silent
-from demiurge.scene.check import require_fit
+from demiurge.scene.files import open_raster
 from demiurge.scene.grid import Window, wkt
+from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
 
-#: Windows of relative heights, each of which is an unknown of their levels, at most.
-_MOST = 30_000
-
-_FINE = (
-    "the prior is as fine as the image, or was resampled to it: its heights stay as they are, and "
-    "the uncertainty is what the bundle learned on other priors; --prior-accuracy says how far it "
-    "may correct them"
-)
-_CORRECTED = (
-    "the prior is as fine as the image: the bundle corrects its heights as far as their accuracy "
-    "of {accuracy:g} m allows, but adds no detail"
-)
-_UNTOLD = (
-    "the uncertainty does not include the prior's own errors, which are not known; tell them with "
-    "--prior-accuracy"
-)
+#: Maximum number of windows of relative heights: each adds unknowns to their adjustment.
+_MOST_WINDOWS = 30_000
+#: Files that ``demiurge export`` makes of a surface.
+_EXPORTS = (".las", ".laz", ".ply", ".obj", ".glb", ".xyz")
 
 _ABOUT = {
     "dsm": "surface height",
@@ -65,61 +58,109 @@ class Job:
 
     Attributes
     ----------
-    order
-        Which of the engine's planes go into the file, in the file's order.
-    blocks
-        Whether it is done in blocks, on a cluster.
+    output
+        The file to write.
+    bands, order
+        The bands of the file, and the planes of the network's result that they are.
+    gcps
+        Ground control points that the heights are fitted to, on the pixels of the grid.
     warnings
         Sentences about the scene for the user.
-    judging, judgement
-        Whether the bundle is to be judged on the scene, and what came of it.
-    detail
-        Share of the bundle's detail that the user asks for; None to judge it.
-    tie, levels
-        What is done to the heights of each window.
+    runtime
+        The loaded network, made in a thread during the checks; None on a cluster.
+    started
+        Monotonic clock in seconds at the start of the plan.
+    assessment, prior, adjustment
+        What the stages of :mod:`demiurge.predict.pipeline` decide about the heights.
     """
 
     scene: Scene
     bundle: Bundle
-    plan: Tiling
+    tiling: Tiling
     choice: Choice
+    options: Options
+    output: Path
     bands: list[BandInfo]
     order: list[int]
-    tta: int
-    keep_voids: bool
-    blocks: bool
-    reconcile: bool
+    gcps: Anchors | None
     warnings: tuple[str, ...]
-    judging: bool = False
-    judgement: Assessment | None = None
-    detail: float | None = None
-    tie: PriorConstraint | None = None
-    levels: Adjustment | None = None
+    runtime: Future[Runtime] | None
+    started: float
+    prior: PriorConstraint | None = None
+    assessment: Assessment | None = None
+    adjustment: Adjustment | None = None
+
+    @property
+    def assesses(self) -> bool:
+        """Return whether the bundle is assessed on the scene at reduced resolution."""
+        return self.prior is not None and not self.prior.fine
 
     @property
     def adjusts(self) -> bool:
-        """Tell whether windows of relative heights are adjusted to one another or to a prior."""
-        several = self.plan.count > 1
-        return self.bundle.contract.relative and self.reconcile and (several or self.absolute)
-
-    def network(self, runtime: Runtime, in_flight: int) -> Network:
-        """Return the bundle's network on a runtime."""
-        return Network(self.bundle, runtime, orientations(self.bundle.card, self.tta), in_flight)
+        """Return whether windows of relative heights are adjusted to each other or to a prior."""
+        several = self.tiling.count > 1 or self.absolute
+        return self.bundle.contract.relative and self.options.reconcile and several
 
     @property
     def absolute(self) -> bool:
-        """Tell whether relative heights are laid on a prior that the network does not see."""
-        return self.reconcile and _laid(self.scene, self.bundle)
+        """Return whether relative heights are adjusted to a prior that the network does not see."""
+        return _is_absolute(self.scene, self.bundle, self.options)
+
+    def network(self) -> Network:
+        """Return the network; wait for its runtime, or make one on a cluster."""
+        if self.runtime is not None:
+            return self.network_on(self.runtime.result())
+        return self.network_on(make_runtime(self.bundle, self.tiling.size, self.choice))
+
+    def network_on(self, runtime: Runtime) -> Network:
+        """Return the network on a runtime."""
+        turned = orientations(self.bundle.card, self.options.tta)
+        return Network(self.bundle, runtime, turned, self.options.in_flight)
 
     @property
     def tags(self) -> dict[str, str]:
-        """Return what the result says about where it comes from."""
-        return _tags(self)
+        """Return the tags of the result: its origin and the options that decide it."""
+        scene, bundle = self.scene, self.bundle
+        names = (*bundle.contract.names, *((PRIOR,) if self.absolute else ()))
+        used = [f"{n}={Path(s.path).name}" for n, s in scene.sources.items() if n in names]
+        units = "relative" if bundle.contract.relative and not self.absolute else "metre"
+        if bundle.card.task == "imagine":
+            units = "DN"
+        return {
+            "AREA_OR_POINT": _area_or_point(scene),
+            "software": f"demiurge {__version__}",
+            "bundle": bundle.card.name,
+            "bundle_graph_sha256": bundle.card.sha256.get("graph.onnx", ""),
+            "inputs": ", ".join(used),
+            "units": units,
+            "vertical_reference": "none" if units != "metre" else str(scene.vertical),
+            "runtime": self.choice.about,
+            "window": f"{self.tiling.size} px, overlap {self.tiling.overlap} px",
+            "test_time_augmentation": str(self.options.tta),
+            **self._prior_tags(),
+        }
+
+    def _prior_tags(self) -> dict[str, str]:
+        if self.prior is None:
+            return {}
+        accuracy, given = self.prior.accuracy, self.options.detail is not None
+        tags = {"prior_accuracy": "not told" if accuracy is None else f"{accuracy:g} m"}
+        if self.prior.fine:
+            return tags
+        assessed = self.assessment is not None and self.assessment.judged
+        source = "judged at reduced resolution" if assessed else "not judged"
+        return {
+            **tags,
+            "detail": f"{self.prior.detail:.4g}",
+            "detail_from": "as given" if given else source,
+            "uncertainty_factor": f"{self.prior.spread:.4g}",
+        }
 
     @property
     def key(self) -> str:
         """Return a key that changes with anything that changes the result."""
-        scene, contract = self.scene, self.bundle.contract
+        scene, contract, options = self.scene, self.bundle.contract, self.options
+        prior = None if self.prior is None else (self.prior.accuracy, options.detail)
         return key_of(
             {
                 "version": __version__,
@@ -133,29 +174,112 @@ class Job:
                 "calibration": contract.calibration,
                 "shrink": contract.shrink,
                 "order": self.order,
-                "window": (self.plan.size, self.plan.overlap),
+                "window": (self.tiling.size, self.tiling.overlap),
                 "runtime": self.choice.about,
-                "tta": self.tta,
-                "keep_voids": self.keep_voids,
-                "blocks": self.blocks,
-                "reconcile": self.reconcile,
-                "tie": None if self.tie is None else (self.tie.accuracy, self.detail),
+                "tta": options.tta,
+                "keep_voids": options.keep_voids,
+                "blocks": options.cluster is not None,
+                "reconcile": options.reconcile,
+                "prior": prior,
             }
         )
 
+    def predict(
+        self,
+        network: Network,
+        area: Window,
+        counts: PixelCounts,
+        advance: Advance = silent,
+    ) -> Iterator[tuple[int, Array]]:
+        """Predict an area, update the counts, and yield finished rows in the bands of the file.
 
-def plan_of(scene: Scene, bundle: Bundle, options: Options) -> Tiling:
-    """Return the windows: the bundle's, unless the options say otherwise.
+        Yields
+        ------
+        The first row in the raster, and float32 (bands, rows, width).
+        """
+        contract = self.bundle.contract
+        for rows in predict_rows(
+            self.scene,
+            network,
+            self.tiling,
+            area=area,
+            keep_voids=self.options.keep_voids,
+            adjustment=self.adjustment,
+            prior=self.prior,
+            advance=advance,
+        ):
+            values = rows.values[self.order]
+            known = np.isfinite(values[0])
+            counts.pixels += known.size
+            counts.unknown += int(known.size - known.sum())
+            counts.outliers += int(rows.outliers.sum())
+            if contract.base is not None:
+                counts.filled += int((known & ~rows.measured).sum())
+            if contract.uncertainty:
+                counts.uncertainty += float(np.nansum(values[1], dtype=np.float64))
+            yield rows.top, values
 
-    Of relative heights a network has learned to tell how they differ within a chip. What is wider
-    is better had from where windows of that size overlap than from itself.
+
+def plan(scene: Scene, bundle: Bundle, task: Task, output: Path, options: Options) -> Job:
+    """Check that output, scene, bundle and options fit, and decide everything.
+
+    Raises
+    ------
+    UsageError, DataError, ResourceError
+        One sentence each for what does not fit.
+    """
+    started = time.monotonic()
+    _check_output(output, scene, bundle, options)
+    gcps = _read_gcps(scene, output, options)
+    targets = _targets(bundle, options.target)
+    bundle = bundle.suited(scene.layers)
+    require_match(scene, bundle, task, options)
+    orientations(bundle.card, options.tta)
+    prior = prior_constraint(scene, bundle, options)
+    absolute = _is_absolute(scene, bundle, options)
+    bands = _bands(bundle, targets, relative=bundle.contract.relative and not absolute)
+    if gcps is not None:
+        require_count(len(gcps.z), scaled=bands[0].unit == "relative")
+    tiling = tiling_for(scene, bundle, options)
+    # The graph is compiled while the scene is read.
+    pool = ThreadPoolExecutor(1)
+    choice = pool.submit(choose_runtime, bundle, options.runtime, options.precision)
+    runtime = None
+    if options.cluster is None:
+        runtime = pool.submit(lambda: make_runtime(bundle, tiling.size, choice.result()))
+    pool.shutdown(wait=False)
+    warnings = (*survey(scene, bundle, targets, options.any_input), *on_prior(prior))
+    if bundle.contract.equalise:
+        scene = scene.with_equalised()
+    return Job(
+        scene=scene,
+        bundle=bundle,
+        tiling=tiling,
+        choice=choice.result(),
+        options=options,
+        output=output,
+        bands=bands,
+        order=_order(bundle, targets),
+        gcps=gcps,
+        warnings=warnings,
+        runtime=runtime,
+        started=started,
+        prior=prior,
+    )
+
+
+def tiling_for(scene: Scene, bundle: Bundle, options: Options) -> Tiling:
+    """Return the tiling of a scene: that of the bundle, unless the options change it.
+
+    A network that was trained on relative heights knows how they differ within a chip. Over wider
+    distances the adjustment of windows of a chip's size is more accurate than larger windows.
     """
     window = bundle.card.window
     chip = bundle.card.recipe.get("chips", {}).get("size")
     relative = bundle.contract.suited(scene.layers).relative
     if relative and options.reconcile and chip is not None:
         side = max(64, chip)
-        while side < window.size and math.prod(scene.shape) > _MOST * (0.75 * side) ** 2:
+        while side < window.size and math.prod(scene.shape) > _MOST_WINDOWS * (0.75 * side) ** 2:
             side *= 2
         window = window.within(side)
     size, multiple = options.window or window.size, bundle.card.multiple
@@ -168,96 +292,40 @@ def plan_of(scene: Scene, bundle: Bundle, options: Options) -> Tiling:
     return tile(scene.shape, size, overlap, multiple)
 
 
-def plan_job(scene: Scene, bundle: Bundle, task: Task, options: Options) -> Job:
-    """Check that scene, bundle and options go together, and decide all that is to decide.
-
-    Raises
-    ------
-    UsageError, DataError, ResourceError
-        One sentence each for what does not fit.
-    """
-    targets = _targets(bundle, options.target)
-    bundle = bundle.suited(scene.layers)
-    warnings = _require_match(scene, bundle, task, options)
-    orientations(bundle.card, options.tta)
-    tie = _tie(scene, bundle, options)
-    if tie is not None:
-        warnings = (*warnings, *_on_tie(tie))
-    choice = choose_runtime(bundle, options.runtime, options.precision)
-    if bundle.contract.equalise:
-        scene = scene.with_equalised()
-    return Job(
-        scene=scene,
-        bundle=bundle,
-        plan=plan_of(scene, bundle, options),
-        choice=choice,
-        bands=_bands(
-            bundle,
-            targets,
-            relative=bundle.contract.relative and not (options.reconcile and _laid(scene, bundle)),
-        ),
-        order=_order(bundle, targets),
-        tta=options.tta,
-        keep_voids=options.keep_voids,
-        blocks=options.cluster is not None,
-        reconcile=options.reconcile,
-        warnings=warnings,
-        judging=tie is not None and not tie.fine,
-        detail=options.detail,
-        tie=tie,
-    )
-
-
-def _tie(scene: Scene, bundle: Bundle, options: Options) -> PriorConstraint | None:
-    """Return how heights are tied to the prior; None without one, or if the user ignores it.
-
-    Raises
-    ------
-    UsageError
-        For an option that would have no effect.
-    """
-    accuracy, detail = options.prior_accuracy, options.detail
-    if bundle.contract.base != PRIOR:
-        for name, value in (("--prior-accuracy", accuracy), ("--detail", detail)):
-            if value is not None:
-                raise _idle(name, f"bundle '{bundle.card.name}' corrects no prior here")
-        return None
-    if accuracy == math.inf:
-        if detail is not None:
-            raise _idle("--detail", "--prior-accuracy inf ignores the prior")
-        return None
-    accuracy = bundle.contract.prior_accuracy if accuracy is None else accuracy
-    if accuracy and not bundle.contract.uncertainty:
+def _check_output(path: Path, scene: Scene, bundle: Bundle, options: Options) -> None:
+    suffix = path.suffix.lower()
+    if suffix in _EXPORTS:
+        surface = path.with_suffix(".tif").name
         raise UsageError(
-            f"bundle '{bundle.card.name}' does not say how sure it is, so that a prior's accuracy "
-            "cannot be weighed against it",
-            "choose --prior-accuracy 0 or inf",
+            f"{path}: clouds and meshes are exported from a finished surface",
+            f"name the result {surface}, then run: demiurge export {surface} -o {path.name}",
         )
-    tie = constrain_to_prior(scene, accuracy)
-    if tie.fine and detail is not None and (detail or accuracy):
-        raise _idle("--detail", "the prior is as fine as the image, so that it has no finer part")
-    return tie
+    mosaic = suffix == MOSAIC
+    if mosaic and options.cluster is None:
+        raise UsageError(
+            f"{path}: a virtual mosaic is what --cluster makes", "name the result .tif"
+        )
+    check_output(
+        path,
+        overwrite=options.overwrite,
+        inputs=[*scene.files, bundle.path, *([options.points] if options.points else [])],
+        suffixes=(*RASTERS, *([MOSAIC] if options.cluster else [])),
+        companions=[*([item_path(path)] if options.stac else []),
+                    *([blocks_of(path)] if mosaic else [])],
+    )  # fmt: skip
+    if mosaic:
+        require_ours(blocks_of(path), "", BLOCK_NAMES)
+    if options.points_crs is not None and options.points is None:
+        raise UsageError("--points-crs has no effect without --points", "leave it out")
 
 
-def _idle(option: str, reason: str) -> UsageError:
-    """Return the error for an option without effect."""
-    return UsageError(f"{option} has no effect: {reason}", f"leave out {option}")
-
-
-def _on_tie(tie: PriorConstraint) -> tuple[str, ...]:
-    """Say what a user should know of a tie."""
-    if not tie.fine:
-        return (_UNTOLD,) if tie.accuracy is None else ()
-    return (_CORRECTED.format(accuracy=tie.accuracy) if tie.accuracy else _FINE,)
-
-
-def _stamp(path: str) -> tuple[Any, ...]:
-    """Return what tells one state of a file from another."""
-    file = local_file(path)
-    if file is None or not file.exists():
-        return ()
-    found = file.stat()
-    return found.st_size, found.st_mtime_ns
+def _read_gcps(scene: Scene, path: Path, options: Options) -> Anchors | None:
+    if options.points is None:
+        return None
+    if path.suffix.lower() == MOSAIC:
+        raise UsageError("blocks are not fitted to ground points", "name the result .tif")
+    points = read_points(options.points, options.points_crs)
+    return place_points(points, scene.grid, str(options.points))
 
 
 def _targets(bundle: Bundle, wanted: Target | None) -> list[str]:
@@ -272,61 +340,22 @@ def _targets(bundle: Bundle, wanted: Target | None) -> list[str]:
     return need
 
 
-def _require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) -> tuple[str, ...]:
-    """Raise unless scene and bundle go together; return warnings about the scene."""
-    card = bundle.card
-    if card.task != task:
-        raise UsageError(
-            f"bundle '{card.name}' was trained to {card.task}", f"use: demiurge {card.task}"
-        )
-    missing = [name for name in bundle.contract.required if name not in scene.layers]
-    if missing:
-        option = OPTION_OF.get(missing[0])
-        cure = f"give it with {option}" if option else f"it sees {', '.join(bundle.contract.names)}"
-        raise UsageError(f"bundle '{card.name}' needs layer '{missing[0]}'", cure)
-    sizes = card.pixel_sizes
-    if not sizes.fits(scene.pixel_size) and not options.any_pixel_size:
-        raise DataError(
-            f"{scene.name}: its pixel size of {scene.pixel_size:g} m is outside what bundle "
-            f"'{card.name}' has seen ({sizes.low:g} to {sizes.high:g} m)",
-            "resample it, choose another bundle, or add --any-pixel-size",
-        )
-    seen = bundle.contract.names
-    raw = [n for n in seen if n in scene.equalised and not bundle.contract.equalise]
-    if raw:
-        raise DataError(
-            f"scene '{scene.name}' has an equalised '{raw[0]}', which bundle '{card.name}' learned "
-            "without",
-            "prepare it with --no-equalise, or give plain files",
-        )
-    unused = [n for n in scene.sources if n in OPTION_OF and n not in seen]
-    if bundle.contract.relative and PRIOR in unused:
-        unused.remove(PRIOR)  # relative heights are laid on it
-    notes: list[str] = [f"{n} is not used: bundle '{card.name}' does not see it" for n in unused]
-    needed = tuple(name for name in seen if name in scene.layers)
-    scene.compute_statistics(needed)
-    found = require_fit(scene, needed)
-    notes += [f"{f.layer}: {f.message}" for f in found]
-    notes += clean(scene, bundle, _targets(bundle, options.target), options.any_input)
-    return (*notes, *without_prior(scene, bundle), *unlike(scene, bundle))
+def _is_absolute(scene: Scene, bundle: Bundle, options: Options) -> bool:
+    contract = bundle.contract
+    unseen = PRIOR in scene.layers and PRIOR not in contract.names
+    return options.reconcile and contract.relative and unseen
 
 
 def _order(bundle: Bundle, targets: list[str]) -> list[int]:
-    """Return which of the engine's planes go into the file, heights and uncertainty in turn."""
-    contract = bundle.contract
-    order: list[int] = []
-    have: list[str] = list(contract.targets)
+    """Return the planes of the network's result: each target's heights and uncertainty in turn."""
+    contract, order = bundle.contract, []
+    names: list[str] = list(contract.targets)
     for target in targets:
-        place = have.index(target)
-        order.append(place)
+        index = names.index(target)
+        order.append(index)
         if contract.uncertainty:
-            order.append(len(contract.targets) + place)
+            order.append(len(names) + index)
     return order
-
-
-def _laid(scene: Scene, bundle: Bundle) -> bool:
-    contract = bundle.contract
-    return contract.relative and PRIOR in scene.layers and PRIOR not in contract.names
 
 
 def _bands(bundle: Bundle, targets: list[str], *, relative: bool) -> list[BandInfo]:
@@ -342,51 +371,8 @@ def _bands(bundle: Bundle, targets: list[str], *, relative: bool) -> list[BandIn
     return bands
 
 
-def _tags(job: Job) -> dict[str, str]:
-    scene, bundle = job.scene, job.bundle
-    inputs = {name: Path(source.path).name for name, source in scene.sources.items()}
-    seen = (*bundle.contract.names, *((PRIOR,) if job.absolute else ()))
-    used = [f"{n}={f}" for n, f in inputs.items() if n in seen]
-    relative = bundle.contract.relative and not job.absolute
-    units = "relative" if relative else "metre"
-    if bundle.card.task == "imagine":
-        units = "DN"
-    return {
-        "AREA_OR_POINT": _area_or_point(scene),
-        "software": f"demiurge {__version__}",
-        "bundle": bundle.card.name,
-        "bundle_graph_sha256": bundle.card.sha256.get("graph.onnx", ""),
-        "inputs": ", ".join(used),
-        "units": units,
-        "vertical_reference": "none" if units != "metre" else str(scene.vertical),
-        "runtime": job.choice.about,
-        "window": f"{job.plan.size} px, overlap {job.plan.overlap} px",
-        "test_time_augmentation": str(job.tta),
-        **_tie_tags(job),
-    }
-
-
-def _tie_tags(job: Job) -> dict[str, str]:
-    if job.tie is None:
-        return {}
-    told = job.tie.accuracy
-    tags = {"prior_accuracy": "not told" if told is None else f"{told:g} m"}
-    if job.tie.fine:
-        return tags
-    judged = job.judgement is not None and job.judgement.judged
-    source = "as given" if job.detail is not None else "judged at reduced resolution"
-    return {
-        **tags,
-        "detail": f"{job.tie.detail:.4g}",
-        "detail_from": source if judged or job.detail is not None else "not judged",
-        "uncertainty_factor": f"{job.tie.spread:.4g}",
-    }
-
-
 def _area_or_point(scene: Scene) -> str:
-    """Return what a pixel stands for in the raster that leads the scene."""
-    from demiurge.scene.files import open_raster
-
+    """Return the raster type of the scene's leading layer."""
     lead = scene.sources.get(scene.base or next(iter(scene.sources)))
     if lead is None:
         return "Area"
@@ -394,56 +380,10 @@ def _area_or_point(scene: Scene) -> str:
         return str(dataset.tags().get("AREA_OR_POINT", "Area"))
 
 
-def run_area(
-    job: Job,
-    runtime: Runtime,
-    area: Window,
-    tally: PixelCounts,
-    *,
-    in_flight: int,
-    advance: Advance = silent,
-) -> Iterator[tuple[int, Array]]:
-    """Predict an area, count what comes of it, and yield finished rows in the file's bands.
-
-    Yields
-    ------
-    The first row in the raster, and float32 (bands, rows, width).
-    """
-    for rows in predict_rows(
-        job.scene,
-        job.network(runtime, in_flight),
-        job.plan,
-        area=area,
-        keep_voids=job.keep_voids,
-        adjustment=job.levels,
-        prior=job.tie,
-        advance=advance,
-    ):
-        values = rows.values[job.order]
-        _count(tally, values, rows.measured, job.bundle)
-        tally.outliers += int(rows.outliers.sum())
-        yield rows.top, values
-
-
-def _count(
-    tally: PixelCounts, values: Array, measured: npt.NDArray[np.bool_], bundle: Bundle
-) -> None:
-    known = np.isfinite(values[0])
-    tally.pixels += known.size
-    tally.unknown += int(known.size - known.sum())
-    if bundle.contract.base is not None:
-        tally.filled += int((known & ~measured).sum())
-    if bundle.contract.uncertainty:
-        tally.uncertainty += float(np.nansum(values[1], dtype=np.float64))
-
-
-def peak_memory() -> float:
-    """Return the most memory that this process has had, in MiB."""
-    if sys.platform == "win32":
-        import psutil
-
-        return float(psutil.Process().memory_info().peak_wset) / 2**20
-    import resource  # psutil tells no peak on POSIX
-
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return peak / (2**20 if sys.platform == "darwin" else 2**10)
+def _stamp(path: str) -> tuple[Any, ...]:
+    """Return size and time of a local file."""
+    file = local_file(path)
+    if file is None or not file.exists():
+        return ()
+    status = file.stat()
+    return status.st_size, status.st_mtime_ns

@@ -36,7 +36,6 @@ _CURES = {
     "tta": "choose 1, 2, 4 or 8",
     "prior_accuracy": "choose 0 or more metres, or inf",
     "detail": "choose a share from 0 to 1",
-    "thin": "choose a number of metres above 0",
 }
 
 
@@ -109,9 +108,6 @@ class Options(Strict):
         None, description="file of ground points that the heights are fitted to"
     )
     points_crs: str | None = Field(None, description="CRS of the points, if the file has none")
-    thin: Number | None = Field(
-        None, gt=0, description="for clouds and meshes: largest height error of thinning in metres"
-    )
     cluster: str | None = Field(
         None, description="local:N or the address of a Dask scheduler; None: this process alone"
     )

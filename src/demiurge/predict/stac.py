@@ -1,18 +1,21 @@
-"""A STAC item beside a surface, so that catalogues can list it."""
+"""STAC item of a surface, next to it."""
 
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from odc.geo.geobox import GeoBox
 
+from demiurge.outputs import whole_file
 from demiurge.predict.surface import BandInfo
 from demiurge.scene.crs import on_earth
 from demiurge.scene.grid import LOCAL_NAME, epsg_of, wkt
-from demiurge.scene.scene import Span
+from demiurge.scene.scene import Scene, Span
 
 _VERSION = "1.1.0"
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
@@ -22,17 +25,31 @@ _TYPES = {
     ".tif": _GEOTIFF,
     ".tiff": _GEOTIFF,
     ".vrt": "application/xml",
-    ".las": "application/vnd.las",
-    ".laz": "application/vnd.laszip",
-    ".glb": "model/gltf-binary",
-    ".obj": "model/obj",
-    ".xyz": "text/plain",
 }
 
 
 def item_path(path: Path) -> Path:
-    """Return the name of the item beside a surface."""
+    """Return the path of the item of a surface."""
     return path.with_suffix(".stac.json")
+
+
+@contextmanager
+def published_with_item(
+    path: Path,
+    scene: Scene,
+    bands: list[BandInfo],
+    tags: Mapping[str, str],
+    *,
+    wanted: bool,
+) -> Iterator[None]:
+    """Write the item before the surface is written, and publish it afterwards."""
+    if not wanted:
+        yield
+        return
+    with whole_file(item_path(path), overwrite=True) as partial:
+        text = item_text(path, scene.grid, bands, dict(tags), scene.acquired())
+        partial.write_text(text, encoding="utf-8")
+        yield
 
 
 def item_text(
@@ -47,14 +64,14 @@ def item_text(
     Parameters
     ----------
     path
-        The surface: a raster, a point cloud or a mesh.
+        The surface.
     span
-        When its images were taken; None if unknown.
+        First and last acquisition time of its images; None if unknown.
     """
     item = {
         "type": "Feature",
         "stac_version": _VERSION,
-        "stac_extensions": [_PROJECTION, *([_RASTER] if _is_raster(path) else [])],
+        "stac_extensions": [_PROJECTION, _RASTER],
         "id": path.stem,
         **_footprint(grid),
         "properties": {
@@ -71,35 +88,28 @@ def item_text(
     return json.dumps(item, indent=1) + "\n"
 
 
-def _is_raster(path: Path) -> bool:
-    return path.suffix.lower() in (".tif", ".tiff", ".vrt")
-
-
 def _asset(path: Path, bands: list[BandInfo], tags: dict[str, str]) -> dict[str, Any]:
-    asset: dict[str, Any] = {
-        "href": f"./{path.name}",
-        "type": _TYPES.get(path.suffix.lower(), "application/octet-stream"),
-        "roles": ["data"],
-    }
-    if not _is_raster(path):
-        return asset
     sampling = tags.get("AREA_OR_POINT", "Area").lower()
-    asset["bands"] = [
-        {
-            "name": band.name,
-            "description": band.about,
-            "data_type": "float32",
-            "unit": band.unit,
-            "nodata": "nan",
-            "raster:sampling": sampling,
-        }
-        for band in bands
-    ]
-    return asset
+    return {
+        "href": f"./{path.name}",
+        "type": _TYPES[path.suffix.lower()],
+        "roles": ["data"],
+        "bands": [
+            {
+                "name": band.name,
+                "description": band.about,
+                "data_type": "float32",
+                "unit": band.unit,
+                "nodata": "nan",
+                "raster:sampling": sampling,
+            }
+            for band in bands
+        ],
+    }
 
 
 def _times(span: Span | None) -> dict[str, str | None]:
-    """Return when the images were taken, or when the surface was made where that is unknown."""
+    """Return the acquisition time, or the time of processing if that is unknown."""
     made = _stamp(datetime.now(UTC))
     if span is None:
         return {"datetime": made, "created": made}
@@ -114,7 +124,7 @@ def _stamp(moment: datetime) -> str:
 
 
 def _footprint(grid: GeoBox) -> dict[str, Any]:
-    """Return the outline in degrees; none for an image without georeference."""
+    """Return the outline in degrees; no geometry for an image without georeference."""
     from rasterio.warp import transform_bounds, transform_geom
 
     if not on_earth(grid.crs):

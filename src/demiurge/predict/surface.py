@@ -1,10 +1,10 @@
-"""Surfaces: result rasters that say what they are."""
+"""Surfaces: result rasters as Cloud Optimized GeoTIFFs or virtual mosaics."""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -17,37 +17,43 @@ from demiurge.outputs import publish
 from demiurge.predict.heights.gcp_fit import Fit
 from demiurge.scene.grid import Window, wkt
 
-#: Rows averaged at a time; even.
-_STRIPE = 512
+#: Suffix of a virtual mosaic, and names of its blocks.
+MOSAIC, BLOCK_NAMES = ".vrt", ("row*_col*_*x*.tif",)
+#: Rows of a strip that is averaged at once; even.
+_STRIP = 512
 _COLOURS = ("red", "green", "blue")
-#: Megabytes that GDAL may keep while it writes; its own choice is a share of the machine.
+#: GDAL's block cache in MB while it writes; the default is a share of the memory.
 _CACHE = 64
 
 
 @dataclass(frozen=True)
 class BandInfo:
-    """What a band of a surface holds."""
+    """Name, unit and description of a band."""
 
     name: str
     unit: str
     about: str
 
 
-@dataclass(frozen=True)
-class Surface:
-    """A written result.
+@dataclass(frozen=True, kw_only=True)
+class Prediction:
+    """What a prediction reports about its result.
 
     Attributes
     ----------
-    path
-        The GeoTIFF: for each target its heights and, after it, their uncertainty (standard
-        deviation) in ``unit``; float32, NaN for no data.
+    grid
+        Grid of the result.
     bands
-        Names of the bands in order.
+        Names of the bands in order: for each target its heights and, after it, their uncertainty
+        (standard deviation) in ``unit``.
+    unit
+        ``m``, ``relative``, or ``DN`` for an imagined image.
+    tags
+        Origin of the result, and the options that decide it.
     seconds
         Time that prediction and writing took.
     filled
-        Pixels that have a height where the input had none.
+        Number of pixels with a height where the input had none.
     unknown
         Share of pixels without a height.
     uncertainty
@@ -55,16 +61,15 @@ class Surface:
     memory
         Peak memory of the process in MiB.
     notes
-        Sentences for the user about what was done to the inputs.
+        Sentences for the user about the inputs and the result.
     fit
-        How the heights were fitted to ground points, if they were.
-    unit
-        ``m``, ``relative``, or ``DN`` for an imagined image.
+        Fit of the heights to ground control points, if there are any.
     """
 
-    path: Path
     grid: GeoBox
     bands: tuple[str, ...]
+    unit: str = "m"
+    tags: Mapping[str, str] = field(default_factory=dict)
     seconds: float
     filled: int
     unknown: float
@@ -72,12 +77,23 @@ class Surface:
     memory: float
     notes: tuple[str, ...] = ()
     fit: Fit | None = None
-    unit: str = "m"
 
     @property
     def megapixels(self) -> float:
         """Return the size in millions of pixels."""
         return float(self.grid.shape[0] * self.grid.shape[1] / 1e6)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Surface(Prediction):
+    """A prediction in a file: float32 bands, NaN for no data, at ``path``."""
+
+    path: Path
+
+
+def blocks_of(path: Path) -> Path:
+    """Return the folder of blocks next to a virtual mosaic."""
+    return path.with_suffix(".blocks")
 
 
 def finish_surface(
@@ -87,7 +103,7 @@ def finish_surface(
     bands: list[BandInfo],
     tags: Mapping[str, str],
 ) -> None:
-    """Turn finished rows into a Cloud Optimized GeoTIFF under its final name.
+    """Write finished rows as a Cloud Optimized GeoTIFF, complete or not at all.
 
     Parameters
     ----------
@@ -104,9 +120,9 @@ def finish_surface(
 
     partial = rows.with_name(path.name)
     try:
-        levels = halved(rows, (len(bands), *grid.shape))
+        overviews = halved(rows, (len(bands), *grid.shape))
         header = rows.with_suffix(".vrt")
-        header.write_text(_header(rows, grid, bands, tags, levels), encoding="utf-8")
+        header.write_text(_header(rows, grid, bands, tags, overviews), encoding="utf-8")
         with rasterio.Env(GDAL_CACHEMAX=_CACHE):
             rasterio.shutil.copy(
                 header,
@@ -116,10 +132,10 @@ def finish_surface(
                 level=1,
                 predictor="YES",
                 bigtiff="IF_SAFER",
-                overviews="FORCE_USE_EXISTING" if levels else "NONE",
+                overviews="FORCE_USE_EXISTING" if overviews else "NONE",
                 num_threads="ALL_CPUS",
             )
-        with rasterio.open(partial) as found:  # a disk that fills up while closing is not told
+        with rasterio.open(partial) as found:  # GDAL reports no full disk when it closes
             found.read(len(bands), window=((grid.shape[0] - 1, grid.shape[0]), (0, 1)))
         publish(partial, path)
     except (RasterioError, OSError) as error:
@@ -137,12 +153,12 @@ def write_mosaic(
     files: Sequence[Path],
     areas: Sequence[Window],
 ) -> None:
-    """Write a virtual raster over blocks that lie in a folder beside it.
+    """Write a virtual raster of blocks in a folder next to it.
 
     Parameters
     ----------
     files, areas
-        The blocks, and where each lies in the raster.
+        The blocks, and the position of each in the raster.
     """
     described = []
     for number, band in enumerate(bands, start=1):
@@ -168,9 +184,9 @@ def write_mosaic(
 
 
 def halved(rows: Path, shape: tuple[int, ...]) -> list[tuple[Path, tuple[int, ...]]]:
-    """Write ever coarser copies of bare rows beside them: means of 2 × 2 pixels with a height.
+    """Write overviews of finished rows next to them: means of 2 × 2 pixels, NaN left out.
 
-    GDAL's own averaging costs more than all other writing.
+    GDAL's own averaging takes more time than the rest of the writing.
 
     Parameters
     ----------
@@ -179,26 +195,26 @@ def halved(rows: Path, shape: tuple[int, ...]) -> list[tuple[Path, tuple[int, ..
 
     Returns
     -------
-    Files with their shapes; the last fits into one tile of 512 pixels.
+    Files with their shapes; the last is at most 512 pixels a side.
     """
-    found: list[tuple[Path, tuple[int, ...]]] = []
+    overviews: list[tuple[Path, tuple[int, ...]]] = []
     fine = rows
     while max(shape[1:]) > 512:
         bands, height, width = shape
-        coarse = rows.with_name(f"half{len(found) + 1}.f32")
+        coarse = rows.with_name(f"half{len(overviews) + 1}.f32")
         with fine.open("rb") as source, coarse.open("wb") as file:
             for _ in range(bands):
-                for top in range(0, height, _STRIPE):
-                    count = min(_STRIPE, height - top)
+                for top in range(0, height, _STRIP):
+                    count = min(_STRIP, height - top)
                     plane = np.fromfile(source, np.float32, count * width)
                     file.write(_halve(plane.reshape(count, width)).data)
         fine, shape = coarse, (bands, -(-height // 2), -(-width // 2))
-        found.append((fine, shape))
-    return found
+        overviews.append((fine, shape))
+    return overviews
 
 
 def _halve(plane: Array) -> Array:
-    """Average 2 × 2 pixels, leaving NaN out."""
+    """Return means of 2 × 2 pixels, NaN left out."""
     height, width = plane.shape
     if height % 2 or width % 2:
         plane = np.pad(plane, ((0, height % 2), (0, width % 2)), mode="edge")
@@ -207,14 +223,14 @@ def _halve(plane: Array) -> Array:
     mean += parts[2]
     mean += parts[3]
     mean *= np.float32(0.25)
-    # A sum with a NaN is NaN: those few are averaged anew over what is known.
-    torn = np.isnan(mean)
-    if torn.any():
-        some = np.stack([part[torn] for part in parts])
+    # Only the few means with a NaN are computed from the remaining pixels.
+    partial = np.isnan(mean)
+    if partial.any():
+        some = np.stack([part[partial] for part in parts])
         known = np.isfinite(some)
         total = np.where(known, some, np.float32(0)).sum(axis=0)
         with np.errstate(invalid="ignore"):
-            mean[torn] = total / known.sum(axis=0, dtype=np.float32)
+            mean[partial] = total / known.sum(axis=0, dtype=np.float32)
     return mean
 
 
@@ -223,10 +239,10 @@ def _header(
     grid: GeoBox,
     bands: list[BandInfo],
     tags: Mapping[str, str],
-    levels: list[tuple[Path, tuple[int, ...]]],
+    overviews: list[tuple[Path, tuple[int, ...]]],
 ) -> str:
-    """Describe bare rows to GDAL as a virtual raster."""
-    for file, shape in levels:
+    """Return a virtual raster of finished rows and their overviews."""
+    for file, shape in overviews:
         coarse = _raster(shape, [_band(file, n + 1, shape) for n in range(len(bands))])
         file.with_suffix(".vrt").write_text(coarse, encoding="utf-8")
     shape = (len(bands), *grid.shape)
@@ -237,7 +253,7 @@ def _header(
             *(
                 f'<Overview><SourceFilename relativeToVRT="1">{file.stem}.vrt</SourceFilename>'
                 f"<SourceBand>{number}</SourceBand></Overview>"
-                for file, _ in levels
+                for file, _ in overviews
             ),
         ]
         described.append(_band(rows, number, shape, about))
