@@ -197,7 +197,7 @@ def test_relative_heights_come_from_windows_of_the_chips_learned_from(tmp_path: 
 def test_windows_of_relative_heights_do_not_become_too_many(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(job, "_MOST", 20)
+    monkeypatch.setattr(job, "_MOST_WINDOWS", 20)
     image = write_raster(tmp_path / "image.tif", hills(200, 700), names=["red"])
     bundle = make_bundle(
         tmp_path / "b.bundle", task="generate", layers=("red",), base=None, relative=True,
@@ -212,7 +212,7 @@ def test_a_prior_that_the_network_does_not_see_makes_metres(relative, tmp_path: 
     coarse = truth.reshape(20, 10, 70, 10).mean(axis=(1, 3))
     prior = write_raster(tmp_path / "prior.tif", coarse, transform=from_origin(LEFT, TOP, 20, 20))
     surface = demiurge.generate(image, tmp_path / "out.tif", bundle=bundle, prior=prior)
-    assert "brought on the prior" in surface.notes[-1]
+    assert "windows were adjusted to the prior" in surface.notes[-1]
     with rasterio.open(surface.path) as file:
         assert file.descriptions == ("dsm", "dsm_uncertainty")
         assert file.units[0] == "m"
