@@ -127,7 +127,7 @@ def open_inputs(roles: Mapping[str, PathLike | None], nodata: NoData | None = No
     agree({s.path: vertical_of(s.grid.crs) for s in heights})
     grid, notes = common_grid(sources)
     notes += [f"{role}: {text}" for role, source in sources.items() for text in source.remarks]
-    return Inputs(sources, grid, _uncertainty(surface), relative, tuple(notes))
+    return Inputs(sources, grid, uncertainty_of(surface), relative, tuple(notes))
 
 
 def open_absolute(role: str, path: PathLike) -> Source:
@@ -161,7 +161,7 @@ def is_relative(path: str) -> bool:
         return bool(dataset.tags().get("units") == "relative")
 
 
-def _uncertainty(surface: Source) -> Source | None:
+def uncertainty_of(surface: Source) -> Source | None:
     """Return the band of standard deviations that follows the heights, if there is one."""
     with open_raster(surface.path) as dataset:
         names = dataset.descriptions

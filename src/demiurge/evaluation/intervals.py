@@ -118,12 +118,12 @@ def bootstrap_interval(
     values
         float64 (points,), finite, two or more: errors in metres.
     statistic
-        ``mean``, ``rmse`` or ``nmad``.
+        ``mean`` or ``rmse``.
 
     Notes
     -----
-    The intervals are studentised. RMSE and NMAD are bootstrapped as logarithms because their
-    distributions are skewed to the right (Efron and Tibshirani 1993, chapter 12).
+    The intervals are studentised. The RMSE is bootstrapped as a logarithm because its
+    distribution is skewed to the right (Efron and Tibshirani 1993, chapter 12).
     """
     values = np.asarray(values, np.float64)
     rng = np.random.default_rng(seed)
@@ -145,19 +145,35 @@ def bootstrap_interval(
     return Interval(value, float(low), float(high))
 
 
+def nmad_interval(
+    errors: Values, confidence: float = 0.95, draws: int = 2000, seed: int = 0
+) -> Interval:
+    """Return the NMAD and its interval from quantiles of bootstrap samples.
+
+    Parameters
+    ----------
+    errors
+        float64 (points,), finite, two or more.
+    """
+    errors = np.asarray(errors, np.float64)
+    rng = np.random.default_rng(seed)
+    tail = (1 - confidence) / 2
+    drawn = _nmad(errors[rng.integers(len(errors), size=(draws, len(errors)))])
+    low, high = np.quantile(drawn, [tail, 1 - tail])
+    value = float(_nmad(errors[None])[0])
+    return Interval(value, min(float(low), value), max(float(high), value))
+
+
 def _scaled(sample: Values, statistic: str) -> tuple[Values, Values]:
     """Return a statistic of each row on its symmetric scale, and its standard error."""
     count = sample.shape[1]
     with np.errstate(divide="ignore", invalid="ignore"):
         if statistic == "mean":
             return sample.mean(1), sample.std(1, ddof=1) / math.sqrt(count)
-        if statistic == "rmse":
-            squares = sample**2
-            mean = squares.mean(1)
-            # By the delta method, of log √mean.
-            return np.log(mean) / 2, squares.std(1, ddof=1) / (2 * mean * math.sqrt(count))
-        nmad = _nmad(sample)
-        return np.log(nmad), np.full(len(sample), 1.0 / math.sqrt(count))
+        squares = sample**2
+        mean = squares.mean(1)
+        # By the delta method, of log √mean.
+        return np.log(mean) / 2, squares.std(1, ddof=1) / (2 * mean * math.sqrt(count))
 
 
 def _nmad(sample: Values) -> Values:
@@ -168,5 +184,4 @@ def _nmad(sample: Values) -> Values:
 _STATISTICS = {
     "mean": lambda sample: sample.mean(1),
     "rmse": lambda sample: np.sqrt((sample**2).mean(1)),
-    "nmad": _nmad,
 }
