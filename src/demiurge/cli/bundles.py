@@ -1,53 +1,61 @@
-"""``demiurge bundles`` and ``demiurge bundle info``."""
+"""Commands ``bundles`` and ``bundle info``."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-import typer
+import click
+from pydantic import Field
 
-from demiurge.console import table
+from demiurge.cli.build import command
+from demiurge.config import Flag, OptionModel
+from demiurge.console import echo, table
+from demiurge.model.bundle import card_summary, load_bundle, shipped_bundles
 
-bundle_app = typer.Typer(help="Look into bundles.", no_args_is_help=True, rich_markup_mode=None)
+
+class BundlesOptions(OptionModel):
+    """Options of ``bundles``: none."""
 
 
-def bundles() -> None:
+class InfoOptions(OptionModel):
+    """Options of ``bundle info``."""
+
+    bundle: Annotated[str, Flag(argument=True)] = Field(
+        description="Bundle file, or name of a shipped bundle."
+    )
+    as_json: Annotated[bool, Flag(name="--json")] = Field(
+        False, description="Print the complete card as JSON."
+    )
+
+
+@command
+def bundles(options: BundlesOptions) -> None:
     """List the shipped bundles and those in $DEMIURGE_BUNDLES."""
-    from demiurge.model.bundle import load_bundle, shipped_bundles
-
-    found = shipped_bundles()
-    if not found:
-        typer.echo(
-            "No bundle comes with this version; train one with demiurge train, and put its folder "
-            "into $DEMIURGE_BUNDLES to find it here."
+    paths = shipped_bundles()
+    if not paths:
+        echo(
+            "No bundle is installed. Train one with demiurge train, and add its folder to "
+            "$DEMIURGE_BUNDLES to list it here."
         )
         return
-    loaded = [(name, load_bundle(path).card) for name, path in found.items()]
+    cards = {name: load_bundle(path).card for name, path in paths.items()}
     table(
         ("bundle", "task", "pixel size", "about"),
         [
             (name, c.task, f"{c.pixel_sizes.low:g} to {c.pixel_sizes.high:g} m", c.about)
-            for name, c in loaded
+            for name, c in cards.items()
         ],
     )
 
 
-@bundle_app.callback()
-def _bundle() -> None:
-    """Look into bundles."""
+@command
+def info(options: InfoOptions) -> None:
+    """Print the card of a bundle: inputs, targets, training data and accuracy."""
+    card = load_bundle(options.bundle).card
+    if options.as_json:
+        echo(card.model_dump_json(indent=1))
+    else:
+        table(("card", "what it means"), card_summary(card))
 
 
-@bundle_app.command("info")
-def info(
-    bundle: Annotated[str, typer.Argument(help="Bundle file, or the name of a shipped one.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print the whole card as JSON.")] = False,
-) -> None:
-    """Print a bundle's card: what it sees, predicts, was trained on, and how good it is."""
-    from demiurge.model.bundle import card_summary, load_bundle
-
-    loaded = load_bundle(bundle)
-    card = loaded.card
-    if as_json:
-        typer.echo(card.model_dump_json(indent=1))
-        return
-    table(("card", "what it means"), card_summary(card))
+bundle = click.Group("bundle", commands=[info], help="Print facts about a bundle.")

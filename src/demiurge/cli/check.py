@@ -1,35 +1,30 @@
-"""``demiurge check``."""
+"""Command ``check``."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import Annotated
+from demiurge.cli.build import command
+from demiurge.console import echo, table
+from demiurge.errors import DataError
+from demiurge.scene.check import Verdict
+from demiurge.scene.check import check as check_scene
+from demiurge.scene.open import open_scene
+from demiurge.scene.options import CheckOptions
 
-import typer
-
-from demiurge.cli import common
-from demiurge.console import table
+_COLUMNS = ("layer", "size", "CRS", "unit", "voids", "least", "median", "most", "verdict")
 
 
-def check(
-    scene: Annotated[Path, typer.Argument(help="Scene folder or scene.yaml.")],
-    nodata: common.NoDataOption = None,
-) -> None:
-    """Judge every layer of a scene and name the cure of faults."""
-    from demiurge.errors import DataError
-    from demiurge.scene.check import Verdict
-    from demiurge.scene.check import check as run
-    from demiurge.scene.open import open_scene
-
-    opened = open_scene(scene, nodata=common.nodata(nodata))
-    findings = run(opened)
-    rows, columns = opened.shape
-    typer.echo(
-        f"{opened.name}: {rows} × {columns} px of {opened.pixel_size:g} m, {opened.grid.crs}, "
-        f"heights {opened.vertical}"
+@command
+def check(options: CheckOptions) -> None:
+    """Check every layer of a scene; report faults and how to correct them."""
+    scene = open_scene(options.scene, nodata=options.nodata)
+    findings = check_scene(scene)
+    rows, columns = scene.shape
+    echo(
+        f"{scene.name}: {rows} × {columns} px of {scene.pixel_size:g} m, {scene.grid.crs}, "
+        f"heights {scene.vertical}"
     )
     table(
-        ("layer", "size", "CRS", "unit", "voids", "least", "median", "most", "verdict"),
+        _COLUMNS,
         [
             (
                 f.layer,
@@ -47,5 +42,4 @@ def check(
     )
     faults = [f for f in findings if f.verdict is Verdict.FAULT]
     if faults:
-        first = faults[0]
-        raise DataError(f"scene '{opened.name}', layer '{first.layer}': {first.message}")
+        raise DataError(f"scene '{scene.name}', layer '{faults[0].layer}': {faults[0].message}")

@@ -1,16 +1,20 @@
-"""``demiurge compare``."""
+"""Command ``compare``."""
 
 from __future__ import annotations
 
+import json
+import math
+import os
 from pathlib import Path
-from typing import Annotated
 
-import typer
-
-from demiurge.cli.common import Overwrite, Quiet
+from demiurge.cli.build import command
 from demiurge.console import table
+from demiurge.evaluation.compare import Compared
+from demiurge.evaluation.compare import compare as compare_surfaces
+from demiurge.evaluation.options import CompareOptions
+from demiurge.outputs import check_output, whole_file
 
-#: Heading, figure and its form.
+#: Heading, key and format of the columns.
 _COLUMNS = (
     ("coverage", "coverage", "{:.1%}"),
     ("median m", "median", "{:+.3f}"),
@@ -23,51 +27,35 @@ _COLUMNS = (
 )
 
 
-def compare(
-    surfaces: Annotated[
-        list[str], typer.Argument(help="Heights to judge, two or more; FILE:BAND for a band.")
-    ],
-    reference: Annotated[str, typer.Option(help="Reference heights, e.g. lidar.")],
-    allow_offset: Annotated[
-        bool, typer.Option("--allow-offset", help="Go on where unit or level seem wrong.")
-    ] = False,
-    json_file: Annotated[
-        Path | None, typer.Option("--json", help="Write the figures here.")
-    ] = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Compare several surfaces with a reference, in one table, on the pixels that all have."""
-    import json
-    import math
-
-    from demiurge.evaluation.compare import compare as run
-    from demiurge.outputs import check_output, whole_file
-
+@command
+def compare(options: CompareOptions) -> None:
+    """Compare surfaces with a reference, on the pixels they have in common."""
+    surfaces, reference = options.surfaces, options.reference
+    json_file, overwrite = options.json_file, options.overwrite
     if json_file is not None:
         given = [*surfaces, reference]
         check_output(json_file, overwrite=overwrite, inputs=given, suffixes=(".json",))
-    found = run(surfaces, reference, allow_offset=allow_offset)
+    figures = compare_surfaces(surfaces, reference, allow_offset=options.allow_offset)
     if json_file is not None:
+        content = {name: result.as_dict() for name, result in figures.items()}
         with whole_file(json_file, overwrite=overwrite) as partial:
-            content = {name: figures.as_dict() for name, figures in found.items()}
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    if quiet:
-        return
-    files = [Path(name).name for name in found]
-    shown = files if len(set(files)) == len(files) else list(found)
-    first = found[surfaces[0]].errors
+    if not options.quiet:
+        _print(figures, os.fspath(surfaces[0]))
+
+
+def _print(figures: dict[str, Compared], first: str) -> None:
+    files = [Path(name).name for name in figures]
+    names = files if len(set(files)) == len(files) else list(figures)
+    errors = figures[first].errors
+    rows = []
+    for name, result in zip(names, figures.values(), strict=True):
+        values = result.as_dict()
+        cells = [form.format(values.get(key, math.nan)) for _, key, form in _COLUMNS]
+        ratio = f"{values['mae'] / errors.mae:.3f}" if errors.mae else ""
+        rows.append((name, *cells, ratio))
     table(
         ("surface", *(heading for heading, _, _ in _COLUMNS), "MAE over the first"),
-        [
-            (
-                name,
-                *(form.format(figures.get(key, math.nan)) for _, key, form in _COLUMNS),
-                f"{figures['mae'] / first.mae:.3f}" if first.mae else "",
-            )
-            for name, figures in (
-                (n, f.as_dict()) for n, f in zip(shown, found.values(), strict=True)
-            )
-        ],
-        title=f"on the {first.count} pixels that all have",
+        rows,
+        title=f"on the {errors.count} pixels in common",
     )

@@ -1,28 +1,31 @@
-"""``demiurge demo``."""
+"""Command ``demo``."""
 
 from __future__ import annotations
 
 from pathlib import Path
 from typing import Annotated
 
-import typer
+from pydantic import Field
 
-from demiurge.cli.common import Overwrite
+from demiurge.cli.build import command
+from demiurge.config import Flag, OptionModel, Overwrite
+from demiurge.demo.run import run
 
 
-def demo(
-    output: Annotated[
-        Path, typer.Option("--output", "-o", help="Folder for what is made, a folder a part.")
-    ] = Path("demo"),
-    learn: Annotated[
-        bool, typer.Option("--learn", help="Train both on real terrain instead; minutes.")
-    ] = False,
-    quick: Annotated[
-        bool, typer.Option("--quick", help="With --learn, for a few steps only; for tests.")
-    ] = False,
-    overwrite: Overwrite = False,
-) -> None:
-    """Apply the shipped bundles to a stereo scene and to a real image, in seconds."""
-    from demiurge.demo.run import run
+class DemoOptions(OptionModel):
+    """Options of ``demo``."""
 
-    run(output, learn=learn, quick=quick, overwrite=overwrite)
+    output: Annotated[Path, Flag(short="-o", metavar="FOLDER")] = Field(
+        Path("demo"), description="Folder for the results, with a subfolder for each part."
+    )
+    learn: bool = Field(False, description="Train networks on real terrain instead; takes minutes.")
+    quick: Annotated[bool, Flag(tier="expert")] = Field(
+        False, description="With --learn, train for a few steps only; for tests."
+    )
+    overwrite: Overwrite = False
+
+
+@command
+def demo(options: DemoOptions) -> None:
+    """Apply the shipped bundles to a stereo scene and a real image, in seconds."""
+    run(options.output, learn=options.learn, quick=options.quick, overwrite=options.overwrite)

@@ -1,4 +1,4 @@
-"""The ``demiurge`` command: registers the commands and turns errors into one sentence."""
+"""The ``demiurge`` command: its subcommands, and errors as one sentence with an exit code."""
 
 from __future__ import annotations
 
@@ -7,100 +7,112 @@ import signal
 import sys
 import threading
 from errno import EDQUOT, EFBIG, ENOSPC
-from typing import Annotated
+from importlib import import_module
 
-import typer
+import click
 
-from demiurge.cli import (
-    bundles,
-    check,
-    compare,
-    demo,
-    evaluate,
-    export,
-    generate,
-    imagine,
-    plan,
-    prepare,
-    recipes,
-    refine,
-    simulate,
-    train,
-)
+from demiurge.console import note
 from demiurge.errors import DemiurgeError
 
+#: Commands in the order of the help: the module in demiurge.cli, and a summary.
+COMMANDS = {
+    "prepare": ("prepare", "Resample rasters to one grid and write a scene folder."),
+    "check": ("check", "Check every layer of a scene; report faults and how to correct them."),
+    "simulate": (
+        "simulate",
+        "Simulate scenes with exact reference heights: stereo pairs or images.",
+    ),
+    "plan": ("plan", "Inspect scenes; report the training plan and its cost on this machine."),
+    "train": ("train", "Train a network on prepared scenes and write a bundle."),
+    "refine": ("apply", "Improve a stereo DSM and derive the bare-earth DTM."),
+    "generate": ("apply", "Predict an elevation surface from one image."),
+    "imagine": ("apply", "Predict an image of terrain from its heights."),
+    "evaluate": ("evaluate", "Compare heights with a reference, and optionally with a baseline."),
+    "compare": (
+        "compare",
+        "Compare surfaces with a reference, on the pixels they have in common.",
+    ),
+    "export": (
+        "export",
+        "Write heights as a point cloud (las, laz, ply, xyz) or a mesh (glb, obj).",
+    ),
+    "recipes": ("recipes", "List the shipped recipes, or all settings of a recipe."),
+    "bundles": ("bundles", "List the shipped bundles and those in $DEMIURGE_BUNDLES."),
+    "bundle": ("bundles", "Print facts about a bundle."),
+    "demo": ("demo", "Apply the shipped bundles to a stereo scene and a real image, in seconds."),
+}
+
 _INTERRUPTED = 130
-#: As shells have it for a process that SIGTERM ended.
+#: Exit code that shells report for a process ended by SIGTERM.
 _TERMINATED = 143
 
-app = typer.Typer(
-    name="demiurge",
-    help="Learned elevation: heights from one image, and better DSMs and DTMs from stereo.",
-    no_args_is_help=True,
-    add_completion=False,
-    pretty_exceptions_enable=False,
-    rich_markup_mode=None,
-)
-app.command("prepare")(prepare.prepare)
-app.command("check")(check.check)
-app.command("simulate")(simulate.simulate)
-app.command("plan")(plan.plan)
-app.command("train")(train.train)
-app.command("refine")(refine.refine)
-app.command("generate")(generate.generate)
-app.command("imagine")(imagine.imagine)
-app.command("evaluate")(evaluate.evaluate)
-app.command("compare")(compare.compare)
-app.command("export")(export.export)
-app.command("recipes")(recipes.recipes)
-app.command("bundles")(bundles.bundles)
-app.add_typer(bundles.bundle_app, name="bundle")
-app.command("demo")(demo.demo)
+
+class Commands(click.Group):
+    """A group that imports a command when it is needed."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names of the commands, in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Import a command; None if there is no such command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = import_module(f"demiurge.cli.{COMMANDS[cmd_name][0]}")
+        found: click.Command = getattr(module, cmd_name)
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write names and summaries without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
 
-def _show_version(value: bool) -> None:
+def _show_version(context: click.Context, _: click.Parameter, value: bool) -> None:
     if value:
         from demiurge._version import __version__
 
-        typer.echo(f"demiurge {__version__}")
-        raise typer.Exit
+        click.echo(f"demiurge {__version__}")
+        context.exit()
 
 
-@app.callback()
-def _main(
-    version: Annotated[
-        bool,
-        typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version."),
-    ] = False,
-) -> None:
-    """Learned elevation: heights from one image, and better DSMs and DTMs from stereo."""
+app = Commands(
+    name="demiurge",
+    help="Learned elevation: heights from one image, and better DSMs and DTMs from stereo.",
+    no_args_is_help=True,
+    params=[
+        click.Option(
+            ["--version"],
+            is_flag=True,
+            is_eager=True,
+            expose_value=False,
+            callback=_show_version,
+            help="Show the version and exit.",
+        )
+    ],
+)
 
 
 def run(arguments: list[str] | None = None) -> None:
     """Run the command line and exit with its code.
 
-    2 for usage and configuration, 3 for bad data, 4 for a missing resource, 130 when
-    interrupted, 143 when terminated, 1 only for a fault of ours. ``DEMIURGE_DEBUG=1`` shows
-    tracebacks.
+    2 for usage and configuration, 3 for bad data, 4 for a missing resource, 130 if interrupted, 143
+    if terminated, 1 for a bug in demiurge. ``DEMIURGE_DEBUG=1`` shows tracebacks.
     """
-    # GDAL would keep a twentieth of the machine's memory; rasters are read once, in order.
+    # GDAL's default is 5 % of the memory; rasters are read once, in order.
     os.environ.setdefault("GDAL_CACHEMAX", "128")
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)  # so that what is begun is put in order
+        signal.signal(signal.SIGTERM, _terminate)  # to clean up before the exit
     try:
-        code = app(arguments, standalone_mode=False)
-    except Exception as error:
-        if os.environ.get("DEMIURGE_DEBUG"):
+        code = app.main(arguments, prog_name="demiurge", standalone_mode=False)
+    except (Exception, KeyboardInterrupt) as error:
+        if os.environ.get("DEMIURGE_DEBUG") and isinstance(error, Exception):
             raise
-        sys.exit(_tell(error))
-    except KeyboardInterrupt:
-        code = _INTERRUPTED
+        sys.exit(_report(error))
     except SystemExit as stop:
         code = stop.code
     if code == _TERMINATED:
-        _say("terminated")
-    if code == _INTERRUPTED:  # typer turns Ctrl-C into this code without a word
-        _say("interrupted")
+        _print("terminated")
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -108,37 +120,39 @@ def _terminate(*_: object) -> None:
     raise SystemExit(_TERMINATED)
 
 
-def _tell(error: Exception) -> int:
-    """Print an error as one sentence and return its exit code."""
-    if isinstance(error, DemiurgeError):
-        _say(str(error))
+def _report(error: BaseException) -> int:
+    """Print an error as one sentence, or the help, and return the exit code."""
+    if isinstance(error, click.exceptions.NoArgsIsHelpError):
+        click.echo(error.format_message())
         return error.exit_code
-    message = getattr(error, "format_message", None)
-    if callable(message):  # click's own: unknown options, missing arguments
+    text, code = _sentence(error)
+    _print(text)
+    return code
+
+
+def _sentence(error: BaseException) -> tuple[str, int]:
+    """Return the sentence and the exit code of an error."""
+    if isinstance(error, DemiurgeError):
+        return str(error), error.exit_code
+    if isinstance(error, click.ClickException):
         context = getattr(error, "ctx", None)
         where = f"; see: {context.command_path} --help" if context is not None else ""
-        text = str(message()).strip().rstrip(".")
-        if text:
-            _say(f"{text}{where}.")
-        return int(getattr(error, "exit_code", 2))
-    if type(error).__name__ == "Abort":
-        _say("interrupted")
-        return _INTERRUPTED
+        return f"{error.format_message().strip().rstrip('.')}{where}.", error.exit_code
+    if isinstance(error, (KeyboardInterrupt, click.Abort)):
+        return "interrupted", _INTERRUPTED
     if isinstance(error, MemoryError):
-        _say("there is not enough memory; close other programs or choose a smaller --window.")
-        return 4
+        return "not enough memory; close other programs or choose a smaller --window.", 4
     if isinstance(error, OSError) and error.errno in (ENOSPC, EFBIG, EDQUOT):
-        _say("no space is left on the disk; free some and run the command again.")
-        return 4
-    _say(
+        return "no space is left on the disk; free some and run the command again.", 4
+    return (
         f"this is a bug in demiurge: {type(error).__name__}: {error}; please report it with the "
-        "traceback that DEMIURGE_DEBUG=1 shows."
+        "traceback that DEMIURGE_DEBUG=1 shows.",
+        1,
     )
-    return 1
 
 
-def _say(text: str) -> None:
-    typer.echo(f"demiurge: {' '.join(text.split())}", err=True)
+def _print(text: str) -> None:
+    note(f"demiurge: {' '.join(text.split())}")
 
 
 if __name__ == "__main__":

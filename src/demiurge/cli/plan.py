@@ -1,44 +1,27 @@
-"""``demiurge plan``."""
+"""Command ``plan``."""
 
 from __future__ import annotations
 
-from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from demiurge.cli.build import command
+from demiurge.console import echo, table
+from demiurge.training.options import PlanOptions
 
-import typer
-
-from demiurge.cli.common import Overwrite, Quiet
-from demiurge.console import table
-
-if TYPE_CHECKING:
-    from demiurge.training.plan import Part
+_COLUMNS = ("scene", "place", "pixel", "size", "relief", "voids", "truth", "used for")
 
 
-def plan(
-    scenes: Annotated[list[Path], typer.Argument(help="Prepared scenes with truth layers.")],
-    output: Annotated[
-        Path | None, typer.Option("--output", "-o", help="YAML file to write; train takes it.")
-    ] = None,
-    recipe: Annotated[
-        str, typer.Option("--recipe", help="Shipped recipe or YAML file.")
-    ] = "demiurge",
-    settings: Annotated[
-        list[str] | None, typer.Option("--set", help="Change a setting, as chips.size=128.")
-    ] = None,
-    overwrite: Overwrite = False,
-    quiet: Quiet = False,
-) -> None:
-    """Look at scenes and say how they would be trained on, and what that costs here."""
-    from demiurge.training.fit import plan as run
+@command
+def plan(options: PlanOptions) -> None:
+    """Inspect scenes; report the training plan and its cost on this machine."""
+    from demiurge.training.fit import plan as make_plan
 
-    changes = settings or ()
-    found = run(
-        list(scenes), output, recipe=recipe, changes=changes, overwrite=overwrite, quiet=quiet
-    )
-    if quiet:
+    result = make_plan(**options.subset(PlanOptions))
+    if options.quiet:
         return
+    uses: dict[str, set[str]] = {}
+    for part in result.parts:
+        uses.setdefault(part.scene, set()).add(part.use)
     table(
-        ("scene", "place", "pixel", "size", "relief", "voids", "truth", "used for"),
+        _COLUMNS,
         [
             (
                 s.name,
@@ -48,31 +31,28 @@ def plan(
                 "" if s.relief is None else f"{s.relief:.0f} m",
                 "" if s.voids is None else f"{s.voids:.1%}",
                 ", ".join(f"{n.removeprefix('truth_')} {v:.0%}" for n, v in s.truth.items()),
-                _uses(found.parts, s.name),
+                ", ".join(sorted(uses.get(s.name, ()))) or "nothing",
             )
-            for s in found.scenes
+            for s in result.scenes
         ],
     )
-    settled = found.settings()
-    chips = settled.chips
-    typer.echo(
-        f"{settled.name}: {', '.join(settled.layers)} → {', '.join(settled.targets)}; chips of "
-        f"{chips.size} px, {chips.batch} a step, {settled.epochs} epochs of {chips.per_epoch}"
+    recipe = result.settings()
+    chips = recipe.chips
+    echo(
+        f"{recipe.name}: {', '.join(recipe.layers)} → {', '.join(recipe.targets)}; chips of "
+        f"{chips.size} px, batches of {chips.batch}, {recipe.epochs} epochs of {chips.per_epoch} "
+        "chips"
     )
-    if found.cost is not None:
-        cost = found.cost
-        typer.echo(
+    if result.cost is not None:
+        cost = result.cost
+        echo(
             f"  {cost.parameters / 1e6:.2f} million weights, {cost.steps} steps of "
-            f"{cost.seconds_per_step:.2f} s: {_hours(cost.hours)}, {cost.memory_mb:.0f} MB a step"
+            f"{cost.seconds_per_step:.2f} s: {_duration(cost.hours)}, {cost.memory_mb:.0f} MB a "
+            "step"
         )
-    for text in found.notes:
-        typer.echo(f"  note: {text}")
+    for text in result.notes:
+        echo(f"  note: {text}")
 
 
-def _uses(parts: list[Part], name: str) -> str:
-    found = sorted({part.use for part in parts if part.scene == name})
-    return ", ".join(found) or "nothing"
-
-
-def _hours(hours: float) -> str:
+def _duration(hours: float) -> str:
     return f"{hours:.1f} hours" if hours >= 1 else f"{max(1, round(60 * hours))} minutes"

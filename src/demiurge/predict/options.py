@@ -1,20 +1,23 @@
-"""What a user can decide about how a bundle is applied."""
+"""Options of ``refine``, ``generate`` and ``imagine``."""
 
 from __future__ import annotations
 
 import math
-from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-from pydantic import AfterValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, Field
 
-from demiurge.config import Strict
+from demiurge.config import Flag, OptionModel, Overwrite, Quiet
 from demiurge.errors import UsageError
+from demiurge.layers import layer
 from demiurge.model.backend.choose import PrecisionChoice, RuntimeChoice
+from demiurge.model.bundle import Bundle
+from demiurge.paths import PathLike
+from demiurge.scene.options import NoDataOption
 
 Target = Literal["dsm", "dtm", "both"]
 
-#: The options of the command line by which a layer is given.
+#: Command-line options that name the file of a layer.
 OPTION_OF = {
     "ortho_left": "--left",
     "ortho_right": "--right",
@@ -23,115 +26,169 @@ OPTION_OF = {
     "dem_prior": "--prior",
 }
 
-#: What the command line calls a field, where that is not its name.
-_FLAGS = {"in_flight": "--batch", "reconcile": "--no-reconcile"}
-#: What to do about a value that a field refuses.
-_CURES = {
-    "target": "choose dsm, dtm or both",
-    "window": "choose a multiple of 32 from 64 to 4096",
-    "overlap": "choose a share from 0 to 0.9",
-    "in_flight": "choose 1 or more",
-    "runtime": "choose auto, openvino, onnxruntime or torch",
-    "precision": "choose auto, f32 or bf16",
-    "tta": "choose 1, 2, 4 or 8",
-    "prior_accuracy": "choose 0 or more metres, or inf",
-    "detail": "choose a share from 0 to 1",
-}
+_SURFACES = ("refine", "generate")
 
 
 def _not_nan(value: float) -> float:
     if math.isnan(value):
-        raise ValueError("is no number")
+        raise ValueError("is not a number")
     return value
 
 
 Number = Annotated[float, AfterValidator(_not_nan)]
 
 
-class Options(Strict):
-    """How a bundle is applied; the command line and Python share its checks.
+class Options(OptionModel):
+    """How a bundle is applied."""
 
-    Raises
-    ------
-    UsageError
-        For a value that makes no sense, or a name that is no option.
-    """
-
-    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
-
-    target: Target | None = Field(
-        None, description="heights to write; None for all that the bundle predicts"
+    target: Annotated[Target | None, Flag(only=_SURFACES)] = Field(
+        None, description="Heights to write; all that the bundle predicts if not given."
     )
-    window: int | None = Field(
-        None, ge=64, le=4096, multiple_of=32, description="side of a window in pixels"
+    window: Annotated[
+        int | None, Flag(cure="choose a multiple of 32 from 64 to 4096", tier="expert")
+    ] = Field(
+        None,
+        ge=64,
+        le=4096,
+        multiple_of=32,
+        description="Side of a window in pixels; that of the bundle if not given.",
     )
-    overlap: Number | None = Field(
-        None, ge=0, le=0.9, description="share of a window that neighbours have in common"
+    overlap: Annotated[Number | None, Flag(cure="choose a share from 0 to 0.9", tier="expert")] = (
+        Field(
+            None,
+            ge=0,
+            le=0.9,
+            description="Share of a window that overlaps the next one; that of the bundle if not "
+            "given.",
+        )
     )
-    in_flight: int = Field(
-        4, ge=1, description="windows worked on at a time; does not change the result"
+    in_flight: Annotated[int, Flag(name="--batch", tier="expert")] = Field(
+        4, ge=1, description="Windows processed at the same time; does not change the result."
     )
-    runtime: RuntimeChoice = Field(
-        "auto", description="what runs the network; auto takes the fastest installed"
+    runtime: Annotated[RuntimeChoice, Flag(tier="expert")] = Field(
+        "auto",
+        description="Inference runtime; auto is torch on a GPU, else openvino.",
     )
-    precision: PrecisionChoice = Field(
-        "auto", description="auto takes what the bundle was checked for"
+    precision: Annotated[PrecisionChoice, Flag(tier="expert")] = Field(
+        "auto", description="Precision of the network; auto is the one the bundle allows."
     )
-    tta: Literal[1, 2, 4, 8] = Field(
-        1, description="orientations of each window to average, of those that the bundle learned"
+    tta: Annotated[Literal[1, 2, 4, 8], Flag(only=_SURFACES)] = Field(
+        1,
+        description="Test-time augmentation: average this many orientations of each window.",
     )
-    keep_voids: bool = Field(False, description="leave voids of the initial heights void")
-    reconcile: bool = Field(
-        True, description="bring windows of relative heights to one level before blending"
-    )
-    any_pixel_size: bool = Field(
-        False, description="go on where the pixel size is outside the bundle's range"
-    )
-    any_input: bool = Field(
-        False, description="go on where the DSM is cleaner than those the bundle is made for"
-    )
-    prior_accuracy: Number | None = Field(
+    prior_accuracy: Annotated[
+        Number | None, Flag(cure="choose 0 or more metres, or inf", only=("generate",))
+    ] = Field(
         None,
         ge=0,
-        description="standard deviation in metres of a prior's errors at its own pixels. "
-        "0: the prior is exact. inf: the prior is ignored. None: what the bundle measured on the "
-        "real priors it learned from, else as 0",
+        description="Standard deviation in metres of the prior's errors at its own pixel size. "
+        "0: the prior is exact. inf: the prior is ignored. If not given, the value that the bundle "
+        "measured on its training priors, or 0.",
     )
-    detail: Number | None = Field(
+    detail: Annotated[
+        Number | None,
+        Flag(cure="choose a share from 0 to 1", tier="expert", only=("generate",)),
+    ] = Field(
         None,
         ge=0,
         le=1,
-        description="share that is kept of what the bundle adds within a prior's pixels; judged on "
-        "the scene at reduced resolution if None",
+        description="Share of the predicted detail within the prior's pixels that is kept; "
+        "assessed on the scene at reduced resolution if not given.",
     )
-    points: str | Path | None = Field(
-        None, description="file of ground points that the heights are fitted to"
+    reconcile: Annotated[bool, Flag(tier="expert", only=("generate",))] = Field(
+        True, description="Adjust windows of relative heights to each other before blending."
     )
-    points_crs: str | None = Field(None, description="CRS of the points, if the file has none")
-    cluster: str | None = Field(
-        None, description="local:N or the address of a Dask scheduler; None: this process alone"
+    points: Annotated[PathLike | None, Flag(metavar="FILE", only=_SURFACES)] = Field(
+        None,
+        description="Ground control points that the heights are fitted to: CSV, GeoPackage, LAS "
+        "or LAZ.",
     )
-    stac: bool = Field(False, description="write a STAC item beside the result")
-    overwrite: bool = Field(False, description="replace what is there")
-    quiet: bool = Field(True, description="show no progress")
+    points_crs: Annotated[str | None, Flag(metavar="CRS", only=_SURFACES)] = Field(
+        None, description="CRS of the points, if the file has none."
+    )
+    keep_voids: Annotated[bool, Flag(only=_SURFACES)] = Field(
+        False, description="Keep the voids of the input; they are filled otherwise."
+    )
+    any_pixel_size: Annotated[bool, Flag(tier="expert")] = Field(
+        False, description="Accept pixel sizes outside the bundle's range."
+    )
+    any_input: Annotated[bool, Flag(tier="expert", only=("refine",))] = Field(
+        False, description="Accept a DSM that is cleaner than those the bundle is made for."
+    )
+    cluster: Annotated[str | None, Flag(metavar="ADDRESS", tier="expert", only=_SURFACES)] = Field(
+        None,
+        description="Run on a Dask cluster: local:N, or tcp://host:port of a scheduler.",
+    )
+    stac: Annotated[bool, Flag(tier="expert", only=_SURFACES)] = Field(
+        False, description="Write a STAC item next to the result."
+    )
+    overwrite: Overwrite = False
+    quiet: Quiet = True
 
-    def __init__(self, **values: Any) -> None:
-        try:
-            super().__init__(**values)
-        except ValidationError as error:
-            raise _sentence(error) from None
+    def engine(self) -> Options:
+        """Return the options without the inputs that a subclass adds."""
+        return Options(**self.subset(Options))
 
 
-def _sentence(error: ValidationError) -> UsageError:
-    """Return pydantic's first complaint as a sentence with its cure."""
-    fault = error.errors()[0]
-    name = str(fault["loc"][0])
-    if fault["type"] == "extra_forbidden":
-        names = ", ".join(Options.model_fields)
-        return UsageError(f"'{name}' is no option", f"choose among {names}")
-    value = fault["input"]
-    shown = f"{value:g}" if isinstance(value, float) else repr(value)
-    flag = _FLAGS.get(name, f"--{name.replace('_', '-')}")
-    default = Options.model_fields[name].default
-    kind = "true or false" if isinstance(default, bool) else "a text"
-    return UsageError(f"{flag} is {shown}", _CURES.get(name, f"give {kind}"))
+class _Call(Options):
+    """What both tasks take in addition to inputs."""
+
+    nodata: NoDataOption = None
+    bundle: Annotated[PathLike | Bundle | None, Flag(metavar="BUNDLE")] = Field(
+        None, description="Bundle file, or name of a shipped bundle; the shipped one if not given."
+    )
+    options: Annotated[Options | None, Flag(only=("python",))] = Field(
+        None, description="Ready options; keywords override its values."
+    )
+
+
+class RefineOptions(_Call):
+    """Inputs and options of ``refine``."""
+
+    left: PathLike | None = Field(None, description="Left orthoimage, or raw image with RPCs.")
+    right: PathLike | None = Field(None, description="Right orthoimage, or raw image with RPCs.")
+    triangulation_error: PathLike | None = Field(None, description="Triangulation error in metres.")
+    ndvi: PathLike | None = Field(None, description="NDVI, -1 to 1.")
+
+
+def read_bands(text: str) -> dict[str, int]:
+    """Read ``red=1,green=2``: band numbers by layer."""
+    bands = {}
+    for part in text.split(","):
+        name, _, number = part.partition("=")
+        if not number.strip().isdigit():
+            raise UsageError(f"--bands {text}: '{part}' is no band", "write red=1,green=2,blue=3")
+        bands[layer(name.strip()).name] = int(number)
+    return bands
+
+
+class GenerateOptions(_Call):
+    """Inputs and options of ``generate``."""
+
+    prior: PathLike | None = Field(
+        None,
+        description="Coarse elevation model in metres; the result has its vertical reference.",
+    )
+    bands: Annotated[dict[str, int] | None, Flag(metavar="BANDS", parse=read_bands)] = Field(
+        None,
+        description="Band numbers by layer, such as red=1,green=2,blue=3, if the file does not "
+        "describe its bands.",
+    )
+    gsd: Annotated[float | None, Flag(cure="choose a number of metres above 0")] = Field(
+        None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Pixel size in metres of an image without georeference; the bundle's if not "
+        "given.",
+    )
+
+
+class ImagineOptions(Options):
+    """Options of ``imagine``."""
+
+    bundle: Annotated[PathLike | Bundle, Flag(metavar="BUNDLE")] = Field(
+        description="Bundle of a recipe whose task is imagine."
+    )
+    options: Annotated[Options | None, Flag(only=("python",))] = Field(
+        None, description="Ready options; keywords override its values."
+    )

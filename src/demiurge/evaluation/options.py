@@ -1,0 +1,75 @@
+"""Options of ``evaluate`` and ``compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+from pydantic import Field
+
+from demiurge.config import Flag, OptionModel, Overwrite, Quiet
+from demiurge.paths import PathLike
+from demiurge.scene.options import NoDataOption
+
+AllowOffset = Annotated[
+    bool,
+    Field(description="Accept surfaces whose unit or vertical reference seems to be wrong."),
+]
+JsonFile = Annotated[
+    Path | None, Flag(name="--json"), Field(description="JSON file for the figures.")
+]
+
+
+class EvaluateOptions(OptionModel):
+    """Options of ``evaluate``."""
+
+    surface: Annotated[PathLike | None, Flag(argument=True)] = Field(
+        None, description="Heights to evaluate; FILE:BAND for another band."
+    )
+    reference: PathLike | None = Field(None, description="Reference heights, such as lidar.")
+    baseline: PathLike | None = Field(
+        None, description="Input of the surface; its errors are the denominator of ratios."
+    )
+    landcover: PathLike | None = Field(
+        None, description="Raster of class numbers; report errors by class."
+    )
+    ground: PathLike | None = Field(
+        None, description="Bare earth of the reference; report errors by height above ground."
+    )
+    mask: PathLike | None = Field(None, description="Raster that is 0 where pixels are excluded.")
+    nodata: NoDataOption = None
+    sites: Path | None = Field(
+        None,
+        description="CSV or GeoPackage of many pairs, with columns site, surface, reference, …",
+    )
+    sun: float | None = Field(
+        None, ge=0, le=360, description="Sun azimuth in degrees; report errors by illumination."
+    )
+    coregister: bool = Field(
+        False, description="Co-register surface and baseline with the reference first (xdem)."
+    )
+    affine: bool = Field(False, description="Report errors after the best affine fit, too.")
+    spatial: bool = Field(
+        False, description="Report a variogram and the standard error of the mean (xdem)."
+    )
+    allow_offset: AllowOffset = False
+    report: Path | None = Field(None, description="HTML report with figures.")
+    profile: Annotated[list[str], Flag(metavar="X1,Y1,X2,Y2")] = Field(
+        [], description="Profile line of the report, in the CRS of the surface."
+    )
+    json_file: JsonFile = None
+    overwrite: Overwrite = False
+    quiet: Quiet = True
+
+
+class CompareOptions(OptionModel):
+    """Options of ``compare``."""
+
+    surfaces: Annotated[list[PathLike], Flag(argument=True)] = Field(
+        min_length=1, description="Two or more rasters of heights; FILE:BAND for another band."
+    )
+    reference: PathLike = Field(description="Reference heights, such as lidar.")
+    allow_offset: AllowOffset = False
+    json_file: JsonFile = None
+    overwrite: Overwrite = False
+    quiet: Quiet = True

@@ -1,0 +1,80 @@
+"""Options of ``prepare`` and ``check``, and the option ``--nodata`` of all commands."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Annotated
+
+from pydantic import Field
+
+from demiurge.config import Flag, OptionModel, Overwrite, Quiet
+from demiurge.errors import UsageError
+from demiurge.paths import PathLike
+from demiurge.scene.undeclared import NoData
+
+
+def read_nodata(texts: Iterable[str]) -> dict[str, list[float]]:
+    """Read texts of the form ``LAYER=VALUE``; ``LAYER=none`` gives an empty list."""
+    nodata: dict[str, list[float]] = {}
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        values = nodata.setdefault(name, [])
+        if value.lower() == "none":
+            continue
+        try:
+            values.append(float(value))
+        except ValueError:
+            raise UsageError(
+                f"--nodata {text}: names no layer and value", "write dsm=-999, or dsm=none"
+            ) from None
+    return nodata
+
+
+NoDataOption = Annotated[
+    NoData | None,
+    Flag(metavar="LAYER=VALUE", parse=read_nodata),
+    Field(
+        description="Stored values that mean no data although the file does not declare them, by "
+        "layer, such as dsm=-999; dsm=none keeps all values. Layers not named are searched for "
+        "such values."
+    ),
+]
+
+
+class PrepareOptions(OptionModel):
+    """Options of ``prepare``."""
+
+    inputs: Annotated[list[str], Flag(argument=True)] = Field(
+        min_length=1,
+        description="LAYER=FILE[:BAND], or files whose bands are described or coloured.",
+    )
+    out: Annotated[PathLike, Flag(name="--output", short="-o", metavar="FOLDER")] = Field(
+        description="Scene folder to write."
+    )
+    gsd: float | None = Field(
+        None, description="Pixel size in metres; that of the leading layer if not given."
+    )
+    crs: str | None = Field(
+        None,
+        description="Projected CRS in metres, such as EPSG:32633; that of the leading layer if "
+        "not given.",
+    )
+    extent: str = Field(
+        "intersection",
+        description="intersection or union of the inputs, a raster, or left,bottom,right,top in "
+        "the CRS of the scene.",
+    )
+    equalise: bool = Field(True, description="Equalise the contrast of panchromatic images.")
+    nodata: NoDataOption = None
+    jobs: int | None = Field(None, ge=1, description="Threads that read; all cores if not given.")
+    overwrite: Overwrite = False
+    quiet: Quiet = True
+
+
+class CheckOptions(OptionModel):
+    """Options of ``check``."""
+
+    scene: Annotated[PathLike, Flag(argument=True)] = Field(
+        description="Scene folder or scene.yaml."
+    )
+    nodata: NoDataOption = None
