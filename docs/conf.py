@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from demiurge import __version__
-from demiurge.cli.recipes import _keys
+from demiurge.cli.recipes import settings_of
 from demiurge.layers import LAYERS
 from demiurge.predict.options import Options
 from demiurge.simulation.classes import CLASSES
@@ -43,6 +43,6 @@ for _name, _model in _KEYS.items():
     _table(
         f"{_name}.inc.md",
         ("setting", "default", "about"),
-        [(f"`{key}`", f"`{default}`", about) for key, default, about in _keys(_model)],
+        [(f"`{key}`", f"`{default}`", about) for key, default, about in settings_of(_model)],
     )
 _table("classes.inc.md", ("number", "land cover"), [(str(k), v) for k, v in CLASSES.items()])

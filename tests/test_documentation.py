@@ -4,8 +4,8 @@ import re
 import shlex
 from pathlib import Path
 
+import click
 import pytest
-import typer
 import yaml
 
 from demiurge import __version__
@@ -35,9 +35,13 @@ def test_there_are_examples() -> None:
 
 @pytest.mark.parametrize(("page", "words"), commands(), ids=lambda x: " ".join(x)[:60])
 def test_shown_options_exist(page: str, words: list[str]) -> None:
-    place = typer.main.get_command(app)
-    while words and words[0] in getattr(place, "commands", {}):
-        place, words = place.commands[words[0]], words[1:]
+    place: click.Command = app
+    while isinstance(place, click.Group) and words and not words[0].startswith("-"):
+        context = click.Context(place)
+        command = place.get_command(context, words[0])
+        if command is None:
+            break
+        place, words = command, words[1:]
     known = {o for p in place.params for o in (*p.opts, *p.secondary_opts)}
     for word in words:
         if word.startswith("-") and "COMMAND" not in words:

@@ -9,7 +9,7 @@ import rasterio
 import demiurge
 from conftest import LEFT, PIXEL, TOP, blur_graph, make_bundle, terrain, write_raster
 from demiurge import Options
-from demiurge.cli.common import report
+from demiurge.cli.apply import print_surface
 from demiurge.errors import DataError, UsageError
 from demiurge.predict.heights.gcp_fit import fit_points, sample
 
@@ -191,7 +191,7 @@ def test_reports_print_metres_for_metres_alone(
         gcp = _write_points(tmp_path / "gcp.csv", 4 * file.read(1) + 300, 30)
     options = Options(points=gcp) if fitted else Options()
     surface = demiurge.generate(image, tmp_path / "a.tif", bundle=bundle, options=options)
-    report(surface, quiet=False)
+    print_surface(surface, quiet=False)
     line = next(x for x in capsys.readouterr().out.splitlines() if "mean uncertainty" in x)
     assert surface.unit == ("m" if fitted else "relative")
     assert line.endswith(" m" if fitted else "(relative, not metres)")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import ctypes
 import sys
 from contextlib import suppress
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
 
@@ -13,9 +13,10 @@ from demiurge.cli.build import command
 from demiurge.config import Flag
 from demiurge.console import echo, note
 from demiurge.paths import PathLike
-from demiurge.predict import api
 from demiurge.predict.options import GenerateOptions, ImagineOptions, RefineOptions
-from demiurge.predict.surface import Surface
+
+if TYPE_CHECKING:
+    from demiurge.predict.surface import Surface
 
 #: Parameter of ``mallopt`` for the number of memory pools, from glibc's malloc.h.
 _ARENA_MAX = -8
@@ -60,6 +61,8 @@ def refine(options: Refine) -> None:
     (lidar, drone) unchanged. Bundles trained on raw stereo alone refuse DSMs that are cleaner than
     their training data.
     """
+    from demiurge.predict import api
+
     limit_memory_pools()
     keywords = options.subset(RefineOptions)
     print_surface(api.refine(options.dsm, options.output, **keywords), options.quiet)
@@ -72,6 +75,8 @@ def generate(options: Generate) -> None:
     With --prior the heights are absolute; without it they are relative unless the bundle learned
     absolute heights or --points are given.
     """
+    from demiurge.predict import api
+
     limit_memory_pools()
     keywords = options.subset(GenerateOptions)
     print_surface(api.generate(options.image, options.output, **keywords), options.quiet)
@@ -83,6 +88,8 @@ def imagine(options: Imagine) -> None:
 
     The image shows a plausible appearance of such terrain, not the real one.
     """
+    from demiurge.predict import api
+
     limit_memory_pools()
     keywords = options.subset(ImagineOptions)
     print_surface(api.imagine(options.heights, options.output, **keywords), options.quiet)

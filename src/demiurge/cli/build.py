@@ -141,7 +141,7 @@ def _is_many(info: FieldInfo) -> bool:
     return origin is Mapping
 
 
-def _type(info: FieldInfo) -> click.ParamType:
+def _type(info: FieldInfo) -> click.ParamType[Any]:
     kinds = {type(x) for x in choices_of(info.annotation)} or {plain_type(info.annotation)}
     return click.INT if kinds == {int} else click.FLOAT if kinds == {float} else click.STRING
 

@@ -13,8 +13,8 @@ from demiurge.evaluation.evaluate import Evaluation
 from demiurge.evaluation.evaluate import evaluate as evaluate_pair
 from demiurge.evaluation.options import EvaluateOptions
 from demiurge.evaluation.report import tables
-from demiurge.evaluation.report.profiles import read_line
 from demiurge.evaluation.report.page import Report, require_plots, sites_page
+from demiurge.evaluation.report.profiles import read_line
 from demiurge.evaluation.sites import Sites, evaluate_sites, read_table
 from demiurge.outputs import check_output, whole_file
 from demiurge.paths import split_band

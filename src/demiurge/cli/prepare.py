@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from demiurge.cli.build import command
 from demiurge.console import echo, note
-from demiurge.scene.grid import crs_name
 from demiurge.scene.bands import name_inputs
+from demiurge.scene.grid import crs_name
 from demiurge.scene.options import PrepareOptions
 from demiurge.scene.prepare import prepare as prepare_scene
 

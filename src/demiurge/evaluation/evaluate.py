@@ -36,7 +36,7 @@ from demiurge.evaluation.spatial import (
 from demiurge.evaluation.strata import Stratum, known, strata
 from demiurge.paths import PathLike
 from demiurge.progress import Advance, silent
-from demiurge.scene.undeclared import NoData
+from demiurge.scene.options import NoData
 
 #: Largest number of pixels for statistics of the uncertainty.
 _UNCERTAINTY_PIXELS = 4_000_000

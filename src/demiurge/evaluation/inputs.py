@@ -17,8 +17,9 @@ from demiurge.scene.files import open_raster
 from demiurge.scene.footprint import bounds_in, is_plain
 from demiurge.scene.grid import Window, intersection
 from demiurge.scene.open import choose_grid
+from demiurge.scene.options import NoData
 from demiurge.scene.source import Source
-from demiurge.scene.undeclared import NoData, for_layers
+from demiurge.scene.undeclared import for_layers
 from demiurge.scene.vertical import agree, vertical_of
 
 #: Roles whose rasters hold heights.

@@ -20,7 +20,8 @@ from demiurge.evaluation.intervals import Interval
 from demiurge.evaluation.metrics import ErrorStatistics, error_statistics
 from demiurge.evaluation.strata import Stratum, strata
 from demiurge.progress import Advance, silent
-from demiurge.scene.undeclared import NoData, for_layers
+from demiurge.scene.options import NoData
+from demiurge.scene.undeclared import for_layers
 from demiurge.tables import open_geopackage
 
 ROLES = ("surface", "reference", "baseline", "landcover", "ground", "mask")

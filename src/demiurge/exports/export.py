@@ -24,8 +24,9 @@ from demiurge.progress import progress
 from demiurge.scene.files import open_raster
 from demiurge.scene.grid import wkt
 from demiurge.scene.open import choose_grid
+from demiurge.scene.options import NoData
 from demiurge.scene.source import Source
-from demiurge.scene.undeclared import NoData, for_layers
+from demiurge.scene.undeclared import for_layers
 
 CLOUDS = ("las", "laz", "ply", "xyz")
 MESHES = ("glb", "obj")

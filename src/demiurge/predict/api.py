@@ -15,11 +15,11 @@ from demiurge.predict.options import OPTION_OF, GenerateOptions, ImagineOptions,
 from demiurge.predict.pipeline import apply_bundle
 from demiurge.predict.surface import Surface
 from demiurge.scene.bands import Bands, bands_of
+from demiurge.scene.files import open_raster
 from demiurge.scene.georeference import has_gcps_or_rpcs, pixel_size_without_crs, raise_no_crs
 from demiurge.scene.open import open_scene, scene_from_files
-from demiurge.scene.files import open_raster
+from demiurge.scene.options import NoData
 from demiurge.scene.scene import Scene
-from demiurge.scene.undeclared import NoData
 
 
 @takes(RefineOptions)

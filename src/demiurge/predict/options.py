@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import math
-from typing import Annotated, Literal
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from pydantic import AfterValidator, Field
 
 from demiurge.config import Flag, OptionModel, Overwrite, Quiet
 from demiurge.errors import UsageError
 from demiurge.layers import layer
-from demiurge.model.backend.choose import PrecisionChoice, RuntimeChoice
-from demiurge.model.bundle import Bundle
+from demiurge.model.backend.base import PrecisionName, RuntimeName
 from demiurge.paths import PathLike
 from demiurge.scene.options import NoDataOption
+
+if TYPE_CHECKING:
+    from demiurge.model.bundle import Bundle
+else:
+    Bundle = Any  # help is shown without loading the modules of bundles
 
 Target = Literal["dsm", "dtm", "both"]
 
@@ -65,11 +70,11 @@ class Options(OptionModel):
     in_flight: Annotated[int, Flag(name="--batch", tier="expert")] = Field(
         4, ge=1, description="Windows processed at the same time; does not change the result."
     )
-    runtime: Annotated[RuntimeChoice, Flag(tier="expert")] = Field(
+    runtime: Annotated[Literal["auto", RuntimeName], Flag(tier="expert")] = Field(
         "auto",
         description="Inference runtime; auto is torch on a GPU, else openvino.",
     )
-    precision: Annotated[PrecisionChoice, Flag(tier="expert")] = Field(
+    precision: Annotated[Literal["auto", PrecisionName], Flag(tier="expert")] = Field(
         "auto", description="Precision of the network; auto is the one the bundle allows."
     )
     tta: Annotated[Literal[1, 2, 4, 8], Flag(only=_SURFACES)] = Field(
@@ -98,7 +103,7 @@ class Options(OptionModel):
     reconcile: Annotated[bool, Flag(tier="expert", only=("generate",))] = Field(
         True, description="Adjust windows of relative heights to each other before blending."
     )
-    points: Annotated[PathLike | None, Flag(metavar="FILE", only=_SURFACES)] = Field(
+    points: Annotated[str | Path | None, Flag(metavar="FILE", only=_SURFACES)] = Field(
         None,
         description="Ground control points that the heights are fitted to: CSV, GeoPackage, LAS "
         "or LAZ.",

@@ -39,12 +39,13 @@ from demiurge.scene.grid import (
     union,
     window_grid,
 )
+from demiurge.scene.options import NoData
 from demiurge.scene.raw import file_sources, orthorectified
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
 from demiurge.scene.statistics import load_fingerprint
-from demiurge.scene.undeclared import NoData, for_layers
+from demiurge.scene.undeclared import for_layers
 from demiurge.scene.vertical import agree, vertical_of
 
 PathLike = str | os.PathLike[str]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field
@@ -10,7 +10,10 @@ from pydantic import Field
 from demiurge.config import Flag, OptionModel, Overwrite, Quiet
 from demiurge.errors import UsageError
 from demiurge.paths import PathLike
-from demiurge.scene.undeclared import NoData
+
+#: Stored values that mean no data in addition to those that files declare, by layer. An empty
+#: list keeps all values; layers that are not named are searched for such values.
+NoData = Mapping[str, Sequence[float]]
 
 
 def read_nodata(texts: Iterable[str]) -> dict[str, list[float]]:

@@ -24,10 +24,10 @@ from demiurge.scene.georeference import grid_of
 from demiurge.scene.geotiff import STACK_NAME, create_stack, map_stack, release
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
 from demiurge.scene.open import open_scene, scene_from_files
+from demiurge.scene.options import NoData
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
 from demiurge.scene.statistics import FINGERPRINT_NAME, Statistics
-from demiurge.scene.undeclared import NoData
 from demiurge.threads import map_ordered
 
 #: Side in pixels of the blocks that are copied at once.

@@ -7,7 +7,7 @@ knows what it means.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,11 +17,8 @@ from demiurge.arrays import Array, Mask
 from demiurge.errors import UsageError
 from demiurge.layers import Kind, Layer, recognise
 from demiurge.scene.grid import sample_windows
+from demiurge.scene.options import NoData
 from demiurge.scene.validity import HUGE, Validity, clean, read_stored
-
-#: By layer, the stored values that are no data besides those that files declare; see
-#: :meth:`demiurge.scene.source.Source.open`.
-NoData = Mapping[str, Sequence[float]]
 
 #: Stored values that are no data in every layer but masks and classes.
 USUAL = (-9999.0, -10000.0, -32768.0, -32767.0, -99999.0)
