@@ -8,6 +8,7 @@ import sys
 import threading
 from errno import EDQUOT, EFBIG, ENOSPC
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -45,6 +46,7 @@ COMMANDS = {
 _INTERRUPTED = 130
 #: Exit code that shells report for a process ended by SIGTERM.
 _TERMINATED = 143
+_SIGNALS: dict[object, str] = {_INTERRUPTED: "interrupted", _TERMINATED: "terminated"}
 
 
 class Commands(click.Group):
@@ -61,6 +63,13 @@ class Commands(click.Group):
         module = import_module(f"demiurge.cli.{COMMANDS[cmd_name][0]}")
         found: click.Command = getattr(module, cmd_name)
         return found
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run a command; an interrupt ends it without the empty line that click prints."""
+        try:
+            return super().invoke(ctx)
+        except KeyboardInterrupt:
+            raise SystemExit(_INTERRUPTED) from None
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write names and summaries without importing the commands."""
@@ -111,8 +120,8 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(_report(error))
     except SystemExit as stop:
         code = stop.code
-    if code == _TERMINATED:
-        _print("terminated")
+    if code in _SIGNALS:
+        _print(_SIGNALS[code])
     sys.exit(code if isinstance(code, int) else 0)
 
 
