@@ -106,7 +106,7 @@ def _parameter(field: str, info: FieldInfo) -> click.Parameter:
     if plain_type(info.annotation) is bool:
         if default:
             names[0] += f"/--no-{names[0].removeprefix('--')}"
-        return click.Option([field, *names], is_flag=True, default=default, help=info.description)
+        return click.Option([field, *names], is_flag=True, default=default, help=help_of(info))
     return click.Option(
         [field, *names],
         type=_type(info),
@@ -121,8 +121,8 @@ def help_of(info: FieldInfo) -> str:
     """Return the help of a field, with limits and default."""
     limits, default = limits_of(info), _default(info, flag_of(info))
     facts = [limits] if limits else []
-    if default not in (None, (), [], False, True):
-        facts.append(f"default: {default}")
+    if not (default is None or default is False or default == []):
+        facts.append(f"default: {'on' if default is True else default}")
     text = (info.description or "") + (" Repeatable." if _is_many(info) else "")
     return f"{text} [{'; '.join(facts)}]" if facts else text
 
@@ -130,7 +130,7 @@ def help_of(info: FieldInfo) -> str:
 def _default(info: FieldInfo, flag: Flag) -> Any:
     if info.is_required():
         return None
-    return info.get_default() if flag.default is None else flag.default
+    return info.get_default(call_default_factory=True) if flag.default is None else flag.default
 
 
 def _is_many(info: FieldInfo) -> bool:
