@@ -296,8 +296,8 @@ def test_the_command_writes_table_json_and_report(
 def test_inconsistent_options_are_refused(listed: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for words, message in (
         (["--sites", str(listed), "--baseline", "b.tif"], "--sites names all rasters"),
-        ([], "two rasters are to be compared"),
-        (["a.tif"], "two rasters are to be compared"),
+        ([], "evaluate compares two rasters"),
+        (["a.tif"], "evaluate compares two rasters"),
         (["a.tif", "--reference", "b.tif", "--profile", "1,2,3,4"], "add --report"),
     ):
         with pytest.raises(SystemExit) as caught:

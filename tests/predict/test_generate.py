@@ -51,15 +51,15 @@ def test_a_plain_picture_gets_a_frame_of_its_own(
     picture = _picture(tmp_path / name, driver)
     surface = demiurge.generate(picture, tmp_path / "out.tif", bundle=alone)
     assert "has no georeference" in surface.notes[0]
-    assert "pixels of 0.2 m, as the bundle's are" in surface.notes[0]
+    assert "pixels of 0.2 m, the bundle's pixel size" in surface.notes[0]
     with rasterio.open(surface.path) as file:
         assert "local frame" in file.crs.to_wkt()
         assert file.transform == from_origin(0, 18, 0.2, 0.2)
         assert file.shape == (90, 120)
     told = demiurge.generate(picture, tmp_path / "told.tif", bundle=alone, gsd=0.25)
     assert told.grid.affine.a == 0.25
-    assert "tell theirs" not in told.notes[0]
-    with pytest.raises(UsageError, match="the prior cannot be laid under it"):
+    assert "set another" not in told.notes[0]
+    with pytest.raises(UsageError, match="the prior cannot be aligned with it"):
         demiurge.generate(picture, tmp_path / "p.tif", bundle=alone, prior=picture)
 
 
