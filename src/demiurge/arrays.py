@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import numpy.typing as npt
 
-#: Heights, images and whatever else a raster holds; NaN for no data.
+#: Heights, images and other raster values, float32; NaN for no data.
 Array = npt.NDArray[np.float32]
-#: Booleans by pixel.
+#: One boolean per pixel.
 Mask = npt.NDArray[np.bool_]
-#: Values computed in double precision.
+#: Values in double precision.
 Values = npt.NDArray[np.float64]
 #: Row, column and other index arrays.
 Indices = npt.NDArray[np.intp]

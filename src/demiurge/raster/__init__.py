@@ -1,1 +1,1 @@
-"""Pure array functions on rasters that every package may use."""
+"""Pure array functions on rasters, for all packages."""

@@ -1,4 +1,4 @@
-"""Translation between two images of one place."""
+"""Translation between two images of the same place."""
 
 from __future__ import annotations
 
@@ -6,24 +6,23 @@ import math
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from demiurge.arrays import Array
+from demiurge.arrays import Array, Mask
 
-#: Pixels that two images must share to be laid on each other.
-_ENOUGH = 1024
+#: Minimum number of pixels that both images must have.
+_MIN_PIXELS = 1024
 _STEPS = 20
 
 
 class Translation(NamedTuple):
-    """How far an image lies from a reference.
+    """Translation of an image relative to a reference.
 
     Attributes
     ----------
     row, col
-        Pixels by which the image's content lies below and right of the reference's.
+        Pixels by which the content of the image is shifted down and right.
     correlation
-        Correlation coefficient of the two once the translation is removed.
+        Correlation coefficient of the two images after the shift is removed.
     """
 
     row: float
@@ -34,9 +33,9 @@ class Translation(NamedTuple):
 def translation(reference: Array, image: Array, most: int = 16) -> Translation | None:
     """Estimate the translation between two images to a few hundredths of a pixel.
 
-    Whole pixels come from the cross-correlation of the high-pass filtered images; the fraction
-    from Gauss-Newton steps on the squared differences (Lucas and Kanade 1981), with gain and
-    offset of the brightness estimated along with it.
+    The integer part is the maximum of the cross-correlation of the high-pass filtered images. The
+    fraction comes from Gauss-Newton steps on the squared differences (Lucas and Kanade 1981),
+    which also estimate gain and offset of the brightness.
 
     Parameters
     ----------
@@ -47,21 +46,21 @@ def translation(reference: Array, image: Array, most: int = 16) -> Translation |
 
     Returns
     -------
-    The translation, or None where the images share too little, are featureless, or the estimate
-    does not converge within ``most``.
+    The translation, or None if the images have too few pixels in common, one has no texture, or
+    the estimate does not converge within ``most``.
     """
     both = np.isfinite(reference) & np.isfinite(image)
-    if both.sum() < _ENOUGH:
+    if both.sum() < _MIN_PIXELS:
         return None
-    first, second = _standard(reference, both), _standard(image, both)
+    first, second = _high_pass(reference, both), _high_pass(image, both)
     if first is None or second is None:
         return None
-    row, col = _whole_pixels(first, second, most)
+    row, col = _integer_shift(first, second, most)
     return _refined(first, second, both, row, col, most)
 
 
-def _standard(image: Array, both: npt.NDArray[np.bool_]) -> Array | None:
-    """Return the image with zero mean and unit spread, without its wide variations; 0 for NaN."""
+def _high_pass(image: Array, both: Mask) -> Array | None:
+    """Return the image less its local mean, with unit standard deviation; 0 for no data."""
     from scipy.ndimage import gaussian_filter
 
     known = np.isfinite(image)
@@ -69,27 +68,31 @@ def _standard(image: Array, both: npt.NDArray[np.bool_]) -> Array | None:
     weight = gaussian_filter(known.astype(np.float32), 8)
     mean = gaussian_filter(filled, 8) / np.maximum(weight, 1e-3)
     detail = np.where(known, image - mean, 0).astype(np.float32)
-    spread = float(detail[both].std())
-    return None if spread <= 0 or not math.isfinite(spread) else detail / np.float32(spread)
+    deviation = float(detail[both].std())
+    if deviation <= 0 or not math.isfinite(deviation):
+        return None
+    return detail / np.float32(deviation)
 
 
-def _whole_pixels(first: Array, second: Array, most: int) -> tuple[int, int]:
+def _integer_shift(first: Array, second: Array, most: int) -> tuple[int, int]:
+    """Return the integer shift with the largest cross-correlation."""
     from scipy.fft import irfft2, next_fast_len, rfft2
 
     shape = [next_fast_len(length + most, real=True) for length in first.shape]
     spectrum = np.conj(rfft2(first, shape)) * rfft2(second, shape)
     surface = irfft2(spectrum, shape)
-    reach = [min(most, length // 2) for length in first.shape]
-    rows = np.arange(-reach[0], reach[0] + 1)
-    cols = np.arange(-reach[1], reach[1] + 1)
+    limits = [min(most, length // 2) for length in first.shape]
+    rows = np.arange(-limits[0], limits[0] + 1)
+    cols = np.arange(-limits[1], limits[1] + 1)
     near = surface[np.ix_(rows % shape[0], cols % shape[1])]
     row, col = np.unravel_index(int(np.argmax(near)), near.shape)
     return int(rows[row]), int(cols[col])
 
 
 def _refined(
-    first: Array, second: Array, both: npt.NDArray[np.bool_], row: float, col: float, most: int
+    first: Array, second: Array, both: Mask, row: float, col: float, most: int
 ) -> Translation | None:
+    """Refine an integer shift by Gauss-Newton steps."""
     from scipy.ndimage import shift
 
     known = both.astype(np.float32)
@@ -100,15 +103,15 @@ def _refined(
     for _ in range(_STEPS):
         moved = shift(second, (-row, -col), order=3, mode="constant")
         use = inner & both & (shift(known, (-row, -col), order=1, mode="constant") > 0.999)
-        if use.sum() < _ENOUGH:
+        if use.sum() < _MIN_PIXELS:
             return None
         a, b = first[use].astype(np.float64), moved[use].astype(np.float64)
         correlation = float(np.mean((a - a.mean()) * (b - b.mean())) / (a.std() * b.std()))
         design = np.stack([slopes[0][use], slopes[1][use], first[use], np.ones(a.size)], axis=1)
-        found = np.linalg.lstsq(design, b, rcond=None)[0]
-        if found[2] <= 0:
+        solution = np.linalg.lstsq(design, b, rcond=None)[0]
+        if solution[2] <= 0:
             return None
-        down, right = -found[0] / found[2], -found[1] / found[2]
+        down, right = -solution[0] / solution[2], -solution[1] / solution[2]
         row, col = row + float(np.clip(down, -1, 1)), col + float(np.clip(right, -1, 1))
         if abs(row) > most + 1 or abs(col) > most + 1:
             return None

@@ -1,4 +1,4 @@
-"""How smooth neighbouring heights are: a stereo matcher's heights are smoother than lidar's."""
+"""Smoothness of heights, which distinguishes stereo matching from lidar."""
 
 from __future__ import annotations
 
@@ -9,19 +9,19 @@ from scipy import ndimage
 
 from demiurge.arrays import Array
 
-#: Side in pixels of the squares that bends are averaged over.
+#: Side in pixels of the squares over which curvature is averaged.
 _SIDE = 9
-#: Squares fewer than which tell nothing.
-_FEWEST = 2000
+#: Minimum number of squares for a result.
+_MIN_SQUARES = 2000
 
 
 def smoothness(patches: Iterable[Array]) -> float | None:
-    """Return how much more heights bend over two pixels than over one.
+    """Return the ratio of curvature at a spacing of two pixels to that at one pixel.
 
-    A bend is a second difference along rows. Its RMS over 9 × 9 pixels at a spacing of two over
-    that at one is taken twice, on quiet ground (10th percentiles) and at the median, and summed.
-    Independent noise gives 2, a plane cut by noise-free roofs and crowns about 3, a matcher, which
-    smooths over its blocks, 3.3 to 5.6, a smooth form 8.
+    Curvature is the RMS of second differences along rows over 9 × 9 pixels. The ratio is taken
+    at the 10th percentile (quiet ground) and at the median, and the two are summed. Independent
+    noise gives 2, noise-free planes with roofs and crowns about 3, a stereo matcher, which
+    smooths over its blocks, 3.3 to 5.6, and a smooth surface 8.
 
     Parameters
     ----------
@@ -30,26 +30,26 @@ def smoothness(patches: Iterable[Array]) -> float | None:
 
     Returns
     -------
-    The sum, or None where too little was measured.
+    The sum, or None if too few squares are fully measured.
     """
-    bends: dict[int, list[Array]] = {1: [], 2: []}
+    curvatures: dict[int, list[Array]] = {1: [], 2: []}
     for patch in patches:
-        for spacing, found in bends.items():
+        for spacing, values in curvatures.items():
             if patch.shape[1] > 2 * spacing + _SIDE:
-                found.append(_bends(patch, spacing))
-    near, far = (np.concatenate(f) if f else np.zeros(0, np.float32) for f in bends.values())
-    if min(near.size, far.size) < _FEWEST:
+                values.append(_curvature(patch, spacing))
+    near, far = (np.concatenate(c) if c else np.zeros(0, np.float32) for c in curvatures.values())
+    if min(near.size, far.size) < _MIN_SQUARES:
         return None
     shares = (10, 50)
     low, high = np.percentile(near, shares), np.percentile(far, shares)
     return float((high / low).sum()) if low.min() > 0 else None
 
 
-def _bends(patch: Array, spacing: int) -> Array:
-    """Return the RMS second difference over every square that was wholly measured."""
+def _curvature(patch: Array, spacing: int) -> Array:
+    """Return the RMS second difference of each square that is fully measured."""
     second = patch[:, 2 * spacing :] - 2 * patch[:, spacing:-spacing] + patch[:, : -2 * spacing]
     known = np.isfinite(second)
     squares = np.where(known, second, np.float32(0)).astype(np.float64) ** 2
     mean = ndimage.uniform_filter(squares, _SIDE)
-    whole = ndimage.minimum_filter(known, _SIDE)
-    return np.sqrt(np.maximum(mean[whole], 0)).astype(np.float32)
+    complete = ndimage.minimum_filter(known, _SIDE)
+    return np.sqrt(np.maximum(mean[complete], 0)).astype(np.float32)

@@ -1,4 +1,4 @@
-"""Which pixels of a surface a distant sensor sees."""
+"""Visibility of a surface from a distant sensor."""
 
 from __future__ import annotations
 
@@ -10,24 +10,23 @@ from demiurge.arrays import Array, Mask
 
 
 def hidden(heights: Array, displacement: tuple[float, float], slack: float = 0.0) -> Mask:
-    """Find pixels whose line of sight to the sensor passes below the surface.
+    """Return the pixels whose line of sight to the sensor passes below the surface.
 
-    The line is followed towards the sensor in steps of one pixel until it is above everything.
+    The line is followed towards the sensor in steps of one pixel until it is above all heights.
 
     Parameters
     ----------
     heights
         float32 (rows, columns) in metres, finite.
     displacement
-        Pixels ``(row, col)`` by which one metre of height displaces an orthoimage; the sensor
-        stands in the opposite direction.
+        Pixels ``(row, col)`` by which one metre of height displaces an orthoimage; the sensor is
+        in the opposite direction.
     slack
-        Metres by which the surface must rise above the line of sight.
+        Metres by which the surface must exceed the line of sight.
 
     Returns
     -------
-    bool (rows, columns), True where the sensor does not see the pixel. What lies outside the
-    array hides nothing.
+    bool (rows, columns), True for hidden pixels. Terrain outside the array hides no pixel.
     """
     out = np.zeros(heights.shape, bool)
     length = math.hypot(*displacement)
@@ -37,27 +36,27 @@ def hidden(heights: Array, displacement: tuple[float, float], slack: float = 0.0
     step = -displacement[0] / length, -displacement[1] / length
     for count in range(1, math.floor(relief * length) + 1):
         rise = np.float32(count / length + slack)
-        target, above = _moved(heights, count * step[0], count * step[1])
+        target, above = _shifted(heights, count * step[0], count * step[1])
         out[target] |= above > heights[target] + rise
     return out
 
 
-def _moved(heights: Array, row: float, col: float) -> tuple[tuple[slice, slice], Array]:
-    """Return bilinear heights at an offset, and the pixels for which the offset stays inside."""
-    rows, above = _along(heights, row)
-    cols, moved = _along(above.T, col)
-    return (rows, cols), moved.T
+def _shifted(heights: Array, row: float, col: float) -> tuple[tuple[slice, slice], Array]:
+    """Return bilinear heights at an offset, and the pixels whose offset is inside the array."""
+    rows, above = _shifted_rows(heights, row)
+    cols, shifted = _shifted_rows(above.T, col)
+    return (rows, cols), shifted.T
 
 
-def _along(plane: Array, offset: float) -> tuple[slice, Array]:
-    """Return lines at an offset along the first axis, and the lines for which it stays inside."""
-    whole = math.floor(offset)
-    share = np.float32(offset - whole)
-    far = whole + (1 if share else 0)
-    first, last = max(0, -whole), min(len(plane), len(plane) - far)
+def _shifted_rows(plane: Array, offset: float) -> tuple[slice, Array]:
+    """Return linearly interpolated rows at an offset, and the rows whose offset is inside."""
+    base = math.floor(offset)
+    share = np.float32(offset - base)
+    far = base + (1 if share else 0)
+    first, last = max(0, -base), min(len(plane), len(plane) - far)
     if last <= first:
         return slice(0, 0), plane[:0]
-    near = plane[first + whole : last + whole]
+    near = plane[first + base : last + base]
     if not share:
         return slice(first, last), near
     return slice(first, last), near * (1 - share) + plane[first + far : last + far] * share
