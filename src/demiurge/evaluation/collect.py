@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from collections import deque
-from collections.abc import Callable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import TypeVar
+from functools import partial
 
 import numpy as np
 
@@ -15,19 +13,11 @@ from demiurge.evaluation.align import AlignedRasters
 from demiurge.evaluation.columns import Column, Columns
 from demiurge.evaluation.consistency import Moments
 from demiurge.evaluation.inputs import BLOCK
-from demiurge.evaluation.slopes import (
-    Gradient,
-    SlopeErrors,
-    SlopeSums,
-    aspect,
-    gradient,
-    near_steps,
-    slope,
-)
+from demiurge.evaluation.slopes import SlopeErrors, SlopeSums, near_steps
 from demiurge.progress import Advance
+from demiurge.raster.terrain import Gradient, aspect, gradient, slope
 from demiurge.scene.grid import Window, blocks, grown, pixel_size
-
-T = TypeVar("T")
+from demiurge.threads import map_ordered
 
 #: Pixels around a block that its slopes and steps depend on.
 _HALO = 4
@@ -80,7 +70,9 @@ def collect(rasters: AlignedRasters, columns: Columns, advance: Advance) -> Coll
     collected = Collected()
     sums = {role: SlopeSums() for role in rasters.surfaces}
     shape = (int(rasters.grid.shape[0]), int(rasters.grid.shape[1]))
-    for block in _in_order(lambda window: _block(rasters, window, shape), blocks(shape, BLOCK)):
+    windows = blocks(shape, BLOCK)
+    work = partial(_block, rasters, shape)
+    for block in map_ordered(work, windows, _THREADS):
         collected.count += len(block.columns["slope"])
         columns.add(block.columns)
         for role, part in block.slopes.items():
@@ -95,19 +87,7 @@ def collect(rasters: AlignedRasters, columns: Columns, advance: Advance) -> Coll
     return collected
 
 
-def _in_order(work: Callable[[Window], T], windows: Iterator[Window]) -> Iterator[T]:
-    """Process windows in threads, a few ahead, and yield the results in order."""
-    with ThreadPoolExecutor(_THREADS) as pool:
-        waiting: deque[Future[T]] = deque()
-        for window in windows:
-            waiting.append(pool.submit(work, window))
-            if len(waiting) > 2 * _THREADS:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-
-
-def _block(rasters: AlignedRasters, window: Window, shape: tuple[int, int]) -> _BlockResult:
+def _block(rasters: AlignedRasters, shape: tuple[int, int], window: Window) -> _BlockResult:
     grid, gsd = rasters.grid, pixel_size(rasters.grid)
     wide = grown(window, _HALO, shape)
     row, col = window.row - wide.row, window.col - wide.col
@@ -144,7 +124,7 @@ def _block(rasters: AlignedRasters, window: Window, shape: tuple[int, int]) -> _
 
 
 def _cropped(gradients: Gradient, inner: tuple[slice, slice], known: Mask) -> Gradient:
-    return Gradient(gradients.across[inner][known], gradients.down[inner][known])
+    return Gradient(gradients.down[inner][known], gradients.across[inner][known])
 
 
 def _range(role: str, heights: Array) -> dict[str, Range]:
@@ -157,8 +137,8 @@ def _slope_sums(reference: Gradient, surfaces: Mapping[str, Gradient]) -> dict[s
     known: Mask = np.isfinite(reference.across) & np.isfinite(reference.down)
     for own in surfaces.values():
         known &= np.isfinite(own.across) & np.isfinite(own.down)
-    kept = Gradient(reference.across[known], reference.down[known])
+    kept = Gradient(reference.down[known], reference.across[known])
     return {
-        role: SlopeSums.of(kept, Gradient(own.across[known], own.down[known]))
+        role: SlopeSums.of(kept, Gradient(own.down[known], own.across[known]))
         for role, own in surfaces.items()
     }

@@ -1,4 +1,4 @@
-"""Slopes, aspects and strong steps of heights, and errors of slope and aspect."""
+"""Strong steps of heights, and errors of slope and aspect."""
 
 from __future__ import annotations
 
@@ -7,56 +7,12 @@ from dataclasses import asdict, dataclass
 import numpy as np
 
 from demiurge.arrays import Array, Mask
+from demiurge.raster.terrain import LEVEL, Gradient, slope
 
-#: Slope in degrees below which a pixel has no aspect.
-LEVEL = 5.0
 #: Least height difference of neighbours at a strong step: in metres, and in pixel sizes.
 _STEP, _STEEP = 2.0, 1.0
 #: Distance in pixels from a strong step within which pixels count as near it.
 _NEAR = 2
-
-
-@dataclass(frozen=True)
-class Gradient:
-    """Change of height in metres per metre eastward (``across``) and southward (``down``)."""
-
-    across: Array
-    down: Array
-
-
-def gradient(heights: Array, gsd: float) -> Gradient:
-    """Return gradients by central differences (Zevenbergen and Thorne 1987).
-
-    Parameters
-    ----------
-    heights
-        float32 (rows, columns), north up, NaN for no data.
-    gsd
-        Pixel size in metres.
-
-    Returns
-    -------
-    float32 arrays; NaN next to no data.
-    """
-    if min(heights.shape) < 2:
-        nothing = np.full(heights.shape, np.nan, np.float32)
-        return Gradient(nothing, nothing)
-    down, across = np.gradient(heights, np.float32(gsd))
-    return Gradient(np.asarray(across), np.asarray(down))
-
-
-def slope(gradients: Gradient) -> Array:
-    """Return slopes in degrees."""
-    steepness = np.hypot(gradients.across, gradients.down)
-    return np.asarray(np.degrees(np.arctan(steepness)), np.float32)
-
-
-def aspect(gradients: Gradient) -> Array:
-    """Return the downhill direction, 0 … 360° clockwise from north; NaN for slopes below 5°."""
-    degrees = np.degrees(np.arctan2(-gradients.across, gradients.down)) % 360
-    level = np.hypot(gradients.across, gradients.down) < np.tan(np.radians(LEVEL))
-    degrees[level] = np.nan
-    return np.asarray(degrees, np.float32)
 
 
 def near_steps(heights: Array, gsd: float) -> Mask:
