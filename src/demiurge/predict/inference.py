@@ -9,7 +9,6 @@ from __future__ import annotations
 import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,6 +26,7 @@ from demiurge.progress import Advance, silent
 from demiurge.raster.voids import enclosed
 from demiurge.scene.grid import Window, full_window, grown
 from demiurge.scene.scene import Scene
+from demiurge.threads import map_ordered
 
 #: Threads that read windows.
 _READERS = 2
@@ -289,23 +289,11 @@ def _read_ahead(
     if batch > 1:
         ahead, readers = max(ahead, 2 * batch), max(readers, min(16, os.cpu_count() or 1))
 
-    def read(row: int, column: int) -> EncodedWindow:
-        window = tiling.window(row, column)
+    def read(window: Window) -> EncodedWindow:
         return _read_window(scene, contract, window, tiling.size, normals, keep_voids)
 
-    with ThreadPoolExecutor(readers) as pool:
-        waiting: deque[Future[EncodedWindow]] = deque()
-        try:
-            for row in tiling.rows:
-                for column in tiling.columns:
-                    waiting.append(pool.submit(read, row, column))
-                    if len(waiting) >= ahead:
-                        yield waiting.popleft().result()
-            while waiting:
-                yield waiting.popleft().result()
-        finally:
-            for future in waiting:
-                future.cancel()
+    windows = (tiling.window(row, column) for row in tiling.rows for column in tiling.columns)
+    yield from map_ordered(read, windows, readers, ahead=ahead - 1)
 
 
 def _read_window(
