@@ -198,7 +198,7 @@ def census_disparities(
 
     Returns
     -------
-    Disparities of the left image, NaN where ambiguous; and whole disparities of the right image
+    Disparities of the left image, NaN where ambiguous; and integer disparities of the right image
     for the consistency check.
     """
     costs = _costs(_census(left), _census(right), low, count)

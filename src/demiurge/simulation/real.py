@@ -93,11 +93,7 @@ def _image_sources(path: str) -> list[Source]:
 
 
 def cut_out(
-    sources: dict[str, list[Source]],
-    size: int,
-    gsd: float,
-    margin: int,
-    rng: np.random.Generator,
+    sources: dict[str, list[Source]], size: int, gsd: float, margin: int, rng: np.random.Generator
 ) -> Cutout:
     """Cut a random square out of rasters, with a margin around the scene.
 
@@ -127,12 +123,8 @@ def cut_out(
     most_voids = _MOST_VOIDS if mirrored else 0.0
     origin = _grid_origin(lead.grid, crs, gsd)
     for _ in range(_TRIES):
-        left, bottom = (
-            origin[i] + _on_grid(shared[i] - origin[i], shared[i + 2] - origin[i] - side, gsd,
-                                 rng.random())
-            for i in (0, 1)
-        )  # fmt: skip
-        grid = snapped_grid((left, bottom, left + side, bottom + side), crs, gsd, origin=origin)
+        bounds = _random_bounds(shared, side, gsd, origin, rng)
+        grid = snapped_grid(bounds, crs, gsd, origin=origin)
         if mirrored:
             inner, margins = grid, _available_margins(grid, shared, margin)
         else:
@@ -176,6 +168,18 @@ def _grid_origin(grid: GeoBox, crs: object, gsd: float) -> tuple[float, float]:
     if upright is None or not math.isclose(upright.affine.a, gsd, rel_tol=1e-6):
         return 0.0, 0.0
     return float(upright.affine.c), float(upright.affine.f)
+
+
+def _random_bounds(
+    shared: Bounds, side: float, gsd: float, origin: tuple[float, float], rng: np.random.Generator
+) -> Bounds:
+    """Return a random square within the shared bounds, on multiples of the pixel size."""
+    left, bottom = (
+        origin[i]
+        + _on_grid(shared[i] - origin[i], shared[i + 2] - origin[i] - side, gsd, rng.random())
+        for i in (0, 1)
+    )
+    return (left, bottom, left + side, bottom + side)
 
 
 def _on_grid(low: float, high: float, gsd: float, share: float) -> float:

@@ -219,7 +219,7 @@ def expose(
 
     Returns
     -------
-    float32 whole numbers 1 … 4095, NaN where occluded.
+    float32 integers 1 … 4095, NaN where occluded.
     """
     occluded = np.isnan(image)
     signal = np.where(occluded, np.float32(np.nanmean(image)), image)
