@@ -1,9 +1,9 @@
-# Everything a fresh clone needs: each target makes .venv when it is missing, adds the packages that it
-# needs, and installs again only when pyproject.toml changed.
+# Development tasks. Each target creates .venv if it is missing and installs the packages it needs, again
+# only if pyproject.toml changed.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Extras by set; each set has its stamp.
+# Sets of extras, and a stamp file for each.
 EXTRAS_base := report
 EXTRAS_learn := train,simulate,report
 EXTRAS_dev := all,dev
@@ -16,15 +16,15 @@ DEV := $(VENV)/.installed-dev
 install: $(DEV)
 
 $(VENV)/.installed-%: pyproject.toml
-	@test -x $(BIN)/python || { echo "making $(VENV)"; $(PYTHON) -m venv $(VENV); }
+	@test -x $(BIN)/python || { echo "creating $(VENV)"; $(PYTHON) -m venv $(VENV); }
 	@echo "installing demiurge with the extras $(EXTRAS_$*)"
 	$(BIN)/python -m pip install -q --progress-bar on --disable-pip-version-check --upgrade-strategy only-if-needed -e '.[$(EXTRAS_$*)]'
 	@touch $@
 
-demo: $(BASE)  ## the shipped bundles on a stereo scene and on a real image; results in demo/
+demo: $(BASE)  ## apply the shipped bundles to a stereo scene and a real image; results in demo/
 	$(BIN)/demiurge demo -o demo --overwrite
 
-learn: $(LEARN)  ## trains both on real terrain, some minutes; results in demo/
+learn: $(LEARN)  ## train both jobs on real terrain in some minutes; results in demo/
 	$(BIN)/demiurge demo --learn -o demo --overwrite
 
 test: $(DEV)
@@ -35,7 +35,7 @@ lint: $(DEV)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-bench: $(DEV)  ## all claims, measured; results in benchmarks/results/
+bench: $(DEV)  ## run all benchmarks; results in benchmarks/results/
 	$(BIN)/python benchmarks/all.py $(if $(QUICK),--quick)
 
 docs: $(DEV)  ## HTML in docs/_build/
@@ -45,15 +45,15 @@ docs: $(DEV)  ## HTML in docs/_build/
 clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache
 
-# Train both bundles from scenes with fixed seeds, on one machine without a GPU. `generate`
-# as shipped came from this, `refine` as shipped from tools/stream_training, on one GPU. Real surfaces
-# join in with SURFACES="FOLDER:TAKES:SIZE …", folders with dsm.tif, dtm.tif and perhaps rgb.tif or
-# grey.tif, and CREDIT="whose". Real images with their heights join generate with PAIRS="FOLDER …", prepared
-# scenes, and IMAGE_CREDIT="whose".
+# Train both bundles on simulated scenes with fixed seeds, on one machine without a GPU. The shipped
+# `generate` is trained in this way, the shipped `refine` by tools/stream_training on one GPU.
+# SURFACES="FOLDER:SITES:SIZE …" adds scenes from real surfaces: folders with dsm.tif, dtm.tif and
+# optionally rgb.tif or grey.tif; CREDIT names their source. PAIRS="FOLDER …" adds prepared scenes of real
+# images with heights to `generate`; IMAGE_CREDIT names their source.
 SCENES := build/scenes
 SIMULATE := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite --style mixed
 OTHERS := $(BIN)/demiurge simulate --vary --jobs 2 --overwrite
-# Among hundreds of scenes a few are enough to validate.
+# With hundreds of scenes, a small share is enough for validation.
 TRAIN := $(BIN)/demiurge train --overwrite --no-log --set split.validation=0.08
 SHIPPED := src/demiurge/bundles
 
@@ -74,6 +74,6 @@ scenes: $(LEARN)
 	  $(OTHERS) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
 
-bundles: scenes  # into src/demiurge/bundles
+bundles: scenes  ## train both shipped bundles into src/demiurge/bundles
 	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine.bundle --recipe demiurge
 	$(TRAIN) --set split.validation=0.05 $(SCENES)/optical/*/site_* $(PAIRS) $(if $(IMAGE_CREDIT),--credit "$(IMAGE_CREDIT)") -o $(SHIPPED)/generate.bundle --recipe generate
