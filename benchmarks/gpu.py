@@ -32,7 +32,7 @@ from demiurge.training.recipe import load_recipe, reduced
 from demiurge.training.split import split_places
 
 GPU = torch.cuda.is_available()
-#: What runs on the CPU beside it.
+#: The runtime on the CPU to compare with.
 OTHER = "openvino" if find_spec("openvino") else "onnxruntime"
 SEEN = ("dsm", "ortho_left", "ortho_right", "ndvi", "triangulation_error", "valid")
 

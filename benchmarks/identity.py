@@ -156,7 +156,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_bundle_arguments(parser)
     parser.add_argument("--quick", action="store_true", help="the middle 512 × 512 px of each")
-    parser.add_argument("--rules", action="store_true", help="rule-based bare earth beside it")
+    parser.add_argument(
+        "--rules", action="store_true", help="also run the rule-based tools for bare earth"
+    )
     arguments = parser.parse_args()
     data = data_folder()
     if data is None:

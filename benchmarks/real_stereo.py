@@ -152,7 +152,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     add_bundle_arguments(parser)
     parser.add_argument("--images", choices=("both", "left", "none"), default="both")
-    parser.add_argument("--rules", action="store_true", help="rule-based bare earth beside it")
+    parser.add_argument(
+        "--rules", action="store_true", help="also run the rule-based tools for bare earth"
+    )
     arguments = parser.parse_args()
     data = data_folder()
     if data is None:

@@ -1,4 +1,4 @@
-"""How the simulated initial DSM errs, per land cover, beside what sub-metre stereo is known for.
+"""Errors of the simulated initial DSM by land cover, compared with those of sub-metre stereo.
 
 Published figures for comparison: voids of 3 to 20 % (up to 40 % in dense forest), an NMAD of 0.5 to
 3 pixels on open ground and several times that in forest, errors that grow with slope and at edges.
@@ -53,7 +53,7 @@ def measure(quick: bool) -> list[Claim]:
     ]  # fmt: skip
     every = [s for made in scenes.values() for s in made]
     claims += _by_cover(every, gsd) + _by_slope(every, gsd) + _at_edges(every, gsd)
-    claims.append(_told(every))
+    claims.append(_correlation(every))
     return claims + _speed(quick) + _memory(quick)
 
 
@@ -115,17 +115,17 @@ def _at_edges(scenes: list[Layers], gsd: float) -> list[Claim]:
     return [
         Claim("MAE within 2 px of steps over 2 m", a, "px"),
         Claim("MAE elsewhere", b, "px"),
-        at_least("  the one over the other", a / b, "", 2.0),
+        at_least("  ratio of the two", a / b, "", 2.0),
     ]
 
 
-def _told(scenes: list[Layers]) -> Claim:
-    told, made = [], []
+def _correlation(scenes: list[Layers]) -> Claim:
+    predicted, actual = [], []
     for scene in scenes:
         error, known = _errors(scene)
-        told.append(scene["triangulation_error"][known])
-        made.append(np.abs(error[known]))
-    ranks = [np.argsort(np.argsort(np.concatenate(p))) for p in (told, made)]
+        predicted.append(scene["triangulation_error"][known])
+        actual.append(np.abs(error[known]))
+    ranks = [np.argsort(np.argsort(np.concatenate(p))) for p in (predicted, actual)]
     rank = float(np.corrcoef(*ranks)[0, 1])
     return at_least("rank correlation, triangulation error with abs(error)", rank, "", 0.2)
 
@@ -152,7 +152,7 @@ def _speed(quick: bool) -> list[Claim]:
 
 
 def _memory(quick: bool) -> list[Claim]:
-    """Peak of a whole process that writes a scene folder."""
+    """Peak memory of a process that writes a scene folder."""
     size = 512 if quick else 4096
     claims = []
     for family in ("stereo", "optical"):
@@ -168,7 +168,7 @@ def _memory(quick: bool) -> list[Claim]:
             raise RuntimeError(f"{family}: {status}")
         peak = used.ru_maxrss / 1e6
         claims.append(at_most(f"peak memory, {family}, {size} px a side", peak, "GB", 3.0))
-        claims.append(Claim(f"  of the whole command, in {seconds:.0f} s",
+        claims.append(Claim(f"  of the entire command, in {seconds:.0f} s",
                             size * size / 1e6 / seconds, "Mpx/s"))  # fmt: skip
     return claims
 

@@ -94,23 +94,23 @@ def _piece(surface: Surface, rng: Random) -> tuple[float, StereoWorld, Array]:
 
 
 def _coarsening(surface: Surface, step: int, rng: Random) -> Callable[[Array], Array]:
-    """Return what thins a raster to every ``step``-th pixel, or averages as many."""
+    """Return a function that thins a raster to every ``step``-th pixel, or averages blocks."""
     i, j = (int(rng.integers(step)) for _ in range(2))
     if step > 1 and rng.random() < 0.4:
         rows, columns = (n // step for n in surface.dsm.shape)
 
         def average(raster: Array) -> Array:
-            whole = raster[: rows * step, : columns * step]
-            return cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_AREA)
+            cropped = raster[: rows * step, : columns * step]
+            return cv2.resize(cropped, (columns, rows), interpolation=cv2.INTER_AREA)
 
         return average
     return lambda raster: np.ascontiguousarray(raster[i::step, j::step])
 
 
 def _warping(shape: tuple[int, int], rng: Random) -> Callable[[Array, int], Array]:
-    """Return what cuts SIDE pixels a side out of a raster: turned, mirrored, edges reflected.
+    """Return a function that cuts SIDE² pixels from a raster: rotated, mirrored, edges reflected.
 
-    Half of the pieces are turned by whole quarters, so that their pixels are not resampled.
+    Half of the pieces are rotated by multiples of 90°, so that their pixels are not resampled.
     """
     turned = rng.random() < 0.5
     angle = float(rng.uniform(0, 360)) if turned else 90.0 * int(rng.integers(4))
