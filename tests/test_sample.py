@@ -65,7 +65,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
     (out / "two" / "thesis.doc").write_text("years of work")
     with pytest.raises(UsageError, match=r"two: exists already; .* --overwrite"):
         demo.run(out)
-    with pytest.raises(UsageError, match="is not what would be made here"):
+    with pytest.raises(UsageError, match="is not an output of this command"):
         demo.run(out, overwrite=True)
     assert not (out / "one").exists(), "all is checked before any work"
     (out / "two" / "thesis.doc").rename(tmp_path / "thesis.doc")

@@ -39,7 +39,7 @@ def draw(
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     low, high = np.percentile(_known(panels, "height"), (1, 99))
-    reach = round_reach(float(np.percentile(np.abs(_known(panels, "error")), 98)))
+    reach = round_limit(float(np.percentile(np.abs(_known(panels, "error")), 98)))
     shown: dict[str, tuple[Any, list[Any]]] = {}
     for axis, panel in zip(axes.flat, panels, strict=False):
         axis.set_title(panel.title, fontsize=10)
@@ -61,7 +61,7 @@ def draw(
     figure.savefig(path, format="png", dpi=100, bbox_inches="tight")
 
 
-def round_reach(reach: float) -> float:
+def round_limit(reach: float) -> float:
     """Return the next of 1, 2, 5, 10, … times a power of ten: scales that figures share."""
     if not reach > 0:
         return 1.0

@@ -1,7 +1,7 @@
-"""Output files and folders: checked before any work, published only when they are whole.
+"""Output files and folders: checked before any work, published only when they are complete.
 
-Every command writes through this module. An output never replaces an input of its command, replaces
-anything else only with ``--overwrite``, and gets its name in one step when it is complete.
+Every command writes through this module. An output never replaces an input of its command. It
+replaces other files only with ``--overwrite``, and gets its name in one step when it is complete.
 """
 
 from __future__ import annotations
@@ -16,13 +16,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demiurge.errors import DataError, ResourceError, UsageError
-from demiurge.paths import local_file, split_band
+from demiurge.paths import PathLike, local_file, split_band
 
-PathLike = str | os.PathLike[str]
-
-#: Suffixes of rasters that are written.
+#: Suffixes of raster outputs.
 RASTERS = (".tif", ".tiff")
-#: GDAL reads files of these names as part of the raster: an old mask would hide new pixels.
+#: GDAL reads files of these names as part of a raster: an old mask hides new pixels.
 _SIDECARS = (".aux.xml", ".msk", ".ovr", ".msk.ovr")
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
@@ -35,35 +33,35 @@ def check_output(
     suffixes: Sequence[str] = (),
     companions: Sequence[Path] = (),
 ) -> None:
-    """Raise before any work if an output could not, or must not, be written.
+    """Raise before any work if an output cannot, or must not, be written.
 
     Parameters
     ----------
     path
         The file or folder.
     overwrite
-        Whether what is there may be replaced. An input never is.
+        Whether existing files may be replaced. Inputs are never replaced.
     inputs
-        What the command reads: paths, with or without a band, folders, or GDAL's names.
+        Inputs of the command: paths with or without a band, folders, or names that GDAL resolves.
     suffixes
-        The suffixes that a file's name may have; any if empty.
+        Permitted suffixes of the file; any if empty.
     companions
-        Files that are written with it.
+        Files that are written together with it.
 
     Raises
     ------
     UsageError
-        If the name has another suffix, is that of an input, or is taken and ``overwrite`` is not
+        If the suffix is not permitted, the file is an input, or it exists and ``overwrite`` is not
         set.
     ResourceError
-        If the folder does not exist or may not be written.
+        If the folder does not exist or is not writable.
     """
     if suffixes and path.is_dir():
-        raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")
+        raise UsageError(f"{path}: is a folder, not a file", "choose another name")
     if suffixes and path.suffix.lower() not in suffixes:
-        found = f"'{path.suffix}'" if path.suffix else "no suffix"
+        suffix = f"the suffix '{path.suffix}'" if path.suffix else "no suffix"
         raise UsageError(
-            f"{path}: has {found}, which names no format that is written here",
+            f"{path}: has {suffix}, which is no output format of this command",
             f"name it with one of {', '.join(suffixes)}",
         )
     refuse_inputs((path, *companions), inputs)
@@ -71,7 +69,7 @@ def check_output(
         _check_free(place, overwrite=overwrite)
     folder = path.absolute().parent
     if not folder.is_dir():
-        raise ResourceError(f"{path}: there is no folder {folder}", "make it first")
+        raise ResourceError(f"{path}: there is no folder {folder}", "create it first")
     try:
         probe, name = tempfile.mkstemp(prefix=".demiurge-", dir=folder)
         os.close(probe)
@@ -100,9 +98,9 @@ def _sidecars(path: Path) -> list[Path]:
 
 
 def refuse_inputs(outputs: Iterable[Path], inputs: Iterable[PathLike]) -> None:
-    """Raise UsageError if one of the outputs is an input, holds one, or is part of one.
+    """Raise UsageError if an output is an input, contains one, or is part of one.
 
-    Links, relative paths and hard links are seen through, and so are the files of a virtual raster.
+    Links, hard links and relative paths are resolved, and so are the files of virtual rasters.
     """
     places = [place for path in outputs for place in (path, *_sidecars(path)) if place.exists()]
     if not places:
@@ -129,7 +127,7 @@ def _same(output: Path, file: Path) -> bool:
 
 
 def _files_of(given: PathLike) -> Iterator[Path]:
-    """Yield the local files behind an input, among them those that GDAL counts to it."""
+    """Yield the local files of an input, including those that GDAL lists for it."""
     todo, seen = [_local(os.fspath(given))], set[Path]()
     while todo:
         path = todo.pop()
@@ -142,7 +140,7 @@ def _files_of(given: PathLike) -> Iterator[Path]:
 
 
 def _local(text: str) -> Path | None:
-    """Return the file or folder on this machine that an input means, or None."""
+    """Return the existing local file or folder that an input names, or None."""
     file = local_file(split_band(text)[0])
     return file if file is not None and file.exists() else None
 
@@ -156,32 +154,32 @@ def _gdal_files(path: Path) -> list[str]:
             warnings.simplefilter("ignore")
             with rasterio.open(path) as dataset:
                 return [str(name) for name in dataset.files]
-    except (RasterioError, OSError, ValueError):  # ValueError: a CRS or text in it is damaged
-        return []  # no raster
+    except (RasterioError, OSError, ValueError):  # ValueError: damaged CRS or text
+        return []  # not a raster
 
 
 def check_written(path: Path, least: int) -> None:
-    """Raise after writing if the disk did not take all of it: GDAL does not tell when it closes.
+    """Raise if a file is smaller than expected: GDAL reports no full disk when it closes a file.
 
     Parameters
     ----------
     least
-        Bytes that the file must have.
+        Minimum size of the file in bytes.
 
     Raises
     ------
     ResourceError
-        If it has fewer.
+        If the file is smaller.
     """
     if not path.exists() or path.stat().st_size < least:
         raise ResourceError(
-            f"{path.parent}: {least / 1e6:.0f} MB could not be written in full",
-            "make room there, or choose another disk",
+            f"{path.parent}: {least / 1e6:.0f} MB could not be written completely",
+            "free some space, or choose another disk",
         )
 
 
 def publish(partial: Path, path: Path) -> None:
-    """Give a finished file its name; sidecars of the raster that it replaces go."""
+    """Rename a finished file to its final name, and remove sidecars of the replaced raster."""
     for sidecar in _sidecars(path):
         sidecar.unlink(missing_ok=True)
     partial.replace(path)
@@ -189,36 +187,36 @@ def publish(partial: Path, path: Path) -> None:
 
 def _unread(path: Path, error: OSError) -> DataError:
     return DataError(
-        f"{path}: is not written, for a raster cannot be read ({error})",
+        f"{path}: is not written because a raster cannot be read ({error})",
         "check the inputs with gdalinfo -checksum",
     )
 
 
 @contextmanager
-def whole_file(
+def atomic_file(
     path: Path, *, overwrite: bool = False, inputs: Iterable[PathLike] = ()
 ) -> Iterator[Path]:
-    """Give a temporary path beside ``path``: it replaces it on success, goes on failure."""
-    with whole_files([path], overwrite=overwrite, inputs=inputs) as partials:
+    """Yield a temporary path that becomes ``path`` on success and is removed on failure."""
+    with atomic_files([path], overwrite=overwrite, inputs=inputs) as partials:
         yield partials[0]
 
 
 @contextmanager
-def whole_files(
+def atomic_files(
     paths: Sequence[Path], *, overwrite: bool = False, inputs: Iterable[PathLike] = ()
 ) -> Iterator[list[Path]]:
-    """Give temporary paths beside several files: all replace them on success, go on failure.
+    """Yield temporary paths that become ``paths`` on success and are removed on failure.
 
     Parameters
     ----------
     paths
-        The file first that names the others; it is published last.
+        The files. The first one refers to the others and is published last.
     """
     first, *others = paths
     check_output(first, overwrite=overwrite, inputs=inputs, companions=others)
     for path in paths:
         if path.is_dir():
-            raise UsageError(f"{path}: is a folder where a file is to go", "choose another name")
+            raise UsageError(f"{path}: is a folder, not a file", "choose another name")
     partials = [p.with_name(f".{p.stem}.partial-{os.getpid()}{p.suffix}") for p in paths]
     try:
         yield partials
@@ -226,7 +224,7 @@ def whole_files(
             if partial.exists() or path is first:
                 publish(partial, path)
     except OSError as error:
-        if error.errno is None:  # GDAL's, which does not tell of which file
+        if error.errno is None:  # raised by GDAL for an input
             raise _unread(first, error) from error
         raise _unwritable(first, error) from error
     finally:
@@ -235,7 +233,7 @@ def whole_files(
 
 
 @contextmanager
-def whole_folder(
+def atomic_folder(
     path: Path,
     *,
     overwrite: bool = False,
@@ -243,17 +241,17 @@ def whole_folder(
     contents: Sequence[str] = (),
     inputs: Iterable[PathLike] = (),
 ) -> Iterator[Path]:
-    """Give a temporary folder that becomes ``path`` on success and is removed on failure.
+    """Yield a temporary folder that becomes ``path`` on success and is removed on failure.
 
     Parameters
     ----------
     marker
-        A file that an existing folder must hold to be replaced.
+        Name of a file; an existing folder without it is not replaced.
     contents
-        Names that such a folder may hold; a folder with anything else is not replaced.
+        Permitted names in such a folder; a folder with other entries is not replaced.
     """
     check_output(path, overwrite=overwrite, inputs=inputs)
-    require_ours(path, marker, contents)
+    require_replaceable(path, marker, contents)
     partial = path.absolute().with_name(f".{path.name}.partial-{os.getpid()}")
     try:
         partial.mkdir()
@@ -267,18 +265,18 @@ def whole_folder(
         shutil.rmtree(partial, ignore_errors=True)
 
 
-def require_ours(path: Path, marker: str, contents: Sequence[str] = ()) -> None:
-    """Raise UsageError if a folder that is to be replaced holds what was not made there.
+def require_replaceable(path: Path, marker: str, contents: Sequence[str] = ()) -> None:
+    """Raise UsageError if an existing folder is not a result of this kind and must be kept.
 
     Parameters
     ----------
     marker, contents
-        As for :func:`whole_folder`; patterns are allowed in ``contents``.
+        As in :func:`atomic_folder`; ``contents`` may hold patterns.
     """
     if not os.path.lexists(path):
         return
     if not (path.is_dir() and (path / marker).exists()):
-        raise UsageError(f"{path}: is not what would be made here", "choose another name")
+        raise UsageError(f"{path}: is not an output of this command", "choose another name")
     if not contents:
         return
     for entry in sorted(path.iterdir()):
@@ -290,7 +288,7 @@ def require_ours(path: Path, marker: str, contents: Sequence[str] = ()) -> None:
 
 
 def replace_folder(fresh: Path, path: Path) -> None:
-    """Give a finished folder its name; the one that it replaces goes when that is done."""
+    """Rename a finished folder to its final name, then remove the folder that it replaces."""
     old = path.absolute().with_name(f".{path.name}.old-{os.getpid()}")
     if not path.exists():
         fresh.replace(path)
@@ -302,13 +300,13 @@ def replace_folder(fresh: Path, path: Path) -> None:
         old.replace(path)
         raise
     if old.is_symlink():
-        old.unlink()  # what it leads to stays
+        old.unlink()  # the target of the link stays
     else:
         shutil.rmtree(old, ignore_errors=True)
 
 
 def _unwritable(path: Path, error: OSError) -> ResourceError:
-    cure = "choose a folder you may write to"
+    cure = "choose a writable folder"
     if error.errno in _FULL:
         cure = "free some space, or choose another disk"
     return ResourceError(f"{path}: cannot be written ({error.strerror})", cure)

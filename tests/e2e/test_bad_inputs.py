@@ -118,7 +118,7 @@ CASES: list[Case] = [
     ("prepare dsm=dsm.tif -o s --extent 1,2,3,x", 2, "is no bounds"),
     ("prepare dsm=dsm.tif -o s --extent 9,2,3,4", 2, "is empty"),
     ("prepare dsm=dsm.tif -o scene", 2, "exists already"),
-    ("prepare dsm=dsm.tif -o folder --overwrite", 2, "not what would be made"),
+    ("prepare dsm=dsm.tif -o folder --overwrite", 2, "is not an output of this command"),
     ("check broken", 2, "not valid YAML"),
     ("train scene -o m.bundle --recipe recipe.yaml", 2, "epocs: is not a known key"),
     ("train scene -o m.bundle --set chips.sice=4", 2, "chips.sice: is not a known key"),

@@ -195,6 +195,6 @@ def test_disk_that_fills_up_leaves_no_files(tmp_path: Path) -> None:
         capture_output=True,
         text=True,
     )
-    assert "could not be written in full; make room there" in done.stderr
+    assert "could not be written completely; free some space" in done.stderr
     assert done.returncode == 4
     assert not list(tmp_path.iterdir())

@@ -12,7 +12,7 @@ from demiurge.console import table
 from demiurge.evaluation.compare import Compared
 from demiurge.evaluation.compare import compare as compare_surfaces
 from demiurge.evaluation.options import CompareOptions
-from demiurge.outputs import check_output, whole_file
+from demiurge.outputs import atomic_file, check_output
 
 #: Heading, key and format of the columns.
 _COLUMNS = (
@@ -38,7 +38,7 @@ def compare(options: CompareOptions) -> None:
     figures = compare_surfaces(surfaces, reference, allow_offset=options.allow_offset)
     if json_file is not None:
         content = {name: result.as_dict() for name, result in figures.items()}
-        with whole_file(json_file, overwrite=overwrite) as partial:
+        with atomic_file(json_file, overwrite=overwrite) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if not options.quiet:
         _print(figures, os.fspath(surfaces[0]))

@@ -16,7 +16,7 @@ from demiurge.evaluation.report import tables
 from demiurge.evaluation.report.page import Report, require_plots, sites_page
 from demiurge.evaluation.report.profiles import read_line
 from demiurge.evaluation.sites import Sites, evaluate_sites, read_table
-from demiurge.outputs import check_output, whole_file
+from demiurge.outputs import atomic_file, check_output
 from demiurge.paths import split_band
 from demiurge.progress import progress
 from demiurge.scene.files import open_raster
@@ -103,7 +103,7 @@ def _evaluate_sites(options: EvaluateOptions, listed: Path) -> Sites:
 
 
 def _write(path: Path, text: str, options: EvaluateOptions) -> None:
-    with whole_file(path, overwrite=options.overwrite) as partial:
+    with atomic_file(path, overwrite=options.overwrite) as partial:
         partial.write_text(text, encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from demiurge.console import echo, note, table
 from demiurge.errors import ResourceError, UsageError, missing_extra
 from demiurge.evaluation.metrics import ErrorStatistics
-from demiurge.outputs import check_output, require_ours, whole_file, whole_folder
+from demiurge.outputs import atomic_file, atomic_folder, check_output, require_replaceable
 
 #: The figures of a part; they mark its folder.
 _FIGURES = "part.json"
@@ -102,7 +102,7 @@ def run(
         note(f"{number}/{len(steps)} {step.about}")
         parts.append(_run(step, output / step.name, overwrite))
     content = [{"title": p.title, "rows": [asdict(r) for r in p.rows]} for p in parts]
-    with whole_file(output / summary, overwrite=overwrite) as partial:
+    with atomic_file(output / summary, overwrite=overwrite) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     _show(parts, time.monotonic() - start, quick)
     if find_spec("matplotlib") is None:
@@ -165,13 +165,13 @@ def _check(output: Path, steps: Sequence[Step], summary: Path, overwrite: bool) 
     check_output(summary, overwrite=overwrite)
     for step in steps:
         check_output(output / step.name, overwrite=overwrite)
-        require_ours(output / step.name, _FIGURES, step.contents)
+        require_replaceable(output / step.name, _FIGURES, step.contents)
 
 
 def _run(step: Step, folder: Path, overwrite: bool) -> Part:
     """Run a part in a hidden folder, which gets its name when all is there."""
     start = time.monotonic()
-    with whole_folder(
+    with atomic_folder(
         folder, overwrite=overwrite, marker=_FIGURES, contents=step.contents
     ) as partial:
         part = step.make(partial)

@@ -9,7 +9,7 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array
-from demiurge.outputs import whole_file
+from demiurge.outputs import atomic_file
 from demiurge.scene.grid import Window
 from demiurge.scene.source import Source
 
@@ -48,7 +48,7 @@ def write_accuracy_map(
 
     height, width = grid.shape
     with (
-        whole_file(path) as partial,
+        atomic_file(path) as partial,
         rasterio.open(
             partial, "w", driver="GTiff", dtype="float32", count=2, height=height, width=width,
             crs=grid.crs.to_wkt() if grid.crs is not None else None, transform=grid.affine,

@@ -18,7 +18,7 @@ from demiurge.exports.meshes import mesh_writer
 from demiurge.exports.pieces import Piece, pieces
 from demiurge.exports.texture import Texture, image_sources, jpeg
 from demiurge.layers import layer
-from demiurge.outputs import check_output, whole_files
+from demiurge.outputs import atomic_files, check_output
 from demiurge.paths import PathLike, split_band
 from demiurge.progress import progress
 from demiurge.scene.files import open_raster
@@ -176,7 +176,7 @@ def write_export(
     total = grid.shape[0] * grid.shape[1] / 1e6
     counts = [0, 0]
     with (
-        whole_files(names, overwrite=overwrite) as partials,
+        atomic_files(names, overwrite=overwrite) as partials,
         progress("export", total, quiet=quiet, unit="Mpx") as advance,
     ):
         found = pieces(

@@ -24,7 +24,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from demiurge.config import Strict, first_fault
 from demiurge.errors import BundleError, ResourceError
 from demiurge.model.contract import Contract
-from demiurge.outputs import whole_file
+from demiurge.outputs import atomic_file
 from demiurge.scene.spec import Vertical
 
 SUFFIX = ".bundle"
@@ -161,7 +161,7 @@ def save_bundle(
     card = card.model_copy(update={"format": 2, "sha256": sums})
     text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
     with (
-        whole_file(path, overwrite=overwrite) as partial,
+        atomic_file(path, overwrite=overwrite) as partial,
         zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for name, content in ((CARD, text.encode()), (GRAPH, graph), (WEIGHTS, weights)):

@@ -23,7 +23,7 @@ from demiurge.console import note
 from demiurge.errors import ResourceError, UsageError, missing_extra
 from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, make_runtime
-from demiurge.outputs import replace_folder, whole_file
+from demiurge.outputs import atomic_file, replace_folder
 from demiurge.predict.checkpoint import BLOCKS, Checkpoint, PixelCounts
 from demiurge.predict.job import Job
 from demiurge.predict.surface import MOSAIC, BandInfo, blocks_of, finish_surface, write_mosaic
@@ -221,7 +221,7 @@ def publish_blocks(
             shutil.rmtree(entry)
         elif entry.name not in names:
             entry.unlink()
-    with whole_file(path, overwrite=True) as partial:
+    with atomic_file(path, overwrite=True) as partial:
         files = [folder / name for name in names]
         write_mosaic(partial, grid, bands, tags, files, list(areas.values()))
         replace_folder(fresh, folder)

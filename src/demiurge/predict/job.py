@@ -19,7 +19,7 @@ from demiurge.layers import PAINTED, PRIOR, layer
 from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, choose_runtime, make_runtime
 from demiurge.model.bundle import Bundle, Task
-from demiurge.outputs import RASTERS, check_output, require_ours
+from demiurge.outputs import RASTERS, check_output, require_replaceable
 from demiurge.paths import local_file
 from demiurge.predict.augmentation import orientations
 from demiurge.predict.checkpoint import PixelCounts, key_of
@@ -314,7 +314,7 @@ def _check_output(path: Path, scene: Scene, bundle: Bundle, options: Options) ->
                     *([blocks_of(path)] if mosaic else [])],
     )  # fmt: skip
     if mosaic:
-        require_ours(blocks_of(path), "", BLOCK_NAMES)
+        require_replaceable(blocks_of(path), "", BLOCK_NAMES)
     if options.points_crs is not None and options.points is None:
         raise UsageError("--points-crs has no effect without --points", "leave it out")
 

@@ -11,7 +11,7 @@ from typing import Any
 
 from odc.geo.geobox import GeoBox
 
-from demiurge.outputs import whole_file
+from demiurge.outputs import atomic_file
 from demiurge.predict.surface import BandInfo
 from demiurge.scene.crs import on_earth
 from demiurge.scene.grid import LOCAL_NAME, epsg_of, wkt
@@ -46,7 +46,7 @@ def published_with_item(
     if not wanted:
         yield
         return
-    with whole_file(item_path(path), overwrite=True) as partial:
+    with atomic_file(item_path(path), overwrite=True) as partial:
         text = item_text(path, scene.grid, bands, dict(tags), scene.acquired())
         partial.write_text(text, encoding="utf-8")
         yield

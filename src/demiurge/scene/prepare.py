@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Role, layer
-from demiurge.outputs import whole_folder
+from demiurge.outputs import atomic_folder
 from demiurge.paths import PathLike, is_remote
 from demiurge.progress import Advance, progress
 from demiurge.scene.files import open_raster
@@ -93,7 +93,7 @@ def prepare(
     """
     path = Path(out)
     inputs = [*files.values(), *([extent] if isinstance(extent, str) else [])]
-    with whole_folder(
+    with atomic_folder(
         path, overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
     ) as partial:
         scene = scene_from_files(

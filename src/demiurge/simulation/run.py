@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from demiurge.errors import DataError, missing_extra
-from demiurge.outputs import check_output, require_ours
+from demiurge.outputs import check_output, require_replaceable
 from demiurge.paths import PathLike
 from demiurge.progress import progress
 from demiurge.scene.prepare import SCENE_FILES
@@ -94,7 +94,7 @@ def simulate(
         folder.mkdir(exist_ok=True)
     for job in plan:
         check_output(job.folder, overwrite=overwrite, inputs=real.paths())
-        require_ours(job.folder, SPEC_NAME, SCENE_FILES)
+        require_replaceable(job.folder, SPEC_NAME, SCENE_FILES)
     check_space(plan, min(jobs, len(plan)))
     _simulate_all(plan, jobs, quiet)
     return [job.folder for job in plan]

@@ -14,7 +14,7 @@ import yaml
 
 from demiurge.errors import ConfigError, DataError, UsageError
 from demiurge.model.bundle import Bundle
-from demiurge.outputs import require_ours
+from demiurge.outputs import require_replaceable
 from demiurge.paths import is_remote
 from demiurge.progress import progress
 from demiurge.scene.scene import Scene
@@ -105,7 +105,7 @@ def check_work(work: Path, key: Key, *, resume: bool, overwrite: bool) -> None:
                 f"{work}: holds an interrupted training", "add --resume to go on, or --overwrite"
             )
         if work.exists() and any(work.iterdir()):
-            require_ours(work, _NOTED)
+            require_replaceable(work, _NOTED)
         return
     other = differing(_noted(work), key)
     if other:

@@ -12,7 +12,7 @@ from typing import Any
 
 from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle, load_bundle
-from demiurge.outputs import check_output, whole_file
+from demiurge.outputs import atomic_file, check_output
 from demiurge.paths import PathLike
 from demiurge.scene.scene import Scene
 from demiurge.training.checkpoint import follows
@@ -91,7 +91,7 @@ def train_folds(
         _tested(bundle, ChipDataset(split.testing, recipe, bundle.contract, training=False))
         for bundle, split in zip(bundles, splits, strict=True)
     ]
-    with whole_file(table, overwrite=overwrite) as partial:
+    with atomic_file(table, overwrite=overwrite) as partial:
         partial.write_text(json.dumps([asdict(fold) for fold in found], indent=1) + "\n")
     return found
 

@@ -14,7 +14,7 @@ from pydantic import Field, ValidationError
 from demiurge.config import Strict, first_fault, read_yaml
 from demiurge.errors import ConfigError, ResourceError, UsageError
 from demiurge.layers import Kind, layer
-from demiurge.outputs import whole_file
+from demiurge.outputs import atomic_file
 from demiurge.progress import progress
 from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
@@ -108,7 +108,7 @@ class TrainingPlan(Strict):
     def save(self, path: Path, *, overwrite: bool = False) -> None:
         """Write the plan as YAML."""
         content = self.model_dump(mode="json", exclude_none=True)
-        with whole_file(path, overwrite=overwrite) as partial:
+        with atomic_file(path, overwrite=overwrite) as partial:
             partial.write_text(
                 yaml.safe_dump(content, sort_keys=False, allow_unicode=True, width=100),
                 encoding="utf-8",
