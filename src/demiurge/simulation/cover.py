@@ -21,7 +21,7 @@ from demiurge.simulation.classes import (
     SNOW,
     WATER,
 )
-from demiurge.simulation.filters import blur, quantile, slope_tangent
+from demiurge.simulation.filters import blur, quantile, slope_tangent, subsample
 from demiurge.simulation.fractal import fractal, patches
 from demiurge.simulation.land import BareEarth, metres_from
 from demiurge.simulation.objects import (
@@ -152,6 +152,20 @@ def draw_reflectance(canvas: Canvas, rng: np.random.Generator) -> tuple[Array, A
     return np.asarray(albedo, np.float32), np.asarray(ndvi, np.float32)
 
 
+def to_albedo(image: Array) -> Array:
+    """Scale digital numbers to reflectance 0.02 … 0.9; no data becomes the mean.
+
+    Parameters
+    ----------
+    image
+        float32 (rows, columns), NaN for no data.
+    """
+    low, high = np.nanpercentile(subsample(image), (1, 99))
+    scaled = (image - low) * np.float32(0.5 / max(high - low, 1e-9)) + np.float32(0.06)
+    scaled = np.where(np.isnan(scaled), np.float32(np.nanmean(scaled)), scaled)
+    return np.asarray(np.clip(scaled, 0.02, 0.9), np.float32)
+
+
 def build_optical_world(
     land: BareEarth, gsd: float, settings: LandscapeSettings, rng: np.random.Generator
 ) -> OpticalWorld:
@@ -234,10 +248,9 @@ def _assign(
     landcover: npt.NDArray[np.uint8], number: int, score: Array, share: float, free: Mask
 ) -> None:
     """Assign a class to the free pixels of highest score, up to a share of the total area."""
-    step = max(1, int(np.sqrt(score.size / 250_000)))
     grass = free & (landcover == GRASS)
-    scores = score[::step, ::step][grass[::step, ::step]]
-    available = scores.size / score[::step, ::step].size
+    scores = subsample(score)[subsample(grass)]
+    available = scores.size / subsample(score).size
     if share <= 0 or available == 0:
         return
     limit = -np.inf if share >= available else float(np.quantile(scores, 1 - share / available))

@@ -6,12 +6,17 @@ differ slightly.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import cv2
 import numpy as np
+import numpy.typing as npt
 from numba import njit
 
 from demiurge.arrays import Array
 from demiurge.raster.terrain import gradient
+
+Scalar = TypeVar("Scalar", bound=np.generic)
 
 
 def blur(raster: Array, sigma: float) -> Array:
@@ -57,10 +62,15 @@ def slope_tangent(heights: Array, gsd: float) -> Array:
     return np.asarray(cv2.magnitude(slope.down, slope.across), np.float32)
 
 
-def quantile(raster: Array, share: float) -> float:
-    """Return a quantile of a large raster, from a regular sample of about 250,000 pixels."""
+def subsample(raster: npt.NDArray[Scalar]) -> npt.NDArray[Scalar]:
+    """Return a regular sample of about 250,000 pixels of a raster of any type."""
     step = max(1, int(np.sqrt(raster.size / 250_000)))
-    return float(np.quantile(raster[::step, ::step], share))
+    return raster[::step, ::step]
+
+
+def quantile(raster: Array, share: float) -> float:
+    """Return a quantile of a raster, from a regular sample."""
+    return float(np.quantile(subsample(raster), share))
 
 
 @njit(cache=True)

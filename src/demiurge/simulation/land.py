@@ -10,7 +10,7 @@ from numba import njit
 
 from demiurge.arrays import Array, Mask
 from demiurge.simulation.erosion import erode, route_water
-from demiurge.simulation.filters import blur, quantile, slope_tangent
+from demiurge.simulation.filters import blur, quantile, slope_tangent, subsample
 from demiurge.simulation.fractal import (
     coarse_noise,
     fading_patches,
@@ -143,8 +143,7 @@ def _refined(heights: Array, hurst: float, index: int, rng: np.random.Generator)
 
 def scale_to_relief(heights: Array, relief: float) -> Array:
     """Scale heights so that their 1st and 99th percentiles are 0 and ``relief`` metres."""
-    step = max(1, int(np.sqrt(heights.size / 250_000)))
-    low, high = np.percentile(heights[::step, ::step], (1, 99))
+    low, high = np.percentile(subsample(heights), (1, 99))
     return np.asarray((heights - low) * np.float32(relief / max(high - low, 1e-9)), np.float32)
 
 

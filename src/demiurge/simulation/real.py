@@ -228,18 +228,3 @@ def _gsd_in_metres(grid: GeoBox, crs: object) -> float:
         return pixel_size(grid)
     box = bounds_in(grid, crs)
     return float(np.sqrt((box[2] - box[0]) * (box[3] - box[1]) / (grid.shape[0] * grid.shape[1])))
-
-
-def to_albedo(image: Array) -> Array:
-    """Scale digital numbers to reflectance 0.02 … 0.9; no data becomes the mean.
-
-    Parameters
-    ----------
-    image
-        float32 (rows, columns), NaN for no data.
-    """
-    step = max(1, int(np.sqrt(image.size / 250_000)))
-    low, high = np.nanpercentile(image[::step, ::step], (1, 99))
-    scaled = (image - low) * np.float32(0.5 / max(high - low, 1e-9)) + np.float32(0.06)
-    scaled = np.where(np.isnan(scaled), np.float32(np.nanmean(scaled)), scaled)
-    return np.asarray(np.clip(scaled, 0.02, 0.9), np.float32)
