@@ -14,6 +14,7 @@ from demiurge._version import __version__
 
 if TYPE_CHECKING:
     from demiurge.errors import DemiurgeError as DemiurgeError
+    from demiurge.evaluation.certify import certify as certify
     from demiurge.evaluation.compare import compare as compare
     from demiurge.evaluation.evaluate import Evaluation as Evaluation
     from demiurge.evaluation.evaluate import evaluate as evaluate
@@ -45,6 +46,7 @@ _HOMES = {
     "Recipe": "demiurge.training.recipe",
     "Scene": "demiurge.scene.scene",
     "Surface": "demiurge.predict.surface",
+    "certify": "demiurge.evaluation.certify",
     "check": "demiurge.scene.check",
     "compare": "demiurge.evaluation.compare",
     "evaluate": "demiurge.evaluation.evaluate",

@@ -33,6 +33,7 @@ COMMANDS = {
         "compare",
         "Compare surfaces with a reference, on the pixels they have in common.",
     ),
+    "certify": ("certify", "State a surface's accuracy from a few check points."),
     "export": (
         "export",
         "Write heights as a point cloud (las, laz, ply, xyz) or a mesh (glb, obj).",

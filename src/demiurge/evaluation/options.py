@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Annotated
 
 from pydantic import Field
 
 from demiurge.config import Flag, OptionModel, Overwrite, Quiet
+from demiurge.errors import UsageError
 from demiurge.paths import PathLike
 from demiurge.scene.options import NoDataOption
 
@@ -69,6 +71,57 @@ class CompareOptions(OptionModel):
         min_length=1, description="Two or more rasters of heights; FILE:BAND for another band."
     )
     reference: PathLike = Field(description="Reference heights, such as lidar.")
+    allow_offset: AllowOffset = False
+    json_file: JsonFile = None
+    overwrite: Overwrite = False
+    quiet: Quiet = True
+
+
+def read_limits(texts: Iterable[str]) -> dict[str, float]:
+    """Read texts of the form ``FIGURE=METRES``."""
+    limits: dict[str, float] = {}
+    for text in texts:
+        name, _, value = (part.strip() for part in text.partition("="))
+        try:
+            limits[name] = float(value)
+        except ValueError:
+            raise UsageError(
+                f"--require {text}: names no figure and limit", "write LE90=1.5"
+            ) from None
+    return limits
+
+
+class CertifyOptions(OptionModel):
+    """Options of ``certify``."""
+
+    surface: Annotated[PathLike, Flag(argument=True)] = Field(
+        description="Heights in metres; FILE:BAND for another band."
+    )
+    points: PathLike = Field(
+        description="Check points that the surface never used: CSV, GeoPackage, LAS, LAZ, or a "
+        "raster of reference heights."
+    )
+    require: Annotated[
+        Mapping[str, float] | None, Flag(metavar="FIGURE=METRES", parse=read_limits)
+    ] = Field(
+        None,
+        description="Limits for LE68, LE90, LE95, NMAD, RMSE or bias, such as LE90=1.5; the exit "
+        "code is 3 unless all are met.",
+    )
+    other: PathLike | None = Field(
+        None, description="Another surface to compare at the same check points."
+    )
+    output: Annotated[PathLike | None, Flag(name="--map", metavar="FILE")] = Field(
+        None,
+        description="GeoTIFF of the linear error of each pixel, from the uncertainty recalibrated "
+        "on the check points.",
+    )
+    points_crs: str | None = Field(
+        None, description="CRS of the check points, if the file has none."
+    )
+    confidence: float = Field(
+        0.95, ge=0.5, lt=1, description="Probability that an interval holds the true figure."
+    )
     allow_offset: AllowOffset = False
     json_file: JsonFile = None
     overwrite: Overwrite = False
