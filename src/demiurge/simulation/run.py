@@ -15,8 +15,8 @@ from demiurge.paths import PathLike
 from demiurge.progress import progress
 from demiurge.scene.prepare import SCENE_FILES
 from demiurge.scene.spec import SPEC_NAME
-from demiurge.simulation.jobs import RealFiles, SceneJob, check_options, check_space, plan_jobs
 from demiurge.simulation.real import surface_gsd
+from demiurge.simulation.schedule import RealFiles, SceneJob, check_options, check_space, plan_jobs
 from demiurge.simulation.styles import Family
 
 

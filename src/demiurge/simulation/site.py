@@ -21,10 +21,10 @@ from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import SIMULATION_NAME
 from demiurge.simulation import optical, stereo
 from demiurge.simulation.cover import StereoWorld, draw_reflectance, to_albedo
-from demiurge.simulation.jobs import SceneJob
 from demiurge.simulation.land import make_bare_earth
 from demiurge.simulation.objects import Canvas
 from demiurge.simulation.real import Cutout, cut_out, land_sources, surface_sources
+from demiurge.simulation.schedule import SceneJob
 from demiurge.simulation.settings import StereoSettings
 
 

@@ -12,9 +12,7 @@ from demiurge.simulation.fractal import fractal
 from demiurge.simulation.land import make_bare_earth
 from demiurge.simulation.light import illuminate
 from demiurge.simulation.matching import Matcher, SearchRange, make_matcher
-from demiurge.simulation.settings import StereoSettings
-from demiurge.simulation.triangulation import grid_points, triangulate, triangulation_error
-from demiurge.simulation.views import (
+from demiurge.simulation.rendering import (
     EpipolarFrame,
     View,
     coarse_heights,
@@ -23,6 +21,8 @@ from demiurge.simulation.views import (
     render,
     sample,
 )
+from demiurge.simulation.settings import StereoSettings
+from demiurge.simulation.triangulation import grid_points, triangulate, triangulation_error
 
 #: Margin around the scene in pixels, simulated and cut off to avoid edge effects.
 MARGIN = 96

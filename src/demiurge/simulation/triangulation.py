@@ -40,7 +40,7 @@ def triangulate(
 
 @njit(cache=True)
 def _intersect(disparity, coarse, left, right, position, height):  # type: ignore[no-untyped-def]  # pragma: no cover
-    """Fill ``position`` and ``height``; geometry as in :mod:`demiurge.simulation.views`."""
+    """Fill ``position`` and ``height``; geometry as in :mod:`demiurge.simulation.rendering`."""
     rows, columns = disparity.shape
     for r in range(rows):
         for c in range(columns):

@@ -10,7 +10,7 @@ from scipy import ndimage
 from textures import textured
 
 from conftest import terrain as hills
-from demiurge.simulation.views import (
+from demiurge.simulation.rendering import (
     EpipolarFrame,
     View,
     coarse_heights,
