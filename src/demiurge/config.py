@@ -230,14 +230,16 @@ def takes(
         function: Callable[[S, PathLike, M], R],
     ) -> Callable[Concatenate[S, PathLike, P], R]:
         source, output, _ = inspect.signature(function).parameters.values()
+        positional = inspect.Signature([source, output])
 
         @wraps(function)
         def call(*places: Any, **values: Any) -> R:
-            places += tuple(values.pop(p.name) for p in (source, output)[len(places) :])
+            named = {n: values.pop(n) for n in positional.parameters if n in values}
+            bound = positional.bind(*places, **named)
             ready = values.pop("options", None)
             if ready is not None:
                 values = {n: getattr(ready, n) for n in ready.model_fields_set} | values
-            return function(*places, model(**values))  # type: ignore[call-arg]
+            return function(*bound.args, model(**values))  # type: ignore[call-arg]
 
         call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [source, output, *(_parameter(n, i) for n, i in fields.items())],

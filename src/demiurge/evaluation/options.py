@@ -42,7 +42,8 @@ class EvaluateOptions(OptionModel):
     nodata: NoDataOption = None
     sites: Path | None = Field(
         None,
-        description="CSV or GeoPackage of many pairs, with columns site, surface, reference, …",
+        description="CSV or GeoPackage of many pairs, with columns surface, reference and, "
+        "optionally, site and further rasters.",
     )
     sun: float | None = Field(
         None, ge=0, le=360, description="Sun azimuth in degrees; report errors by illumination."
