@@ -2,7 +2,11 @@
 
 from pathlib import Path
 
+import click
+
 from demiurge import __version__
+from demiurge.cli.build import reference
+from demiurge.cli.main import COMMANDS, app
 from demiurge.cli.recipes import settings_of
 from demiurge.layers import LAYERS
 from demiurge.predict.options import Options
@@ -27,10 +31,18 @@ myst_heading_anchors = 3
 suppress_warnings = ["myst.header"]
 
 
-def _table(path: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
     lines = ["| " + " | ".join(head) + " |", "|" + " --- |" * len(head)]
     lines += ["| " + " | ".join(cell.replace("|", "\\|") for cell in row) + " |" for row in rows]
-    (Path(__file__).parent / "reference" / path).write_text("\n".join(lines) + "\n")
+    return "\n".join(lines) + "\n"
+
+
+def _write(path: str, text: str) -> None:
+    (Path(__file__).parent / "reference" / path).write_text(text, encoding="utf-8")
+
+
+def _table(path: str, head: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
+    _write(path, _markdown(head, rows))
 
 
 _table(
@@ -46,3 +58,24 @@ for _name, _model in _KEYS.items():
         [(f"`{key}`", f"`{default}`", about) for key, default, about in settings_of(_model)],
     )
 _table("classes.inc.md", ("number", "land cover"), [(str(k), v) for k, v in CLASSES.items()])
+
+
+def _commands() -> str:
+    """Return a section with a table of options for each command."""
+    context, sections = click.Context(app), []
+    for name in COMMANDS:
+        command = app.get_command(context, name)
+        inner = getattr(command, "commands", {"": command})
+        for second, built in inner.items():
+            rows = [(f"`{option}`", tier, about) for option, tier, about in reference(built)]
+            text = _markdown(("option", "tier", "about"), rows) if rows else ""
+            sections.append(f"### {f'{name} {second}'.strip()}\n\n{built.help}\n\n{text}")
+    return "\n".join(sections)
+
+
+_table(
+    "commands.inc.md",
+    ("command", "purpose"),
+    [(f"`{name}`", summary) for name, (_, summary) in COMMANDS.items()],
+)
+_write("command_options.inc.md", _commands())

@@ -90,6 +90,21 @@ def test_facts_about_fields() -> None:
     assert [option_name(n, fields[n]) for n in ("keep", "size")] == ["--retain", "--size"]
 
 
+@pytest.mark.parametrize(
+    ("limits", "text"),
+    [
+        ({"ge": 0.5, "lt": 1}, "0.5 to below 1"),
+        ({"gt": 0, "le": 1}, "above 0 to 1"),
+        ({"ge": 3}, "3 or more"),
+        ({"le": 3}, "at most 3"),
+        ({"lt": 3}, "below 3"),
+        ({}, ""),
+    ],
+)
+def test_limits_in_words(limits: dict[str, float], text: str) -> None:
+    assert limits_of(Field(1.0, **limits)) == text
+
+
 def test_a_function_takes_the_fields_as_keywords() -> None:
     source, output, options = join("a", "b", size=8, extra="c")
     assert (source, output, options.size, options.extra) == ("a", "b", 8, "c")

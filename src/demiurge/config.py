@@ -167,18 +167,19 @@ def choices_of(annotation: Any) -> tuple[Any, ...]:
 def limits_of(info: FieldInfo) -> str:
     """Return the limits of a number in words, such as ``0 to 0.9``; empty if it has none."""
     limits = {
-        key: value
+        key: f"{value:g}"
         for item in info.metadata
-        for key in ("ge", "gt", "le", "multiple_of")
+        for key in ("ge", "gt", "le", "lt", "multiple_of")
         if (value := getattr(item, key, None)) is not None
     }
-    least, most = limits.get("ge"), limits.get("le")
-    if "gt" in limits:
-        text = f"above {limits['gt']:g}"
-    elif least is not None:
-        text = f"{least:g} or more" if most is None else f"{least:g} to {most:g}"
+    low = f"above {limits['gt']}" if "gt" in limits else limits.get("ge", "")
+    high = f"below {limits['lt']}" if "lt" in limits else limits.get("le", "")
+    if low and high:
+        text = f"{low} to {high}"
+    elif high:
+        text = high if "lt" in limits else f"at most {high}"
     else:
-        text = ""
+        text = f"{low} or more" if "ge" in limits else low
     return f"{text}, a multiple of {limits['multiple_of']}" if "multiple_of" in limits else text
 
 

@@ -12,7 +12,7 @@ from click.testing import CliRunner
 import demiurge
 from demiurge.cli.main import COMMANDS, app
 from demiurge.config import OptionModel, fields_of, flag_of
-from demiurge.evaluation.options import CompareOptions, EvaluateOptions
+from demiurge.evaluation.options import CertifyOptions, CompareOptions, EvaluateOptions
 from demiurge.exports.options import ExportOptions
 from demiurge.paths import PathLike
 from demiurge.scene.options import PrepareOptions
@@ -30,6 +30,7 @@ PAIRS: dict[str, tuple[type[OptionModel], str, set[str], set[str]]] = {
         EvaluateOptions, "evaluate", {"sites", "profile", "json_file", "overwrite", "quiet"},
         {"advance"},
     ),
+    "certify": (CertifyOptions, "certify", {"json_file", "quiet"}, set()),
     "compare": (CompareOptions, "compare", {"json_file", "overwrite", "quiet"}, {"advance"}),
 }  # fmt: skip
 #: Fields whose default or type differs, with the reason.

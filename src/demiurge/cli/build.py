@@ -78,6 +78,21 @@ def command(function: Callable[[M], None]) -> Command:
     )
 
 
+def reference(built: Command) -> list[tuple[str, str, str]]:
+    """Return option, tier (required, option or expert) and help of every parameter."""
+    rows = []
+    for param in built.params:
+        names = ", ".join([*param.opts, *param.secondary_opts])
+        about = getattr(param, "help", None) or getattr(param, "about", "")
+        if isinstance(param, click.Argument):
+            names = param.human_readable_name.upper()
+        elif param.metavar:
+            names += f" {param.metavar}"
+        tier = "expert" if param.name in built.experts else "option"
+        rows.append((names, "required" if param.required else tier, about))
+    return rows
+
+
 def _given(values: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[str, Any]:
     """Return the values for the model; options that are not given keep the model's default."""
     given = {}

@@ -13,7 +13,7 @@ from demiurge.evaluation.certify import certify as certify_surface
 from demiurge.evaluation.intervals import Interval
 from demiurge.evaluation.options import CertifyOptions
 from demiurge.evaluation.report.standards import statements
-from demiurge.outputs import check_output, whole_file
+from demiurge.outputs import atomic_file, check_output
 
 #: What each figure is, in the order of the table.
 _MEANING = {
@@ -44,7 +44,7 @@ def certify(options: CertifyOptions) -> None:
     certificate = certify_surface(**keywords)
     if json_file is not None:
         content = {**certificate.as_dict(), "statements": list(statements(certificate))}
-        with whole_file(json_file, overwrite=overwrite) as partial:
+        with atomic_file(json_file, overwrite=overwrite) as partial:
             partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     if not options.quiet:
         _print(certificate)
