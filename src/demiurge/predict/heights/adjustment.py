@@ -1,70 +1,44 @@
-"""One consistent surface from windows whose heights are relative, each about its own middle.
+"""Block adjustment: one consistent surface from windows of relative heights.
 
-Every window gets an offset, and where something absolute lies beneath also a scale, so that all
-agree where they overlap: a robust least-squares problem over the whole raster, solved by conjugate
-gradients. Pure functions on arrays.
+Each window gets an offset, and with a prior also a scale, so that all windows agree where they
+overlap. The unknowns of all windows are solved together, as a robust sparse least-squares problem.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from demiurge.arrays import Array, Values
+from demiurge.arrays import Array, Indices, Mask, Values
+from demiurge.errors import DataError
+from demiurge.predict.heights.solver import SCALES, Overlaps, PriorSamples, mismatch, solve
+from demiurge.scene.grid import Window
 
-Indices = npt.NDArray[np.int64]
-
-#: How much a prior's pixel counts against one of an overlap: it is coarse.
-_PRIOR = 0.1
-#: Pull of scales towards 1, and of offsets towards 0, against one overlapping pixel.
-_STIFF, _LOOSE = 1.0, 1e-6
-_ROUNDS, _STEPS, _ENOUGH = 6, 3000, 1e-8
-#: Scales of windows on a prior. Below, relief would vanish or turn upside down; above, noise grows.
-SCALES = (0.05, 20.0)
-#: How much a scale at a bound is held there, against the rest of its window's equations.
-_HOLD = 1e6
+#: Samples across the overlap of two neighbours.
+_ACROSS = 4
+#: Share of windows with inverted relief above which the result is meaningless.
+_INVERTED = 0.8
 
 
-@dataclass(frozen=True)
-class Pairs:
-    """Heights of two windows at common pixels.
+class Samples(NamedTuple):
+    """Heights of one window on a lattice that all windows share.
 
     Attributes
     ----------
-    first, second
-        int64 (pairs,): window numbers.
-    place
-        int64 (samples,): which pair a sample belongs to.
-    a, b
-        float64 (samples,): its height in the first and in the second window.
+    rows, columns
+        int (rows,) and (columns,): positions in the raster.
+    heights
+        float32 (rows, columns), NaN for no data.
     """
 
-    first: Indices
-    second: Indices
-    place: Indices
-    a: Values
-    b: Values
-
-
-@dataclass(frozen=True)
-class Anchored:
-    """Heights of windows at pixels whose absolute height is known.
-
-    Attributes
-    ----------
-    window
-        int64 (samples,).
-    a, z
-        float64 (samples,): the window's height, and the known one in metres.
-    """
-
-    window: Indices
-    a: Values
-    z: Values
+    rows: Indices
+    columns: Indices
+    heights: Array
 
 
 @dataclass(frozen=True)
@@ -73,17 +47,17 @@ class Adjustment:
 
     Attributes
     ----------
-    places
+    windows
         Number of each window, by its first row and column.
     scales, offsets
         float64 (windows,).
     before, after
-        Median absolute difference of windows where they overlap, in their unit.
+        Median absolute difference of overlapping windows, in the unit of the heights.
     absolute
-        Heights are metres above what the prior is above.
+        Adjusted heights are metres in the prior's vertical reference.
     """
 
-    places: Mapping[tuple[int, int], int]
+    windows: Mapping[tuple[int, int], int]
     scales: Values
     offsets: Values
     before: float
@@ -91,238 +65,187 @@ class Adjustment:
     absolute: bool
 
     @property
-    def held(self) -> npt.NDArray[np.bool_]:
-        """Tell for each window whether its scale had to be held at a bound."""
+    def at_bound(self) -> Mask:
+        """Return bool (windows,): the scale is at a bound of ``SCALES``."""
         return (self.scales <= SCALES[0]) | (self.scales >= SCALES[1])
 
     def apply(self, row: int, column: int, values: Array, count: int) -> Array:
-        """Return a window's heights (first ``count`` planes) and uncertainties on the level."""
-        number = self.places[row, column]
+        """Return adjusted heights and uncertainties of a window.
+
+        Parameters
+        ----------
+        row, column
+            First row and column of the window.
+        values
+            float32 (planes, height, width): ``count`` planes of heights, then uncertainties.
+        """
+        number = self.windows[row, column]
         scale = self.scales[number]
-        found = values * np.float32(scale)
-        found[:count] += np.float32(self.offsets[number])
-        if self.held[number]:
-            # Here the network disagrees with the prior: flattened relief is no certain relief.
-            found[count:] = values[count:] * np.float32(max(1.0, scale))
-        return np.asarray(found, np.float32)
+        adjusted = values * np.float32(scale)
+        adjusted[:count] += np.float32(self.offsets[number])
+        if self.at_bound[number]:
+            # Network and prior disagree: flattened relief does not make it more certain.
+            adjusted[count:] = values[count:] * np.float32(max(1.0, scale))
+        return np.asarray(adjusted, np.float32)
+
+    def require_agreement(self, scene: str, bundle: str) -> None:
+        """Raise DataError if the relief of nearly all windows is inverted against the prior.
+
+        Parameters
+        ----------
+        scene, bundle
+            Names for the message.
+        """
+        if self.absolute and np.mean(self.scales <= SCALES[0]) > _INVERTED:
+            raise DataError(
+                f"{scene}: the relief that bundle '{bundle}' sees in the image runs against the "
+                "prior nearly everywhere",
+                "check that image and prior show the same place, or use a bundle that sees the "
+                "prior",
+            )
+
+    def save(self, path: Path, key: str) -> None:
+        """Write the adjustment to a file, for an interrupted run to resume with."""
+        with path.open("wb") as file:
+            np.savez(
+                file,
+                key=key,
+                windows=np.array(list(self.windows), np.int64).reshape(-1, 2),
+                scales=self.scales,
+                offsets=self.offsets,
+                mismatch=np.array([self.before, self.after]),
+                absolute=self.absolute,
+            )
 
 
-def pair_up(
-    windows: Mapping[tuple[int, int], int],
-    samples: list[tuple[Indices, Indices, Array]],
-    size: int,
-) -> Pairs:
-    """Find the common samples of all windows that overlap.
+def load_adjustment(path: Path, key: str) -> Adjustment | None:
+    """Read a saved adjustment; None if there is none with this key."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["key"]) != key:
+                return None
+            before, after = file["mismatch"]
+            return Adjustment(
+                {(int(r), int(c)): i for i, (r, c) in enumerate(file["windows"])},
+                file["scales"],
+                file["offsets"],
+                float(before),
+                float(after),
+                bool(file["absolute"]),
+            )
+    except (OSError, ValueError, KeyError):
+        return None
+
+
+def adjust(
+    windows: Iterable[tuple[Window, Array, Array | None]], size: int, overlap: int
+) -> Adjustment:
+    """Return the adjustment of windows.
+
+    Parameters
+    ----------
+    windows
+        Position in the raster; float32 (height, width) relative heights, NaN for no data; and
+        float32 (height, width) heights of the prior in metres, NaN for no data. Either all
+        windows have a prior, or none: the adjusted heights are absolute, or still relative.
+    size
+        Side of a window in pixels.
+    overlap
+        Minimum overlap of neighbours in pixels.
+    """
+    step = max(1, overlap // _ACROSS)
+    numbers: dict[tuple[int, int], int] = {}
+    samples: list[Samples] = []
+    priors: list[Array] = []
+    for window, heights, prior in windows:
+        rows = _lattice(window.row, window.height, step)
+        columns = _lattice(window.col, window.width, step)
+        inside = np.ix_(rows - window.row, columns - window.col)
+        numbers[window.row, window.col] = len(samples)
+        samples.append(Samples(rows, columns, heights[inside]))
+        if prior is not None:
+            priors.append(prior[inside])
+    overlaps = find_overlaps(numbers, samples, size)
+    known = _prior_samples(samples, priors) if priors else None
+    scales, offsets = solve(overlaps, known, len(samples))
+    count = len(samples)
+    return Adjustment(
+        numbers,
+        scales,
+        offsets,
+        mismatch(overlaps, np.ones(count), np.zeros(count)),
+        mismatch(overlaps, scales, offsets),
+        bool(priors),
+    )
+
+
+def _lattice(first: int, length: int, step: int) -> Indices:
+    return np.arange(-(-first // step) * step, first + length, step)
+
+
+def _prior_samples(samples: list[Samples], priors: list[Array]) -> PriorSamples:
+    both = [np.isfinite(s.heights) & np.isfinite(p) for s, p in zip(samples, priors, strict=True)]
+    return PriorSamples(
+        np.repeat(np.arange(len(samples)), [int(b.sum()) for b in both]),
+        np.concatenate([s.heights[b] for s, b in zip(samples, both, strict=True)]).astype(float),
+        np.concatenate([p[b] for p, b in zip(priors, both, strict=True)]).astype(float),
+    )
+
+
+def find_overlaps(
+    windows: Mapping[tuple[int, int], int], samples: Sequence[Samples], size: int
+) -> Overlaps:
+    """Return the common samples of all overlapping windows.
 
     Parameters
     ----------
     windows
         Number of each window, by its first row and column.
-    samples
-        For each window the rows and columns of its lattice, and float32 (rows, columns) heights,
-        NaN where unknown; lattices of all windows are parts of one.
     size
-        Side of a window.
+        Side of a window in pixels.
     """
     rows = sorted({row for row, _ in windows})
     columns = sorted({column for _, column in windows})
     firsts: list[int] = []
     seconds: list[int] = []
-    places: list[npt.NDArray[np.int64]] = []
     a: list[Array] = []
     b: list[Array] = []
-    for (row, column), number in windows.items():
-        for other in _after(row, column, rows, columns, size):
+    for (row, column), first in windows.items():
+        for other in _later_overlapping(row, column, rows, columns, size):
             second = windows.get(other)
             if second is None:
                 continue
-            here, there = _common(samples[number], samples[second])
+            here, there = _common(samples[first], samples[second])
             known = np.isfinite(here) & np.isfinite(there)
-            if not known.any():
-                continue
-            places.append(np.full(int(known.sum()), len(firsts)))
-            firsts.append(number)
-            seconds.append(second)
-            a.append(here[known])
-            b.append(there[known])
+            if known.any():
+                firsts.append(first)
+                seconds.append(second)
+                a.append(here[known])
+                b.append(there[known])
     empty = np.empty(0)
-    return Pairs(
-        np.array(firsts, np.int64),
-        np.array(seconds, np.int64),
-        np.concatenate([*places, empty]).astype(np.int64),
+    return Overlaps(
+        np.array(firsts, np.intp),
+        np.array(seconds, np.intp),
+        np.repeat(np.arange(len(a)), [part.size for part in a]),
         np.concatenate([*a, empty]).astype(np.float64),
         np.concatenate([*b, empty]).astype(np.float64),
     )
 
 
-def _after(
+def _later_overlapping(
     row: int, column: int, rows: list[int], columns: list[int], size: int
-) -> Iterable[tuple[int, int]]:
-    """Yield where the windows lie that overlap one and come after it."""
+) -> Iterator[tuple[int, int]]:
+    """Yield the positions of windows that overlap one, each pair of windows once."""
     below = rows[bisect_left(rows, row) : bisect_left(rows, row + size)]
-    beside = columns[bisect_right(columns, column - size) : bisect_left(columns, column + size)]
+    across = columns[bisect_right(columns, column - size) : bisect_left(columns, column + size)]
     for r in below:
-        for c in beside:
+        for c in across:
             if r > row or c > column:
                 yield r, c
 
 
-def _common(
-    one: tuple[Indices, Indices, Array], two: tuple[Indices, Indices, Array]
-) -> tuple[Array, Array]:
-    _, r1, r2 = np.intersect1d(one[0], two[0], return_indices=True)
-    _, c1, c2 = np.intersect1d(one[1], two[1], return_indices=True)
-    return one[2][np.ix_(r1, c1)], two[2][np.ix_(r2, c2)]
-
-
-def solve(
-    pairs: Pairs, anchors: Anchored | None, count: int, *, scaled: bool
-) -> tuple[Values, Values]:
-    """Return the scales and offsets that make windows agree.
-
-    Parameters
-    ----------
-    count
-        Number of windows.
-    scaled
-        Find scales too; without anything absolute they stay 1. They are bounded by ``SCALES``.
-    """
-    unit = float(np.std(np.concatenate([pairs.a, pairs.b]))) if pairs.a.size else 1.0
-    unit = unit if unit > 0 else 1.0
-    if anchors is not None and anchors.z.size:
-        middle = float(np.median(anchors.z))
-    else:
-        anchors, middle = None, 0.0
-    known = 2 if scaled and anchors is not None else 1
-    system = _System(pairs, anchors, count, known, unit, middle)
-    found = system.settled(np.zeros((count, known)))
-    if known == 1:
-        return np.ones(count), found[:, 0] * unit + middle
-    # Bounding some moves their neighbours.
-    while system.hold(found):
-        found = system.settled(found)
-    return np.clip(1 + found[:, 1], *SCALES), found[:, 0] * unit + middle
-
-
-class _System:
-    """The normal equations, in units of the heights' spread, reweighted round by round."""
-
-    def __init__(
-        self,
-        pairs: Pairs,
-        anchors: Anchored | None,
-        count: int,
-        known: int,
-        unit: float,
-        middle: float,
-    ) -> None:
-        self.pairs, self.anchors, self.count, self.known = pairs, anchors, count, known
-        self.a, self.b = pairs.a / unit, pairs.b / unit
-        #: Scales less 1 that are held at a bound; NaN for those that are free.
-        self.bound = np.full(count, np.nan)
-        self.u, self.v = self._terms(self.a), self._terms(self.b)
-        if anchors is not None:
-            self.h, self.z = anchors.a / unit, (anchors.z - middle) / unit
-            self.w = self._terms(self.h)
-
-    def _terms(self, heights: Values) -> Values:
-        ones = np.ones_like(heights)
-        return np.stack([ones, heights][: self.known], axis=1)
-
-    def settled(self, found: Values) -> Values:
-        """Return the unknowns after rounds of reweighting, beginning with some."""
-        for _ in range(_ROUNDS):
-            fresh = self.solved(found)
-            moved = float(np.abs(fresh - found).max()) if found.size else 0.0
-            found = fresh
-            if moved < 1e-4:
-                break
-        return found
-
-    def hold(self, found: Values) -> bool:
-        """Hold scales at the bounds that they have crossed; tell whether there are new ones."""
-        low, high = (bound - 1 for bound in SCALES)
-        crossed = np.isnan(self.bound) & ((found[:, 1] < low) | (found[:, 1] > high))
-        self.bound[crossed] = np.clip(found[crossed, 1], low, high)
-        return bool(crossed.any())
-
-    def solved(self, found: Values) -> Values:
-        """Return the unknowns after one round, weighted by what the last ones leave over."""
-        pairs, k = self.pairs, self.known
-        one, two = pairs.first[pairs.place], pairs.second[pairs.place]
-        gap = self.a - self.b
-        left = gap + (self.u * found[one]).sum(1) - (self.v * found[two]).sum(1)
-        weight = _huber(left)
-        blocks = np.zeros((self.count, k, k))
-        right = np.zeros((self.count, k))
-        between = np.zeros((len(pairs.first), k, k))
-        np.add.at(blocks, one, _outer(self.u, self.u, weight))
-        np.add.at(blocks, two, _outer(self.v, self.v, weight))
-        np.add.at(between, pairs.place, _outer(self.u, self.v, weight))
-        np.add.at(right, one, -self.u * (weight * gap)[:, None])
-        np.add.at(right, two, self.v * (weight * gap)[:, None])
-        if self.anchors is not None:
-            number = self.anchors.window
-            missing = self.z - self.h
-            weight = _PRIOR * _huber(missing - (self.w * found[number]).sum(1))
-            np.add.at(blocks, number, _outer(self.w, self.w, weight))
-            np.add.at(right, number, self.w * (weight * missing)[:, None])
-        blocks[:, range(k), range(k)] += [_LOOSE, _STIFF][:k]
-        held = np.flatnonzero(np.isfinite(self.bound))
-        if held.size:
-            weight = _HOLD * (1 + blocks[held, 1, 1])
-            blocks[held, 1, 1] += weight
-            right[held, 1] += weight * self.bound[held]
-        return _conjugate_gradients(blocks, between, pairs.first, pairs.second, right, found)
-
-
-def _outer(u: Values, v: Values, weight: Values) -> Values:
-    return np.asarray(u[:, :, None] * v[:, None, :] * weight[:, None, None])
-
-
-def _huber(left: Values) -> Values:
-    """Return weights that fall off for what is further than 1.5 spreads from agreeing."""
-    if not left.size:
-        return left
-    reach = 1.5 * max(1.4826 * float(np.median(np.abs(left))), 1e-9)
-    return np.asarray(np.minimum(1, reach / np.maximum(np.abs(left), 1e-12)))
-
-
-def _conjugate_gradients(
-    blocks: Values, between: Values, first: Indices, second: Indices, right: Values, begin: Values
-) -> Values:
-    """Solve with the blocks on the diagonal as preconditioner."""
-
-    def times(x: Values) -> Values:
-        y = np.einsum("nij,nj->ni", blocks, x)
-        np.subtract.at(y, first, np.einsum("pij,pj->pi", between, x[second]))
-        np.subtract.at(y, second, np.einsum("pji,pj->pi", between, x[first]))
-        return np.asarray(y)
-
-    inverse = np.linalg.inv(blocks)
-    x = begin.copy()
-    rest = right - times(x)
-    z = np.einsum("nij,nj->ni", inverse, rest)
-    along, size = z.copy(), float((rest * z).sum())
-    enough = _ENOUGH**2 * max(float((right * np.einsum("nij,nj->ni", inverse, right)).sum()), 1e-30)
-    for _ in range(_STEPS):
-        if size <= enough:
-            break
-        image = times(along)
-        step = size / float((along * image).sum())
-        x += step * along
-        rest -= step * image
-        z = np.einsum("nij,nj->ni", inverse, rest)
-        fresh = float((rest * z).sum())
-        along = z + fresh / size * along
-        size = fresh
-    return x
-
-
-def mismatch(pairs: Pairs, scales: Values, offsets: Values) -> float:
-    """Return the median absolute difference of windows where they overlap."""
-    if not pairs.a.size:
-        return 0.0
-    one, two = pairs.first[pairs.place], pairs.second[pairs.place]
-    gap = scales[one] * pairs.a + offsets[one] - scales[two] * pairs.b - offsets[two]
-    return float(np.median(np.abs(gap)))
+def _common(one: Samples, two: Samples) -> tuple[Array, Array]:
+    """Return the heights of both windows at their common lattice points."""
+    _, r1, r2 = np.intersect1d(one.rows, two.rows, return_indices=True)
+    _, c1, c2 = np.intersect1d(one.columns, two.columns, return_indices=True)
+    return one.heights[np.ix_(r1, c1)], two.heights[np.ix_(r2, c2)]
