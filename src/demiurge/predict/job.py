@@ -26,8 +26,7 @@ from demiurge.predict.checkpoint import PixelCounts, key_of
 from demiurge.predict.checks import on_prior, prior_constraint, require_match, survey
 from demiurge.predict.heights.adjustment import Adjustment
 from demiurge.predict.heights.assessment import Assessment
-from demiurge.predict.heights.gcp import Anchors, place_points
-from demiurge.predict.heights.gcp_fit import require_count
+from demiurge.predict.heights.gcp import GcpPixels, place_gcps, require_gcps
 from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.options import Options, Target
@@ -82,7 +81,7 @@ class Job:
     output: Path
     bands: list[BandInfo]
     order: list[int]
-    gcps: Anchors | None
+    gcps: GcpPixels | None
     warnings: tuple[str, ...]
     runtime: Future[Runtime] | None
     started: float
@@ -147,13 +146,13 @@ class Job:
         tags = {"prior_accuracy": "not told" if accuracy is None else f"{accuracy:g} m"}
         if self.prior.fine:
             return tags
-        assessed = self.assessment is not None and self.assessment.judged
+        assessed = self.assessment is not None and self.assessment.assessed
         source = "judged at reduced resolution" if assessed else "not judged"
         return {
             **tags,
             "detail": f"{self.prior.detail:.4g}",
             "detail_from": "as given" if given else source,
-            "uncertainty_factor": f"{self.prior.spread:.4g}",
+            "uncertainty_factor": f"{self.prior.uncertainty_factor:.4g}",
         }
 
     @property
@@ -239,7 +238,7 @@ def plan(scene: Scene, bundle: Bundle, task: Task, output: Path, options: Option
     absolute = _is_absolute(scene, bundle, options)
     bands = _bands(bundle, targets, relative=bundle.contract.relative and not absolute)
     if gcps is not None:
-        require_count(len(gcps.z), scaled=bands[0].unit == "relative")
+        require_gcps(len(gcps.z), scaled=bands[0].unit == "relative")
     tiling = tiling_for(scene, bundle, options)
     # The graph is compiled while the scene is read.
     pool = ThreadPoolExecutor(1)
@@ -319,13 +318,13 @@ def _check_output(path: Path, scene: Scene, bundle: Bundle, options: Options) ->
         raise UsageError("--points-crs has no effect without --points", "leave it out")
 
 
-def _read_gcps(scene: Scene, path: Path, options: Options) -> Anchors | None:
+def _read_gcps(scene: Scene, path: Path, options: Options) -> GcpPixels | None:
     if options.points is None:
         return None
     if path.suffix.lower() == MOSAIC:
         raise UsageError("blocks are not fitted to ground points", "name the result .tif")
     points = read_points(options.points, options.points_crs)
-    return place_points(points, scene.grid, str(options.points))
+    return place_gcps(points, scene.grid, str(options.points))
 
 
 def _targets(bundle: Bundle, wanted: Target | None) -> list[str]:

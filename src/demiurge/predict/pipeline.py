@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
+from demiurge.arrays import Array
+from demiurge.layers import PRIOR
 from demiurge.model.bundle import Bundle, Task
 from demiurge.paths import PathLike
 from demiurge.predict.checkpoint import Checkpoint, PixelCounts, open_checkpoint
 from demiurge.predict.cluster import publish_blocks, run_on_cluster
-from demiurge.predict.heights.adjustment import SCALES
-from demiurge.predict.heights.assessment import assess, settled
-from demiurge.predict.heights.first_pass import keep_levels, kept_levels, measure
-from demiurge.predict.heights.gcp import anchored
-from demiurge.predict.heights.gcp_fit import Fit
+from demiurge.predict.heights.adjustment import adjust, load_adjustment
+from demiurge.predict.heights.assessment import assess
+from demiurge.predict.heights.gcp import GcpFit, fit_rows
+from demiurge.predict.heights.solver import SCALES
+from demiurge.predict.inference import predict_windows
 from demiurge.predict.job import Job, plan
 from demiurge.predict.options import Options
 from demiurge.predict.stac import published_with_item
@@ -64,10 +69,9 @@ def run(job: Job) -> Surface:
         rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags, None
         uncertainty = _mean_uncertainty(job, checkpoint.counts)
         if job.gcps is not None:
-            relative = bands[0].unit == "relative"
-            fitted = anchored(rows, bands, grid, job.gcps, relative=relative)
-            rows, bands, fit = fitted.rows, fitted.bands, fitted.fit
-            uncertainty = fitted.uncertainty
+            relative, names = bands[0].unit == "relative", [band.name for band in bands]
+            rows, fit, uncertainty = fit_rows(rows, names, grid, job.gcps, relative=relative)
+            bands = [band.in_metres() for band in bands]
             tags |= _fit_tags(fit, options)
         _finish(job, checkpoint, rows, bands, tags)
     counts = checkpoint.counts
@@ -91,24 +95,35 @@ def _assessed(job: Job) -> Job:
     """Assess the bundle on the scene at reduced resolution."""
     assert job.prior is not None
     assessment = assess(job.scene, job.network(), job.tiling, job.prior, job.options.detail)
-    return replace(job, assessment=assessment, prior=settled(job.prior, assessment))
+    return replace(job, assessment=assessment, prior=assessment.constrain(job.prior))
 
 
 def _adjusted(job: Job, checkpoint: Checkpoint) -> Job:
     """Adjust the windows, or read the adjustment of an interrupted run."""
     path = checkpoint.folder / "adjustment.npz"
-    adjustment = kept_levels(path, job.key)
+    adjustment = load_adjustment(path, job.key)
     if adjustment is None:
-        adjustment = measure(
-            job.scene,
-            job.network(),
-            job.tiling,
-            keep_voids=job.options.keep_voids,
-            absolute=job.absolute,
-            quiet=job.options.quiet,
-        )
-        keep_levels(path, job.key, adjustment)
+        adjustment = adjust(_relative_windows(job), job.tiling.size, job.tiling.overlap)
+        adjustment.require_agreement(job.scene.name, job.bundle.card.name)
+        adjustment.save(path, job.key)
     return replace(job, adjustment=adjustment)
+
+
+def _relative_windows(job: Job) -> Iterator[tuple[Window, Array, Array | None]]:
+    """Predict every window once; yield its heights and, for absolute heights, the prior."""
+    scene, tiling = job.scene, job.tiling
+    predicted = predict_windows(scene, job.network(), tiling, keep_voids=job.options.keep_voids)
+    total = tiling.count * tiling.size**2 / 1e6
+    with progress("adjust", total, quiet=job.options.quiet, unit="Mpx of windows") as advance:
+        for item, values in predicted:
+            window = item.window
+            heights = np.full(item.valid.shape, np.nan, np.float32)
+            if values is not None:
+                inside = values[0, : window.height, : window.width]
+                np.copyto(heights, inside, where=item.valid)
+            yield window, heights, scene.read(window, [PRIOR])[0] if job.absolute else None
+            scene.release()
+            advance(window.height * window.width / 1e6)
 
 
 def _predict(job: Job, checkpoint: Checkpoint) -> None:
@@ -143,7 +158,7 @@ def _finish(
             finish_surface(path, rows, grid, bands, tags)
 
 
-def _fit_tags(fit: Fit, options: Options) -> dict[str, str]:
+def _fit_tags(fit: GcpFit, options: Options) -> dict[str, str]:
     return {
         "units": "metre",
         "vertical_reference": f"that of {Path(str(options.points)).name}",
@@ -161,7 +176,7 @@ def _mean_uncertainty(job: Job, counts: PixelCounts) -> float:
     return counts.uncertainty / counts.known
 
 
-def _notes(job: Job, counts: PixelCounts, fit: Fit | None) -> tuple[str, ...]:
+def _notes(job: Job, counts: PixelCounts, fit: GcpFit | None) -> tuple[str, ...]:
     """Return sentences for the user, in the order of the stages."""
     notes = list(job.warnings)
     if counts.outliers:
@@ -188,10 +203,10 @@ def _on_adjustment(job: Job) -> list[str]:
         f"{count} windows were adjusted to {target}: the median of their differences where they "
         f"overlap is {adjustment.after:.3g}, before {adjustment.before:.3g}"
     ]
-    held = int(adjustment.held.sum())
-    if held:
+    at_bound = int(adjustment.at_bound.sum())
+    if at_bound:
         notes.append(
-            f"in {held} of {count} windows the predicted relief disagrees with the prior's: its "
+            f"in {at_bound} of {count} windows the predicted relief disagrees with the prior's: its "
             f"scale is limited to {SCALES[0]:g} to {SCALES[1]:g}; treat it as unreliable there"
         )
     return notes

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from xml.sax.saxutils import escape, quoteattr
 
@@ -14,7 +14,7 @@ from odc.geo.geobox import GeoBox
 from demiurge.arrays import Array
 from demiurge.errors import ResourceError
 from demiurge.outputs import publish
-from demiurge.predict.heights.gcp_fit import Fit
+from demiurge.predict.heights.gcp import GcpFit
 from demiurge.scene.grid import Window, wkt
 
 #: Suffix of a virtual mosaic, and names of its blocks.
@@ -33,6 +33,10 @@ class BandInfo:
     name: str
     unit: str
     about: str
+
+    def in_metres(self) -> BandInfo:
+        """Return the band with heights in metres, after a fit to ground control points."""
+        return replace(self, name=self.name.replace("_relative", ""), unit="m")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +80,7 @@ class Prediction:
     uncertainty: float
     memory: float
     notes: tuple[str, ...] = ()
-    fit: Fit | None = None
+    fit: GcpFit | None = None
 
     @property
     def megapixels(self) -> float:

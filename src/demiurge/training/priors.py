@@ -92,7 +92,7 @@ def _error_of_prior(region: Region, truth: str) -> npt.NDArray[np.float64]:
         return np.empty(0)
     cells = tie.cells(window, side)
     filled = [np.where(known, h, h[known].mean(dtype=np.float64)) for h in (prior, heights)]
-    found = cells.values(filled[0].astype(np.float32)) - cells.means(filled[1])
+    found = cells.centre_values(filled[0].astype(np.float32)) - cells.means(filled[1])
     whole = cells.means((~known).astype(np.float32)) == 0
     # At the edge only parts of the prior's pixels are seen.
     inside = np.zeros(cells.shape, bool)
