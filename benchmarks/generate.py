@@ -15,8 +15,9 @@ from rasterio.transform import from_origin
 
 from common import Claim, at_most, interleaved, main, median
 from demiurge import Options, generate, open_scene, simulate
-from demiurge.predict.heights.adjustment import mismatch, pair_up, solve
-from demiurge.predict.heights.gcp_fit import fit_points, sample
+from demiurge.predict.heights.adjustment import Samples, find_overlaps
+from demiurge.predict.heights.gcp import fit_gcps, sample_bilinear
+from demiurge.predict.heights.solver import mismatch, solve
 from demiurge.scene.scene import Scene
 
 SEED = 6000
@@ -169,11 +170,11 @@ def _points() -> list[Claim]:
         errors = []
         for _ in range(20):
             r, c = rng.uniform(5, 494, (2, count))
-            z = sample(truth.astype(np.float32), r, c) + rng.normal(0, 0.5, count)
+            z = sample_bilinear(truth.astype(np.float32), r, c) + rng.normal(0, 0.5, count)
             wrong = rng.choice(count, count // 10, replace=False)
             z[wrong] += rng.choice([-1, 1], wrong.size) * rng.uniform(20, 200, wrong.size)
             at = 2 * (c + 0.5) / 500 - 1, 2 * (r + 0.5) / 500 - 1
-            fit = fit_points(sample(surface, r, c), *at, z, scaled=True)
+            fit = fit_gcps(sample_bilinear(surface, r, c), *at, z, scaled=True)
             errors.append(np.sqrt(np.mean((fit.apply(surface, u, v) - truth) ** 2)))
         text = f"RMSE on {count} points, a tenth of them wrong by 20 to 200 m"
         claims.append(Claim(text, float(np.median(errors)), "m"))
@@ -196,11 +197,11 @@ def _large() -> list[Claim]:
                 np.ix_(lattice[0] - row, lattice[1] - column)
             ] + rng.normal(0, 0.5, (len(lattice[0]), len(lattice[1])))
             places[row, column] = len(samples)
-            samples.append((*lattice, found.astype(np.float32)))
+            samples.append(Samples(*lattice, found.astype(np.float32)))
             middles.append(part.mean())
-    pairs = pair_up(places, samples, size)
+    pairs = find_overlaps(places, samples, size)
     still = np.ones(len(samples)), np.zeros(len(samples))
-    _, offsets = solve(pairs, None, len(samples), scaled=False)
+    _, offsets = solve(pairs, None, len(samples))
     true = np.array(middles) - np.mean(middles)
     drift = float(np.abs((offsets - offsets.mean()) - true).max())
     naive, ours = mismatch(pairs, *still), mismatch(pairs, still[0], offsets)

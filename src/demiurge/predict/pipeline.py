@@ -206,8 +206,8 @@ def _on_adjustment(job: Job) -> list[str]:
     at_bound = int(adjustment.at_bound.sum())
     if at_bound:
         notes.append(
-            f"in {at_bound} of {count} windows the predicted relief disagrees with the prior's: its "
-            f"scale is limited to {SCALES[0]:g} to {SCALES[1]:g}; treat it as unreliable there"
+            f"in {at_bound} of {count} windows the predicted relief disagrees with the prior's: "
+            f"its scale is limited to {SCALES[0]:g} to {SCALES[1]:g}; treat it as unreliable there"
         )
     return notes
 

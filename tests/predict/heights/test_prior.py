@@ -1,4 +1,4 @@
-"""Heights that are tied to a coarse prior, and how much of a bundle's detail a scene speaks for."""
+"""Heights constrained to a coarse prior, and the assessment of a bundle's detail."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,7 +12,7 @@ import demiurge
 from conftest import LEFT, PIXEL, TOP, make_bundle, terrain
 from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle
-from demiurge.predict.heights import assessment as reduced
+from demiurge.predict.heights import assessment
 from demiurge.predict.job import plan
 from demiurge.predict.options import Options
 from demiurge.scene.bands import name_inputs
@@ -26,7 +26,7 @@ INSIDE = (slice(12, -12),) * 2
 
 
 def land() -> np.ndarray:
-    """Hills with ridges and valleys of all widths, as real ones have."""
+    """Return hills with ridges and valleys of all widths, as real terrain has."""
     rng = np.random.default_rng(4)
     rows, columns = np.mgrid[:SIDE, :SIDE]
     found = np.zeros((SIDE, SIDE))
@@ -38,7 +38,7 @@ def land() -> np.ndarray:
 
 
 def sharpening_graph(gain: float) -> bytes:
-    """Return a graph that answers with what the second plane has above its 5 × 5 mean."""
+    """Return a graph whose output is the second plane less its 5 × 5 mean."""
     from onnx import TensorProto, helper, numpy_helper
 
     weight = np.zeros((2, 4, 5, 5), np.float32)
@@ -59,7 +59,7 @@ def sharpening_graph(gain: float) -> bytes:
 
 
 def bundle_of(folder: Path, gain: float) -> Bundle:
-    """One that reads heights off the red band, as they are (1), upside down (-1), or not at all."""
+    """Return a bundle that adds the red band's relief, correct (1), inverted (-1) or not (0)."""
     return make_bundle(
         folder / "g.bundle", task="generate", layers=("dem_prior", "red"), base="dem_prior",
         targets=("dtm",), scale=1.0, pixel=(1.0, 20.0), window=128, graph=sharpening_graph(gain),
@@ -68,7 +68,7 @@ def bundle_of(folder: Path, gain: float) -> Bundle:
 
 @pytest.fixture
 def scene(raster: Write, tmp_path: Path) -> Scene:
-    """Its red band is its heights, which the prior has in blocks of 3 × 3."""
+    """Return a scene whose red band holds its heights and whose prior has means of 3 × 3 pixels."""
     heights = land()
     wide = PIXEL * FACTOR
     coarse = heights.reshape(SIDE // FACTOR, FACTOR, -1, FACTOR).mean(axis=(1, 3))
@@ -83,7 +83,7 @@ def scene(raster: Write, tmp_path: Path) -> Scene:
 def error(
     scene: Scene, bundle: Bundle, *, south: bool = False, **options: object
 ) -> tuple[float, demiurge.Surface]:
-    """Return the RMSE over that of the interpolated prior; of the southern half if asked."""
+    """Return the RMSE over that of the interpolated prior; with ``south`` of the southern half."""
     assert scene.folder is not None
     out = scene.folder.parent / "out.tif"
     surface = demiurge.generate(
@@ -100,7 +100,7 @@ def error(
     return rmse[0] / rmse[1], surface
 
 
-def test_a_prepared_scene_knows_the_pixels_of_its_prior(scene: Scene) -> None:
+def test_a_prepared_scene_keeps_the_grid_of_its_prior(scene: Scene) -> None:
     native = scene.sources["dem_prior"].native
     assert native is not None
     assert native.affine.a == PIXEL * FACTOR
@@ -109,8 +109,8 @@ def test_a_prepared_scene_knows_the_pixels_of_its_prior(scene: Scene) -> None:
     assert again.sources["dem_prior"].native == native
 
 
-def test_a_bundle_that_knows_nothing_does_no_harm(scene: Scene, tmp_path: Path) -> None:
-    """Sharpened to its own means, the prior is better than interpolated."""
+def test_a_bundle_without_detail_is_harmless(scene: Scene, tmp_path: Path) -> None:
+    """Backprojection alone makes the prior better than interpolation."""
     ratio, surface = error(scene, bundle_of(tmp_path, 0.0))
     assert ratio < 0.9
     assert any("0% of the bundle's detail" in note for note in surface.notes)
@@ -118,11 +118,11 @@ def test_a_bundle_that_knows_nothing_does_no_harm(scene: Scene, tmp_path: Path) 
 
 def test_detail_that_helps_is_kept(scene: Scene, tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path, 0.5)
-    judged, surface = error(scene, bundle)
+    ratio, surface = error(scene, bundle)
     with rasterio.open(surface.path) as file:
         tags = file.tags()
-    assert judged < error(scene, bundle, detail=0.0)[0] - 0.1
-    assert any("judged on this scene made 3 times coarser" in note for note in surface.notes)
+    assert ratio < error(scene, bundle, detail=0.0)[0] - 0.1
+    assert any("assessed on this scene made 3 times coarser" in note for note in surface.notes)
     assert tags["detail_from"] == "judged at reduced resolution"
     assert float(tags["detail"]) > 0.5
     assert tags["prior_accuracy"] == "not told"
@@ -130,12 +130,12 @@ def test_detail_that_helps_is_kept(scene: Scene, tmp_path: Path) -> None:
 
 def test_detail_that_harms_is_left_out(scene: Scene, tmp_path: Path) -> None:
     bundle = bundle_of(tmp_path, -0.5)
-    judged, _ = error(scene, bundle)
-    assert error(scene, bundle, detail=1.0)[0] > judged + 0.2
-    assert judged == pytest.approx(error(scene, bundle, detail=0.0)[0], abs=1e-4)
+    ratio, _ = error(scene, bundle)
+    assert error(scene, bundle, detail=1.0)[0] > ratio + 0.2
+    assert ratio == pytest.approx(error(scene, bundle, detail=0.0)[0], abs=1e-4)
 
 
-def test_voids_of_the_prior_are_left_out_of_the_judgement(raster: Write, tmp_path: Path) -> None:
+def test_voids_of_the_prior_are_left_out_of_the_assessment(raster: Write, tmp_path: Path) -> None:
     heights = land()
     coarse = heights.reshape(SIDE // FACTOR, FACTOR, -1, FACTOR).mean(axis=(1, 3))
     coarse[:20, :60] = np.nan
@@ -147,39 +147,39 @@ def test_voids_of_the_prior_are_left_out_of_the_judgement(raster: Write, tmp_pat
     }  # fmt: skip
     scene = prepare(files, tmp_path / "scene")
     ratio, surface = error(scene, bundle_of(tmp_path, 0.5), south=True)
-    assert any("judged on this scene" in note for note in surface.notes)
+    assert any("assessed on this scene" in note for note in surface.notes)
     assert ratio < 0.8
 
 
-def test_heights_keep_the_level_of_a_good_prior_alone(scene: Scene, tmp_path: Path) -> None:
-    """The bundle adds 5 m everywhere, and takes itself to be √2 m off.
+def test_the_offset_of_a_prior_is_weighted_by_its_accuracy(scene: Scene, tmp_path: Path) -> None:
+    """The bundle adds 5 m everywhere and predicts an uncertainty of √2 m.
 
-    Untold, the uncertainty is what the scene shows at reduced resolution, not what was withheld.
+    With unknown accuracy the uncertainty is the error expected from the scene itself.
     """
     bundle = make_bundle(
         tmp_path / "b.bundle", task="generate", layers=("dem_prior", "red"), base="dem_prior",
         targets=("dtm",), answers=[5.0, 0.0], scale=1.0, pixel=(1.0, 20.0),
     )  # fmt: skip
     prior, truth = scene.read(layers=["dem_prior", "truth_dtm"])
-    levels, doubts, errors = [], [], []
-    untold: tuple[str, ...] = ()
+    offsets, uncertainties, errors = [], [], []
+    notes: tuple[str, ...] = ()
     for accuracy in (None, 0.0, 2**0.5, float("inf")):
         _, surface = error(scene, bundle, prior_accuracy=accuracy)
-        untold = surface.notes if accuracy is None else untold
+        notes = surface.notes if accuracy is None else notes
         with rasterio.open(surface.path) as file:
-            heights, doubt = file.read()
-        levels.append(float((heights - prior)[INSIDE].mean()))
-        doubts.append(float(np.square(doubt).mean() ** 0.5))
+            heights, uncertainty = file.read()
+        offsets.append(float((heights - prior)[INSIDE].mean()))
+        uncertainties.append(float(np.square(uncertainty).mean() ** 0.5))
         errors.append(float(np.square(heights - truth)[INSIDE].mean() ** 0.5))
-    np.testing.assert_allclose(levels, [0, 0, 2.5, 5], atol=0.1)
-    assert doubts[3] == pytest.approx(2**0.5, rel=1e-3)
-    assert doubts[0] == doubts[1]
-    assert errors[0] < doubts[0] < 3 * errors[0]
-    assert any("does not include the prior's own errors" in n for n in untold)
+    np.testing.assert_allclose(offsets, [0, 0, 2.5, 5], atol=0.1)
+    assert uncertainties[3] == pytest.approx(2**0.5, rel=1e-3)
+    assert uncertainties[0] == uncertainties[1]
+    assert errors[0] < uncertainties[0] < 3 * errors[0]
+    assert any("does not include the prior's own errors" in n for n in notes)
 
 
 def test_the_prior_may_lie_in_degrees(raster: Write, tmp_path: Path) -> None:
-    """Its pixels are turned and stretched against the image's then; files are laid as they are."""
+    """The pixels of the prior are rotated and stretched against those of the image."""
     from rasterio.warp import Resampling, calculate_default_transform, reproject
 
     heights = land()
@@ -205,25 +205,25 @@ def test_the_prior_may_lie_in_degrees(raster: Write, tmp_path: Path) -> None:
     assert error(scene, bundle_of(tmp_path, 0.0), detail=0.0)[0] < 0.95
 
 
-def test_unjudged_detail_is_not_added_and_the_reason_is_told(raster: Write, tmp_path: Path) -> None:
+def test_detail_is_not_added_without_an_assessment(raster: Write, tmp_path: Path) -> None:
     wide = PIXEL * FACTOR
     prior = raster("prior.tif", terrain(20, 20), transform=from_origin(LEFT, TOP, wide, wide))
     files = {"red": raster("red.tif", terrain(60, 60)), "dem_prior": prior}
     scene = prepare(files, tmp_path / "scene")
     bundle = bundle_of(tmp_path, 0.5)
-    found = {}
+    heights = {}
     for detail in (None, 0.0, 1.0):
         options = Options(detail=detail, overwrite=True)
         surface = demiurge.generate(scene, tmp_path / "o.tif", bundle=bundle, options=options)
         with rasterio.open(surface.path) as file:
-            found[detail] = file.read(1)
+            heights[detail] = file.read(1)
             source = file.tags()["detail_from"]
-        told = next(n for n in surface.notes if "the bundle is not judged" in n)
-        assert "that takes 99 px across, the scene has 60" in told
+        note = next(n for n in surface.notes if "the bundle is not assessed" in n)
+        assert "needs a scene 99 px across, this one has 60" in note
         assert source == ("not judged" if detail is None else "as given")
-        assert ("no detail is added" in told) == (detail is None)
-    np.testing.assert_array_equal(found[None], found[0.0])
-    assert np.abs(found[1.0] - found[0.0]).max() > 0.1
+        assert ("no detail is added" in note) == (detail is None)
+    np.testing.assert_array_equal(heights[None], heights[0.0])
+    assert np.abs(heights[1.0] - heights[0.0]).max() > 0.1
 
 
 @pytest.mark.parametrize(
@@ -232,26 +232,26 @@ def test_unjudged_detail_is_not_added_and_the_reason_is_told(raster: Write, tmp_
         ((100_000, 100_000), 20, 768, ""),
         ((100_000, 100_000), 47, 768, ""),
         ((100_000, 100_000), 60, 768, "the prior is 60 times coarser than the image"),
-        ((100_000, 100_000), 20, 96, "takes windows of 120 px, they have 96"),
-        ((2399, 100_000), 20, 768, "takes 2400 px across, the scene has 2399"),
+        ((100_000, 100_000), 20, 96, "needs windows of 120 px, they have 96"),
+        ((2399, 100_000), 20, 768, "needs a scene 2400 px across, this one has 2399"),
         ((300, 300), 6, 320, ""),
     ],
 )
-def test_why_a_scene_is_not_judged_on(
+def test_reasons_against_an_assessment(
     shape: tuple[int, int], factor: int, window: int, reason: str
 ) -> None:
-    told, windows = reduced._windows(shape, factor, window)
-    assert told.endswith(reason) if reason else told == ""
-    assert bool(windows) == (told == "")
-    for found in windows:
-        assert found.row + found.height <= shape[0]
-        assert found.height % factor**2 == 0
-        assert found.height // factor <= window
-    assert sum(w.height * w.width for w in windows) <= reduced._MOST
+    actual, windows = assessment._windows(shape, factor, window)
+    assert actual.endswith(reason) if reason else actual == ""
+    assert bool(windows) == (actual == "")
+    for square in windows:
+        assert square.row + square.height <= shape[0]
+        assert square.height % factor**2 == 0
+        assert square.height // factor <= window
+    assert sum(w.height * w.width for w in windows) <= assessment._MOST_PIXELS
 
 
-def test_a_prior_20_times_coarser_is_judged(raster: Write, tmp_path: Path) -> None:
-    """The bundle reads heights off the image, smoothed; all of that detail is right."""
+def test_a_prior_20_times_coarser_is_assessed(raster: Write, tmp_path: Path) -> None:
+    """All detail that the bundle adds is correct."""
     rows, columns = np.mgrid[:2400, :2400].astype(np.float32)
     heights = (
         20 * np.sin(rows / 90) * np.cos(columns / 70) + 3 * np.sin((rows + columns) / 37)
@@ -265,15 +265,15 @@ def test_a_prior_20_times_coarser_is_judged(raster: Write, tmp_path: Path) -> No
     bundle = bundle_of(tmp_path, 0.5)
     job = plan(scene, bundle, "generate", tmp_path / "o.tif", Options())
     assert job.prior is not None
-    found = reduced.assess(scene, job.network(), job.tiling, job.prior, None)
-    assert found.judged
-    assert found.coarser == 20
-    assert found.detail > 0
+    result = assessment.assess(scene, job.network(), job.tiling, job.prior, None)
+    assert result.assessed
+    assert result.factor == 20
+    assert result.detail > 0
 
 
 @pytest.fixture
 def fine(raster: Write, tmp_path: Path) -> tuple[Scene, np.ndarray, Bundle]:
-    """A prior as fine as its image, and a bundle that adds 5 m and takes itself to be √2 m off."""
+    """Return a prior as fine as its image, and a bundle that adds 5 m ± √2 m."""
     heights = terrain(96, 96)
     heights[40:44, 50:55] = np.nan
     files = {
@@ -306,14 +306,14 @@ def test_a_prior_as_fine_as_the_image_is_kept(
     )
     known = np.isfinite(prior)
     with rasterio.open(surface.path) as file:
-        heights, doubt = file.read()
+        heights, uncertainty = file.read()
         tags = file.tags()
     assert np.isfinite(heights).all(), "its voids are filled"
     exact = 1e-4 if change == 0 else 0.01  # blending rounds
     np.testing.assert_allclose(heights[known], prior[known] + change, atol=exact)
-    np.testing.assert_allclose(doubt[known], 1 if change == 2.5 else 2**0.5, rtol=1e-3)
-    told = "corrects its heights" if change == 2.5 else "its heights stay as they are"
-    assert any(told in note for note in surface.notes) == (change < 5)
+    np.testing.assert_allclose(uncertainty[known], 1 if change == 2.5 else 2**0.5, rtol=1e-3)
+    text = "corrects its heights" if change == 2.5 else "its heights stay as they are"
+    assert any(text in note for note in surface.notes) == (change < 5)
     assert "detail" not in tags
 
 
@@ -353,7 +353,7 @@ def test_without_a_prior_its_options_are_refused(
         ({"detail": 1.5}, "--detail is 1.5; choose a share from 0 to 1"),
     ],
 )
-def test_options_that_make_no_sense(
+def test_options_out_of_range(
     scene: Scene, tmp_path: Path, options: dict[str, float], sentence: str
 ) -> None:
     with pytest.raises(UsageError, match=sentence):

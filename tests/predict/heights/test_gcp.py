@@ -1,4 +1,4 @@
-"""Heights fitted to ground points."""
+"""Heights fitted to ground control points."""
 
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from conftest import LEFT, PIXEL, TOP, blur_graph, make_bundle, terrain, write_r
 from demiurge import Options
 from demiurge.cli.apply import print_surface
 from demiurge.errors import DataError, UsageError
-from demiurge.predict.heights.gcp_fit import fit_points, sample
+from demiurge.predict.heights.gcp import fit_gcps, sample_bilinear
 
 
 def points(count: int, seed: int = 0) -> tuple[np.ndarray, ...]:
@@ -28,7 +28,7 @@ def test_a_known_trend_is_found_among_gross_errors(count: int, scaled: bool) -> 
     truth = (2.5 if scaled else 1) * heights + 400 + slope + noise
     wrong = count // 10
     truth[:wrong] += 80
-    fit = fit_points(heights, u, v, truth, scaled=scaled)
+    fit = fit_gcps(heights, u, v, truth, scaled=scaled)
     assert fit.scale == pytest.approx(2.5 if scaled else 1, abs=0.05)
     assert fit.trend[0] == pytest.approx(400, abs=0.6)
     assert fit.wrong >= wrong
@@ -39,16 +39,16 @@ def test_a_known_trend_is_found_among_gross_errors(count: int, scaled: bool) -> 
 
 
 @pytest.mark.parametrize("count", [4, 9, 12, 20, 41])
-def test_exact_points_are_no_gross_errors(count: int) -> None:
-    """The surface is a sketch, so that residuals scatter; the points are all right.
+def test_scattered_points_are_not_gross_errors(count: int) -> None:
+    """An inaccurate surface has large residuals at correct points.
 
-    A robust fit loses a little against least squares, which is the best there is here.
+    The robust fit is slightly worse than least squares, which is optimal here.
     """
     wrong, worse = [], []
     for seed in range(8):
         heights, u, v, noise = points(count, seed)
         truth = 2.5 * heights + 400 + 100 * noise
-        fit = fit_points(heights, u, v, truth, scaled=True)
+        fit = fit_gcps(heights, u, v, truth, scaled=True)
         terms = [np.ones(count), u, v, u * u, u * v, v * v][: len(fit.trend)]
         plain = np.linalg.lstsq(np.stack([*terms, heights], 1), truth, rcond=None)[0]
         missed = (
@@ -62,76 +62,76 @@ def test_exact_points_are_no_gross_errors(count: int) -> None:
 
 
 @pytest.mark.parametrize("share", [0.1, 0.25, 0.4])
-def test_points_set_aside_are_told(share: float) -> None:
+def test_gross_errors_are_reported(share: float) -> None:
     heights, u, v, noise = points(50)
     truth = heights + 400 + noise
     wrong = int(share * 50)
     truth[:wrong] += np.random.default_rng(1).choice([-1, 1], wrong) * 60
-    fit = fit_points(heights, u, v, truth, scaled=False)
+    fit = fit_gcps(heights, u, v, truth, scaled=False)
     assert fit.wrong == wrong
     assert f"{wrong} of 50 ground points lie more than" in fit.notes[0]
     truth[2:wrong] -= truth[2:wrong] - heights[2:wrong] - 400 - noise[2:wrong]
-    fit = fit_points(heights, u, v, truth, scaled=False)
+    fit = fit_gcps(heights, u, v, truth, scaled=False)
     assert fit.wrong == 2
     assert fit.notes == (), "fewer than a tenth"
 
 
 def test_the_reported_error_is_that_of_all_points_but_gross_errors() -> None:
-    """Heavy tails: what misses by three times the usual is no gross error, and counts."""
+    """Heavy tails: residuals of three standard deviations are not gross errors, and count."""
     rng = np.random.default_rng(3)
     heights, u, v, _ = points(200)
     noise = rng.standard_t(4, 200)
-    fit = fit_points(heights, u, v, heights + noise, scaled=False)
+    fit = fit_gcps(heights, u, v, heights + noise, scaled=False)
     assert fit.wrong < 4
     assert fit.rmse == pytest.approx(noise.std(), rel=0.15)
     assert fit.loo >= fit.rmse
 
 
-def test_leaving_one_out_is_what_refitting_without_it_gives() -> None:
+def test_leave_one_out_equals_refits_without_each_point() -> None:
     heights, u, v, noise = points(8)
     truth = heights + 100 + noise
-    fit = fit_points(heights, u, v, truth, scaled=False)
+    fit = fit_gcps(heights, u, v, truth, scaled=False)
     assert fit.wrong == 0
     missed = [truth[i] - heights[i] - np.average(np.delete(truth - heights, i)) for i in range(8)]
     assert fit.loo == pytest.approx(np.sqrt(np.mean(np.square(missed))), rel=0.05)
 
 
-def test_points_along_a_line_settle_no_plane() -> None:
+def test_points_along_a_line_do_not_determine_a_plane() -> None:
     heights, u, _, noise = points(12)
-    fit = fit_points(heights, u, 0.5 * u, heights + 100 + noise, scaled=False)
+    fit = fit_gcps(heights, u, 0.5 * u, heights + 100 + noise, scaled=False)
     assert len(fit.trend) == 1
     assert "along a line" in fit.notes[0]
 
 
 def test_two_points_give_scale_and_offset() -> None:
     heights, where = np.array([1.0, 3.0]), np.array([-0.5, 0.5])
-    fit = fit_points(heights, where, where, np.array([102.0, 106.0]), scaled=True)
+    fit = fit_gcps(heights, where, where, np.array([102.0, 106.0]), scaled=True)
     assert fit.scale == pytest.approx(2)
     assert fit.trend == pytest.approx((100,))
     assert np.isnan(fit.loo)
 
 
-def test_what_cannot_be_fitted_is_told() -> None:
+def test_points_that_do_not_determine_the_fit() -> None:
     one, two = np.zeros(1), np.array([0.1, 0.2])
     with pytest.raises(DataError, match="1 ground points lie on the surface, 2 are needed"):
-        fit_points(one, one, one, one, scaled=True)
+        fit_gcps(one, one, one, one, scaled=True)
     with pytest.raises(DataError, match="same height at all"):
-        fit_points(np.full(2, 5.0), two, two, two, scaled=True)
+        fit_gcps(np.full(2, 5.0), two, two, two, scaled=True)
     with pytest.raises(DataError, match="low where the surface is high"):
-        fit_points(two, two, two, -two, scaled=True)
+        fit_gcps(two, two, two, -two, scaled=True)
 
 
-def test_sampling_is_bilinear_and_knows_the_edge() -> None:
+def test_sampling_is_bilinear_up_to_the_edge() -> None:
     rows, columns = np.mgrid[:5, :6].astype(np.float32)
     plane = 10 * rows + columns
     plane[4, 5] = np.nan
-    at = sample(plane, np.array([1.25, -0.4, 3.5, 9.0]), np.array([2.5, 0.0, 4.5, 1.0]))
+    at = sample_bilinear(plane, np.array([1.25, -0.4, 3.5, 9.0]), np.array([2.5, 0.0, 4.5, 1.0]))
     np.testing.assert_allclose(at, [15, 0, np.nan, np.nan])
 
 
 @pytest.fixture
 def relative(tmp_path: Path):  # type: ignore[no-untyped-def]
-    """A bundle whose relative heights are the blurred image, upside down, and the image."""
+    """Return an image, and a bundle whose relative heights are the image blurred and inverted."""
     image = terrain()
     path = write_raster(tmp_path / "image.tif", image, names=["red"])
     bundle = make_bundle(

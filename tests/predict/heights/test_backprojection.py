@@ -1,4 +1,4 @@
-"""Cells of a coarse prior under a finer window."""
+"""Backprojection to the pixels of a coarse prior."""
 
 import numpy as np
 import pytest
@@ -6,21 +6,21 @@ from scipy import ndimage
 
 from conftest import terrain
 from demiurge.predict.heights.backprojection import (
-    Cells,
-    back_projected,
+    PriorCells,
+    back_project,
     cells_under,
-    means_of_spread,
+    means_of_interpolated,
 )
 
 SIZE, WIDE = 120, 5
 INSIDE = (slice(2 * WIDE, -2 * WIDE),) * 2
 
 
-def upright(offset: float = 0.0) -> Cells:
+def upright(offset: float = 0.0) -> PriorCells:
     return cells_under(SIZE, ((offset, 1 / WIDE, 0), (offset, 0, 1 / WIDE)))
 
 
-def turned(degrees: float = 3.0) -> Cells:
+def rotated(degrees: float = 3.0) -> PriorCells:
     a = np.deg2rad(degrees)
     return cells_under(
         SIZE, ((7.3, np.cos(a) / 4.2, np.sin(a) / 4.2), (5.1, -np.sin(a) / 2.6, np.cos(a) / 2.6))
@@ -40,37 +40,37 @@ def test_means_are_those_of_blocks() -> None:
     np.testing.assert_allclose(cells.means(heights), blocks, rtol=1e-5)
 
 
-@pytest.mark.parametrize("cells", [upright(), upright(0.5), turned()])
-def test_values_come_back_from_what_was_spread(cells: Cells) -> None:
+@pytest.mark.parametrize("cells", [upright(), upright(0.5), rotated()])
+def test_centre_values_of_interpolated_cells_are_the_cells(cells: PriorCells) -> None:
     values = terrain(*cells.shape, seed=3)
     inside = (slice(4, -4),) * 2
-    found = cells.values(cells.spread(values))
+    found = cells.centre_values(cells.interpolate(values))
     np.testing.assert_allclose(found[inside], values[inside], atol=0.05 * values.std())
 
 
 @pytest.mark.parametrize("spline", [True, False])
-def test_the_means_of_spread_cells_are_foretold(spline: bool) -> None:
+def test_means_of_interpolated_cells_are_predicted(spline: bool) -> None:
     cells = upright()
     values = terrain(*cells.shape, seed=1)
-    found = means_of_spread(values, spline=spline)
+    found = means_of_interpolated(values, spline=spline)
     inside = (slice(3, -3),) * 2
     np.testing.assert_allclose(
-        cells.means(cells.spread(values, spline=spline))[inside], found[inside], atol=0.15
+        cells.means(cells.interpolate(values, spline=spline))[inside], found[inside], atol=0.15
     )
-    level = means_of_spread(np.full((20, 20), 700, np.float32), spline=spline)
+    level = means_of_interpolated(np.full((20, 20), 700, np.float32), spline=spline)
     np.testing.assert_allclose(level, 700, rtol=1e-6)
 
 
-def test_splines_pass_through_the_cells_as_scipy_makes_them() -> None:
-    cells = turned()
+def test_splines_equal_those_of_scipy() -> None:
+    cells = rotated()
     values = terrain(*cells.shape, seed=2)
     at = (cells.rows, cells.columns)
     expected = ndimage.map_coordinates(values, at, order=3, mode="nearest")
-    np.testing.assert_allclose(cells.spread(values)[10:-10, 10:-10], expected[10:-10, 10:-10],
+    np.testing.assert_allclose(cells.interpolate(values)[10:-10, 10:-10], expected[10:-10, 10:-10],
                                atol=0.02)  # fmt: skip
 
 
-def test_a_prior_is_read_as_gdal_does() -> None:
+def test_cubic_interpolation_equals_that_of_gdal() -> None:
     from rasterio.enums import Resampling
     from rasterio.transform import from_origin
     from rasterio.warp import reproject
@@ -83,36 +83,38 @@ def test_a_prior_is_read_as_gdal_does() -> None:
         values, found, src_transform=place[0], dst_transform=place[1], src_crs="EPSG:32633",
         dst_crs="EPSG:32633", resampling=Resampling.cubic,
     )  # fmt: skip
-    np.testing.assert_allclose(cells.spread(values, spline=False)[INSIDE], found[INSIDE], atol=0.01)
+    np.testing.assert_allclose(
+        cells.interpolate(values, spline=False)[INSIDE], found[INSIDE], atol=0.01
+    )
 
 
-def test_tied_heights_have_the_means_of_the_prior() -> None:
+def test_backprojected_heights_have_the_means_of_the_prior() -> None:
     cells, truth = upright(), rough()
     means = cells.means(truth)
-    prior = cells.spread(means)
+    prior = cells.interpolate(means)
     noise = 10 * np.random.default_rng(1).standard_normal((SIZE, SIZE)).astype(np.float32)
     change = noise + np.linspace(-30, 30, SIZE, dtype=np.float32)
-    found = back_projected(change, prior, cells)
+    found = back_project(change, prior, cells)
     inside = (slice(3, -3),) * 2
     before = np.abs(cells.means(prior + change) - means)[inside].mean()
     assert np.abs(cells.means(found) - means)[inside].mean() < 0.05 * before
 
 
-def test_what_interpolation_rounds_off_comes_back() -> None:
+def test_ridges_and_valleys_are_restored() -> None:
     cells = upright()
     rows, columns = np.mgrid[:SIZE, :SIZE]
     truth = (20 * np.abs(np.sin(rows / 19) + np.cos(columns / 23))).astype(np.float32)
-    prior = cells.spread(cells.means(truth))
-    found = back_projected(np.zeros_like(prior), prior, cells)
+    prior = cells.interpolate(cells.means(truth))
+    found = back_project(np.zeros_like(prior), prior, cells)
     errors = [np.square(h - truth)[INSIDE].mean() for h in (found, prior)]
     assert errors[0] < 0.8 * errors[1]
 
 
-def test_true_detail_is_kept_and_its_level_is_the_priors() -> None:
-    cells, truth = turned(), rough()
-    prior = cells.spread(cells.means(terrain(SIZE, SIZE)))
+def test_true_detail_is_kept_without_its_mean() -> None:
+    cells, truth = rotated(), rough()
+    prior = cells.interpolate(cells.means(terrain(SIZE, SIZE)))
     detail = truth - terrain(SIZE, SIZE)
-    added = back_projected(detail + 25, prior, cells) - back_projected(0 * detail, prior, cells)
+    added = back_project(detail + 25, prior, cells) - back_project(0 * detail, prior, cells)
     np.testing.assert_allclose(added.mean(), 0, atol=0.3)
     assert np.corrcoef(added.ravel(), detail.ravel())[0, 1] > 0.8
 
@@ -121,21 +123,21 @@ def test_an_untrusted_prior_changes_nothing() -> None:
     cells, prior = upright(), terrain(SIZE, SIZE)
     change = rough(2) - 90
     np.testing.assert_allclose(
-        back_projected(change, prior, cells, trust=0.0), prior + change, atol=1e-3
+        back_project(change, prior, cells, trust=0.0), prior + change, atol=1e-3
     )
 
 
-def test_without_detail_the_change_does_not_count() -> None:
+def test_without_detail_the_change_is_ignored() -> None:
     cells, prior = upright(), terrain(SIZE, SIZE)
-    nothing = back_projected(np.zeros_like(prior), prior, cells)
-    found = back_projected(rough(2), prior, cells, detail=0.0)
+    nothing = back_project(np.zeros_like(prior), prior, cells)
+    found = back_project(rough(2), prior, cells, detail=0.0)
     np.testing.assert_allclose(found, nothing, atol=1e-3)
 
 
-def test_voids_of_the_prior_hold_nothing_down() -> None:
+def test_voids_of_the_prior_do_not_constrain() -> None:
     cells, prior = upright(), terrain(SIZE, SIZE)
     known = np.ones((SIZE, SIZE), bool)
     known[40:80, 40:80] = False
-    found = back_projected(np.full_like(prior, 7), prior, cells, known=known)
+    found = back_project(np.full_like(prior, 7), prior, cells, known=known)
     np.testing.assert_allclose((found - prior)[55:65, 55:65], 7, atol=0.5)
     np.testing.assert_allclose((found - prior)[:20, :20].mean(), 0, atol=0.5)
