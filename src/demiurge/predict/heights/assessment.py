@@ -17,7 +17,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from demiurge.arrays import Array, Values
+from demiurge.arrays import Array, Mask, Values
 from demiurge.layers import PRIOR, Kind
 from demiurge.predict.heights.backprojection import PriorCells, back_project, cells_under
 from demiurge.predict.heights.prior import PriorConstraint
@@ -207,7 +207,7 @@ def _areas(
         yield _Area(prior[inside], sharpened[inside], (detailed - sharpened)[inside], truth[inside])
 
 
-def _interpolated_means(truth: Array, known: Array, cells: PriorCells) -> Array:
+def _interpolated_means(truth: Array, known: Mask, cells: PriorCells) -> Array:
     """Return heights averaged over cells and interpolated again, as GDAL reads a coarse prior."""
     return cells.interpolate(cells.means(fill_voids(truth, known)), spline=False)
 

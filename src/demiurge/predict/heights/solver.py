@@ -145,8 +145,8 @@ class _System:
             weight = _PRIOR_WEIGHT * _huber(residual)
             diagonal += _products(window, self.count, weight, w, w)
             right += _products(window, self.count, weight, w, [missing])[..., 0]
-        k = range(self.size)
-        diagonal[:, k, k] += [_OFFSET_WEIGHT, _SCALE_WEIGHT][: self.size]
+        own = range(self.size)
+        diagonal[:, own, own] += [_OFFSET_WEIGHT, _SCALE_WEIGHT][: self.size]
         bound = np.flatnonzero(np.isfinite(self.bound))
         if bound.size:
             weight = _BOUND_WEIGHT * (1 + diagonal[bound, 1, 1])
@@ -189,8 +189,11 @@ def _products(
     index: Indices, count: int, weight: Values, left: Sequence[Values], right: Sequence[Values]
 ) -> Values:
     """Return the weighted sums of products by index, float64 (count, left, right)."""
-    sums = [np.bincount(index, weight * one * two, count) for one in left for two in right]
-    return np.stack(sums, axis=-1).reshape(count, len(left), len(right))
+    sums = np.empty((count, len(left), len(right)))
+    for i, one in enumerate(left):
+        for j, two in enumerate(right):
+            sums[:, i, j] = np.bincount(index, weight * one * two, count)
+    return sums
 
 
 def _huber(residual: Values) -> Values:
