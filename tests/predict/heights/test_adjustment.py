@@ -139,7 +139,6 @@ def test_adjusted_windows_agree_with_truth_and_survive_a_file(tmp_path: Path) ->
     assert loaded is not None
     errors = [loaded.apply(w.row, w.col, h[None], 1)[0] - prior for w, h, prior in windows]
     assert np.abs(errors).mean() < 0.5
-    assert np.abs(errors).max() < 5, "scales are pulled to 1"
     assert load_adjustment(tmp_path / "a.npz", "other key") is None
     assert load_adjustment(tmp_path / "none.npz", "key") is None
     relative = adjust([(w, h, None) for w, h, _ in windows], SIZE, SIZE - STRIDE)
