@@ -25,10 +25,11 @@ from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.tiling import Tiling, tile
 from demiurge.scene.open import open_scene
 from demiurge.scene.prepare import prepare
-from demiurge.training.dataset import ChipDataset, make_contract
+from demiurge.training.dataset import TrainingChips
 from demiurge.training.fit import _loaders
-from demiurge.training.module import HeightModule
-from demiurge.training.recipe import load_recipe, reduced
+from demiurge.training.module import HeightModule, uses_bf16
+from demiurge.training.normalisation import make_contract
+from demiurge.training.recipe import load_recipe
 from demiurge.training.split import split_places
 
 GPU = torch.cuda.is_available()
@@ -114,12 +115,12 @@ def _training(folder: Path, steps: int) -> list[Claim]:
     scene = prepare(write_layers(folder / "layers", 1536, LAYERS), folder / "prepared")
     regions = split_places([scene], recipe).training
     contract = make_contract(regions, recipe)
-    chips = ChipDataset(regions, recipe, contract, training=True)
+    chips = TrainingChips(regions, recipe, contract)
     device = torch.device("cuda" if GPU else "cpu")
     network = build_network(recipe.network, contract.channels, contract.outputs)
     task = HeightModule(network, recipe, len(contract.targets), steps=1000).to(device)
     optimiser = torch.optim.AdamW(task.parameters(), 1e-6)
-    loader, _ = _loaders(chips, chips, 1)
+    loader, _ = _loaders(chips, chips, 1)  # type: ignore[arg-type]
     start = time.perf_counter()
     for batch in itertools.islice(loader, steps + 4):
         given = batch
@@ -127,7 +128,7 @@ def _training(folder: Path, steps: int) -> list[Claim]:
     given = {k: v.to(device) for k, v in given.items()}
 
     def step() -> None:
-        with torch.autocast(device.type, torch.bfloat16, enabled=reduced(recipe)):
+        with torch.autocast(device.type, torch.bfloat16, enabled=uses_bf16(recipe)):
             loss = task.training_step(given, 0)
         loss.backward()
         optimiser.step()

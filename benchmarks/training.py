@@ -11,9 +11,10 @@ from common import Claim, at_least, interleaved, main, median
 from data import LAYERS, write_layers
 from demiurge.model.network import build_network
 from demiurge.scene.prepare import prepare
-from demiurge.training.dataset import ChipDataset, make_contract
-from demiurge.training.module import HeightModule
-from demiurge.training.recipe import load_recipe, reduced
+from demiurge.training.dataset import TrainingChips
+from demiurge.training.module import HeightModule, uses_bf16
+from demiurge.training.normalisation import make_contract
+from demiurge.training.recipe import load_recipe
 from demiurge.training.split import split_places
 
 
@@ -25,7 +26,7 @@ def measure(quick: bool) -> list[Claim]:
         scene = prepare(write_layers(Path(name) / "layers", 1536, LAYERS), Path(name) / "scene")
         regions = split_places([scene], recipe).training
         contract = make_contract(regions, recipe)
-        chips = ChipDataset(regions, recipe, contract, training=True)
+        chips = TrainingChips(regions, recipe, contract)
         network = build_network(recipe.network, contract.channels, contract.outputs)
         task = HeightModule(network, recipe, len(contract.targets), steps=1000)
         plain = build_network(recipe.network, contract.channels, contract.outputs)
@@ -36,7 +37,7 @@ def measure(quick: bool) -> list[Claim]:
             return {k: torch.stack([torch.from_numpy(i[k]) for i in some]) for k in some[0]}
 
         def ours() -> None:
-            with torch.autocast("cpu", torch.bfloat16, enabled=reduced(recipe)):
+            with torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(recipe)):
                 loss = task.training_step(items(), 0)
             _step(loss, optimisers[0])
 

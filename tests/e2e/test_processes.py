@@ -88,7 +88,7 @@ def test_a_fold_that_fails_ends_in_its_sentence(tmp_path: Path) -> None:
     )
     assert done.returncode == 3, done.stderr
     assert len(done.stderr.splitlines()) == 1
-    assert "train on from a bundle with the same layers and targets" in done.stderr
+    assert "start from a bundle with the same layers and targets" in done.stderr
     assert not list(tmp_path.glob("2.fold*"))
 
 

@@ -1,5 +1,9 @@
+"""Scenes of hills and small recipes; exports of the same architecture are made once."""
+
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,6 +15,45 @@ from demiurge.scene.scene import Scene
 from demiurge.training.recipe import Recipe
 
 MakeScene = Callable[..., Scene]
+_GRAPHS: dict[tuple[str, int], bytes] = {}
+
+
+@pytest.fixture(autouse=True)
+def cached_exports(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Export each architecture once per test process, and replace the weights in its graph.
+
+    An export takes seconds, whatever the size of the network. ``test_package`` checks that the
+    result equals that of a real export.
+    """
+    if "real_exports" in request.fixturenames:
+        return
+    try:
+        from demiurge.model import export
+    except ImportError:
+        return
+    monkeypatch.setattr(export, "to_onnx", partial(graph_of, export.to_onnx))
+
+
+@pytest.fixture
+def real_exports() -> None:
+    """Export every network in this test."""
+
+
+def graph_of(export: Callable[[Any, int], bytes], network: Any, channels: int) -> bytes:
+    """Return the ONNX graph of a network, as :func:`demiurge.model.export.to_onnx`."""
+    import onnx
+
+    key = str(network), channels
+    if key not in _GRAPHS:
+        _GRAPHS[key] = export(network, channels)
+    model = onnx.load_from_string(_GRAPHS[key])
+    state = network.eval().cpu().state_dict()
+    for tensor in model.graph.initializer:
+        if tensor.name in state:
+            assert tensor.HasField("raw_data")
+            tensor.raw_data = state[tensor.name].contiguous().numpy().tobytes()
+    content: bytes = model.SerializeToString(deterministic=True)
+    return content
 
 
 @pytest.fixture
@@ -57,7 +100,7 @@ def tiny_recipe(**changes: object) -> Recipe:
         "base": "dsm",
         "targets": ["dsm"],
         "chips": {"size": 32, "per_epoch": 24, "batch": 4},
-        "network": {"encoder": "resnet18", "depth": 3, "decoder_channels": [16, 8, 8]},
+        "network": {"architecture": "resdepth", "depth": 3, "decoder_channels": [8]},
         "split": {"validation": 0.25, "buffer": 8},
         "epochs": 2,
         **changes,

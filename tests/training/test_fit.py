@@ -1,4 +1,4 @@
-"""Training end to end, on scenes where the right answer is known: 3 m less."""
+"""Training end to end, on scenes whose initial DSM is 3 m too high."""
 
 import shutil
 from pathlib import Path
@@ -18,7 +18,7 @@ from demiurge.training.recipe import Recipe
 
 from .conftest import MakeScene, tiny_recipe
 
-# The frameworks' own future warnings are theirs.
+# Warnings of the frameworks about their own code.
 pytestmark = [
     pytest.mark.filterwarnings("ignore::DeprecationWarning"),
     pytest.mark.filterwarnings("ignore::FutureWarning"),
@@ -30,6 +30,7 @@ LEARNING = {
     "chips": {"size": 32, "per_epoch": 80, "batch": 8},
     "optimiser": {"rate": 5e-3},
     "ema": 0.5,
+    "network": {"encoder": "resnet18", "depth": 3, "decoder_channels": [16, 8, 8]},
 }
 
 
@@ -61,16 +62,16 @@ def test_the_same_training_twice_gives_the_same_weights(
     assert one.card.sha256 == two.card.sha256
 
 
-def test_an_interrupted_training_goes_on_to_the_same_end(
+def test_a_resumed_training_gives_the_same_weights(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, recipe = make_scene(), tiny_recipe(epochs=3, ema=0.5)
     straight = demiurge.train([scene], tmp_path / "s.bundle", recipe=recipe)
-    from demiurge.training.callbacks import _Progress
+    from demiurge.training.callbacks import ProgressCallback
 
     path = tmp_path / "r.bundle"
     with monkeypatch.context() as patch:
-        patch.setattr(_Progress, "on_train_epoch_start", _stop_at(2))
+        patch.setattr(ProgressCallback, "on_train_epoch_start", _stop_at(2))
         with pytest.raises(KeyboardInterrupt):
             demiurge.train([scene], path, recipe=recipe)
     assert not path.exists()
@@ -87,16 +88,16 @@ def interrupted(
     scenes: list[Scene], path: Path, recipe: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> Path:
     """Interrupt a training after its first epoch; return its last checkpoint."""
-    from demiurge.training.callbacks import _Progress
+    from demiurge.training.callbacks import ProgressCallback
 
     with monkeypatch.context() as patch:
-        patch.setattr(_Progress, "on_train_epoch_start", _stop_at(1))
+        patch.setattr(ProgressCallback, "on_train_epoch_start", _stop_at(1))
         with pytest.raises(KeyboardInterrupt):
             demiurge.train(scenes, path, recipe=recipe)
     return path.with_name(f"{path.name}.work") / "last.ckpt"
 
 
-def test_a_training_is_resumed_on_its_own_places_alone(
+def test_a_training_is_resumed_only_on_the_same_scenes(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, recipe, path = make_scene(), tiny_recipe(), tmp_path / "m.bundle"
@@ -109,26 +110,26 @@ def test_a_training_is_resumed_on_its_own_places_alone(
 
     refused([scene, make_scene("other", east=9000.0)], "had other places")
     refused([make_scene("other2", seed=1)], "had other places")
-    # Another place under the same name.
+    # Another scene of the same name.
     kept = (tmp_path / "scene").rename(tmp_path / "kept")
     for other in ({"seed": 1}, {"east": 4000.0}):
         refused([make_scene(**other)], "had other contents of its scenes")
         shutil.rmtree(tmp_path / "scene")
-    # The same place, copied: nothing has changed.
+    # A copy of the same scene.
     shutil.copytree(kept, tmp_path / "scene")
     found = demiurge.train([tmp_path / "scene"], path, recipe=recipe, resume=True)
     assert len(found.card.metrics["history"]) == 2
     assert list(found.card.provenance["contents"]) == ["scene"]
 
 
-def test_a_training_from_a_bundle_is_resumed_from_that_bundle(
+def test_a_training_is_resumed_only_from_the_same_bundle(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, recipe = make_scene(), tiny_recipe(epochs=1)
     first = demiurge.train([scene], tmp_path / "1.bundle", recipe=recipe)
     recipe = tiny_recipe()
     interrupted([scene], tmp_path / "m.bundle", recipe, monkeypatch)
-    with pytest.raises(ConfigError, match="another bundle to begin from"):
+    with pytest.raises(ConfigError, match="another bundle to start from"):
         demiurge.train([scene], tmp_path / "m.bundle", recipe=recipe, resume=True, begin_from=first)
 
 
@@ -147,23 +148,23 @@ def test_a_checkpoint_runs_no_code(
 
     scene, recipe, path = make_scene(), tiny_recipe(), tmp_path / "m.bundle"
     last = interrupted([scene], path, recipe, monkeypatch)
-    whole, trace = last.read_bytes(), tmp_path / "ran"
+    content, trace = last.read_bytes(), tmp_path / "ran"
     state = torch.load(last, weights_only=True)
     torch.save({**state, "extra": _Harmful(trace)}, last)
     with pytest.raises(DataError, match="could run code"):
         demiurge.train([scene], path, recipe=recipe, resume=True)
     assert not trace.exists()
-    for content in (whole[: len(whole) // 2], b"", b"nonsense" * 100):
-        last.write_bytes(content)
+    for damaged in (content[: len(content) // 2], b"", b"nonsense" * 100):
+        last.write_bytes(damaged)
         with pytest.raises(DataError, match=r"last\.ckpt: is"):
             demiurge.train([scene], path, recipe=recipe, resume=True)
     (last.parent / "training.yaml").write_text("[")
-    with pytest.raises(ConfigError, match="does not say what its training was begun with"):
+    with pytest.raises(ConfigError, match="the settings of its training cannot be read"):
         demiurge.train([scene], path, recipe=recipe, resume=True)
 
 
 @pytest.mark.parametrize("adversarial", [0.0, 1.0])
-def test_a_network_of_nan_is_not_written(
+def test_a_diverged_network_is_not_written(
     make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str], adversarial: float
 ) -> None:
     recipe = tiny_recipe(
@@ -173,7 +174,7 @@ def test_a_network_of_nan_is_not_written(
     )
     with pytest.raises(ConfigError, match=r"diverged.*lower optimiser.rate"):
         demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=recipe, quiet=False)
-    assert "diverged in epoch 1 and ends" in capsys.readouterr().err
+    assert "diverged in epoch 1 and stops" in capsys.readouterr().err
     assert not list(tmp_path.glob("m.bundle*"))
 
 
@@ -182,20 +183,20 @@ def test_epochs_before_a_divergence_are_kept(
 ) -> None:
     from demiurge.training.module import HeightModule
 
-    plain = HeightModule._parts
+    plain = HeightModule.loss_and_error
 
     def spoilt(self, batch):  # type: ignore[no-untyped-def]
         loss, error = plain(self, batch)
         return loss * (float("nan") if self.trainer.current_epoch == 1 else 1), error
 
-    monkeypatch.setattr(HeightModule, "_parts", spoilt)
+    monkeypatch.setattr(HeightModule, "loss_and_error", spoilt)
     found = demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=tiny_recipe(epochs=4))
     history = load_bundle(tmp_path / "m.bundle").card.metrics["history"]
     assert [epoch["mae"] is None for epoch in history] == [False, True]
     assert np.isfinite(found.card.metrics["mae"])
 
 
-def test_what_the_check_warns_of_is_told_before_training(
+def test_warnings_of_the_check_are_shown_and_stored(
     make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene = make_scene(offset=573)
@@ -208,19 +209,19 @@ def test_what_the_check_warns_of_is_told_before_training(
     assert any(said in note for note in demiurge.plan([scene], recipe=tiny_recipe()).notes)
 
 
-def test_processes_that_load_chips_change_nothing(
+def test_loader_processes_do_not_change_the_weights(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As on machines with a GPU; nor when the training was interrupted."""
+    """Loader processes are used on machines with a GPU. Also after an interruption."""
     from demiurge.training import fit
-    from demiurge.training.callbacks import _Progress
+    from demiurge.training.callbacks import ProgressCallback
 
     scene, recipe = make_scene(), tiny_recipe(epochs=2)
     alone = demiurge.train([scene], tmp_path / "alone.bundle", recipe=recipe)
     monkeypatch.setattr(fit, "_workers", lambda gpu: 1)
     path = tmp_path / "helped.bundle"
     with monkeypatch.context() as patch:
-        patch.setattr(_Progress, "on_train_epoch_start", _stop_at(1))
+        patch.setattr(ProgressCallback, "on_train_epoch_start", _stop_at(1))
         with pytest.raises(KeyboardInterrupt):
             demiurge.train([scene], path, recipe=recipe)
     helped = demiurge.train([scene], path, recipe=recipe, resume=True)
@@ -237,13 +238,13 @@ def _stop_at(epoch: int):  # type: ignore[no-untyped-def]
     return start
 
 
-def test_training_on_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> None:
+def test_training_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> None:
     scene = make_scene()
     first = demiurge.train([scene], tmp_path / "1.bundle", recipe=tiny_recipe(**LEARNING))
     second = demiurge.train(
         [scene],
         tmp_path / "2.bundle",
-        recipe=tiny_recipe(epochs=1, optimiser={"rate": 1e-6}),
+        recipe=tiny_recipe(epochs=1, optimiser={"rate": 1e-6}, network=LEARNING["network"]),
         begin_from=first,
     )
     assert second.card.metrics["mae"] < 0.8 * second.card.metrics["input_mae"]
@@ -255,14 +256,14 @@ def test_training_on_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> Non
     )
     assert third.card.provenance["begun_from"]["graph.onnx"] == first.card.sha256["graph.onnx"]
     own = {**first.card.recipe, "epochs": 1, "split": third.card.recipe["split"]}
-    assert third.card.recipe == own, "its own recipe, changed"
-    assert third.card.recipe["split"]["validation"] == 0.2, "but for the split"
+    assert third.card.recipe == own, "the recipe of the bundle, changed"
+    assert third.card.recipe["split"]["validation"] == 0.2, "without its split"
     other = tiny_recipe(layers=["dsm"], optional=[])
     with pytest.raises(DataError, match="same layers"):
         demiurge.train([scene], tmp_path / "4.bundle", recipe=other, begin_from=first)
 
 
-def test_missing_truth_is_told_before_work(make_scene: MakeScene, tmp_path: Path) -> None:
+def test_missing_truth_raises_before_any_work(make_scene: MakeScene, tmp_path: Path) -> None:
     recipe = tiny_recipe(targets=["dtm"])
     with pytest.raises(UsageError, match="has no layer 'truth_dtm'"):
         demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=recipe)
@@ -287,4 +288,4 @@ def test_relative_heights_are_learned_up_to_an_offset(
     )
     bundle = demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=recipe)
     assert bundle.contract.relative
-    assert bundle.card.metrics["input_mae"] < 40, "errors are after taking out the mean"
+    assert bundle.card.metrics["input_mae"] < 40, "errors after subtraction of the mean"

@@ -11,7 +11,6 @@ pytest.importorskip("lightning")
 from demiurge.errors import ConfigError, UsageError
 from demiurge.model.bundle import load_bundle
 from demiurge.training.folds import Fold, pooled, train_folds
-from demiurge.training.split import Region, split_folds
 
 from .conftest import MakeScene, tiny_recipe
 
@@ -20,52 +19,6 @@ pytestmark = [
     pytest.mark.filterwarnings("ignore::FutureWarning"),
     pytest.mark.filterwarnings("ignore::UserWarning"),
 ]
-
-
-def _columns(regions: list[Region], columns: int) -> np.ndarray:
-    used = np.zeros(columns, int)
-    for region in regions:
-        used[region.window.col : region.window.col + region.window.width] += 1
-    return used
-
-
-def test_every_column_is_tested_once_and_never_by_what_learned_it(make_scene: MakeScene) -> None:
-    scene = make_scene(columns=320)
-    recipe = tiny_recipe(split={"buffer": 10})
-    tested = np.zeros(320, int)
-    for split in split_folds([scene], recipe, 5):
-        train, validate, test = (
-            _columns(regions, 320) for regions in (split.training, split.validating, split.testing)
-        )
-        tested += test
-        assert test.sum() == 64
-        assert validate.sum() in (54, 64), "less a buffer where it meets the test stripe"
-        # No column of one use lies within the buffer of a stripe that judges.
-        assert not (np.convolve(test, np.ones(19), "same") * (train + validate)).any()
-        assert not (np.convolve(validate, np.ones(19), "same") * train).any()
-    assert (tested == 1).all()
-
-
-def test_scenes_of_one_place_are_cut_at_the_same_lines(make_scene: MakeScene) -> None:
-    """Several image pairs of one place, each with its own extent."""
-    scenes = [make_scene("a", columns=320), make_scene("b", columns=256, east=80.0)]
-    recipe = tiny_recipe(split={"buffer": 0}, chips={"size": 32, "per_epoch": 8, "batch": 4})
-    for split in split_folds(scenes, recipe, 3):
-        edges = {
-            round(r.scene.grid.affine.c + 2 * (r.window.col + side * r.window.width))
-            for r in split.testing
-            for side in (0, 1)
-        }
-        assert len(edges) <= 3, "one of them may end at its own edge"
-        assert len(split.testing) == 2
-
-
-def test_stripes_run_from_north_to_south_if_asked(make_scene: MakeScene) -> None:
-    recipe = tiny_recipe(split={"buffer": 0, "axis": "y"})
-    first = split_folds([make_scene()], recipe, 4)[0]
-    assert first.testing[0].window == (0, 0, 40, 192)
-    assert first.validating[0].window == (40, 0, 40, 192)
-    assert first.training[0].window == (80, 0, 80, 192)
 
 
 def test_each_fold_makes_a_bundle_and_is_tested(make_scene: MakeScene, tmp_path: Path) -> None:

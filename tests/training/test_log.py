@@ -1,4 +1,4 @@
-"""The course of a training on disk."""
+"""The log of a training on disk."""
 
 import csv
 from pathlib import Path
@@ -50,7 +50,7 @@ def test_events_for_tensorboard(make_scene: MakeScene, tmp_path: Path) -> None:
     assert point.value == pytest.approx(bundle.card.metrics["history"][0]["mae"], rel=1e-5)
 
 
-def test_a_log_that_cannot_be(make_scene: MakeScene, tmp_path: Path) -> None:
+def test_a_log_folder_that_cannot_be_made(make_scene: MakeScene, tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     with pytest.raises(ResourceError, match="choose another --log"):
         demiurge.train(

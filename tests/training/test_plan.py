@@ -1,4 +1,4 @@
-"""Plans: what they tell, and that training follows them."""
+"""Plans, and trainings that follow them."""
 
 from pathlib import Path
 
@@ -22,34 +22,34 @@ pytestmark = [
 ]
 
 
-def test_a_plan_says_what_the_scenes_are_like(make_scene: MakeScene, tmp_path: Path) -> None:
+def test_a_plan_describes_the_scenes(make_scene: MakeScene, tmp_path: Path) -> None:
     scenes = [make_scene("a"), make_scene("b", east=60.0), make_scene("c", east=5000.0)]
     path = tmp_path / "plan.yaml"
     recipe = tiny_recipe(split={"by": "stripes", "buffer": 8})
-    found = plan(scenes, path, recipe=recipe)
-    assert [s.place for s in found.scenes] == [0, 0, 1], "a and b overlap"
-    first = found.scenes[0]
+    planned = plan(scenes, path, recipe=recipe)
+    assert [s.place for s in planned.scenes] == [0, 0, 1], "a and b overlap"
+    first = planned.scenes[0]
     assert first.pixel_size == 2
     assert (first.rows, first.columns) == (160, 192)
     assert first.voids == pytest.approx(100 / (160 * 192), abs=1e-3)
     assert first.truth == {"truth_dsm": 1.0}
     assert first.relief is not None
     assert first.relief > 5
-    assert found.cost is not None
-    assert found.cost.steps == 12
-    assert found.cost.parameters > 1000
-    assert found.cost.seconds_per_step > 0
-    assert load_plan(path) == found
+    assert planned.cost is not None
+    assert planned.cost.steps == 12
+    assert planned.cost.parameters > 1000
+    assert planned.cost.seconds_per_step > 0
+    assert load_plan(path) == planned
 
 
-def test_chips_shrink_to_what_the_scenes_hold(make_scene: MakeScene) -> None:
+def test_the_chip_size_is_reduced_to_fit_the_scenes(make_scene: MakeScene) -> None:
     recipe = tiny_recipe(chips={"size": 128, "per_epoch": 8, "batch": 2}, split={"buffer": 8})
-    found = plan([make_scene(columns=384)], recipe=recipe)
-    assert found.settings().chips.size == 64
-    assert "chips of 64 px, not 128" in found.notes[0]
+    planned = plan([make_scene(columns=384)], recipe=recipe)
+    assert planned.settings().chips.size == 64
+    assert "chips of 64 px, not 128" in planned.notes[0]
 
 
-def test_batches_shrink_to_what_the_memory_holds(
+def test_the_batch_is_reduced_to_fit_the_memory(
     make_scene: MakeScene, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from demiurge.training import cost
@@ -59,9 +59,9 @@ def test_batches_shrink_to_what_the_memory_holds(
     assert before.cost is not None
     per_chip = before.cost.memory_mb * 1e6 / 4
     monkeypatch.setattr(cost, "free_memory", lambda: 4.5 * per_chip)
-    found = plan([scene], recipe=tiny_recipe())
-    assert found.settings().chips.batch == 2
-    assert "2 chips a step, not 4" in found.notes[0]
+    planned = plan([scene], recipe=tiny_recipe())
+    assert planned.settings().chips.batch == 2
+    assert "2 chips a step, not 4" in planned.notes[0]
 
 
 def test_training_follows_a_plan_edited_by_hand(make_scene: MakeScene, tmp_path: Path) -> None:
@@ -77,11 +77,11 @@ def test_training_follows_a_plan_edited_by_hand(make_scene: MakeScene, tmp_path:
     kept = bundle.card.provenance["plan"]
     assert kept["parts"][0]["width"] == 64
     assert kept["scenes"][0]["name"] == "scene"
-    assert str(tmp_path) not in str(bundle.card.provenance), "no path of this machine"
+    assert str(tmp_path) not in str(bundle.card.provenance), "paths are removed"
     assert bundle.card.recipe["epochs"] == 1
 
 
-def test_bad_plans(make_scene: MakeScene, tmp_path: Path) -> None:
+def test_invalid_plans(make_scene: MakeScene, tmp_path: Path) -> None:
     scene = make_scene()
     path = tmp_path / "plan.yaml"
     with pytest.raises(ResourceError, match="no such plan"):
@@ -104,15 +104,16 @@ def test_bad_plans(make_scene: MakeScene, tmp_path: Path) -> None:
         load_plan(path)
 
 
-def test_scenes_of_one_name_are_told_apart(make_scene: MakeScene, tmp_path: Path) -> None:
+def test_scenes_of_the_same_name_get_unique_names(make_scene: MakeScene, tmp_path: Path) -> None:
     first = make_scene()
     (tmp_path / "other").mkdir()
     moved = (tmp_path / "scene").rename(tmp_path / "other" / "scene")
     second = make_scene(east=5000.0)
     scenes = [open_scene(moved), second, make_scene("c", east=9000.0)]
-    found = make_plan(scenes, tiny_recipe(split={"by": "stripes", "buffer": 8}))
-    assert [s.name for s in found.scenes] == ["other/scene", f"{tmp_path.name}/scene", "c"]
-    regions = found.split(scenes).training
+    prepared = make_plan(scenes, tiny_recipe(split={"by": "stripes", "buffer": 8}))
+    assert [s.name for s in prepared.plan.scenes] == ["other/scene", f"{tmp_path.name}/scene", "c"]
+    assert prepared.plan.split(scenes) == prepared.split
+    regions = prepared.split.training
     assert [r.scene.grid.affine.c for r in regions] == [s.grid.affine.c for s in scenes]
     with pytest.raises(UsageError, match="scene' is given twice"):
         make_plan([second, second], tiny_recipe())

@@ -20,8 +20,9 @@ from demiurge.scene.grid import full_window
 from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene
 from demiurge.scene.spec import SPEC_NAME
-from demiurge.training.dataset import ChipDataset
-from demiurge.training.package import card_of, finish
+from demiurge.training.dataset import ValidationChips
+from demiurge.training.package import card_of
+from demiurge.training.package import package as finish
 from demiurge.training.split import Region
 from places import TRAINED, VALIDATED, credits
 from refine_setup import make_contract, make_recipe
@@ -57,7 +58,7 @@ def package(
     card = described(card_of(scenes, recipe, contract, [], note["seconds"]), note)
     regions = [Region(scene, full_window(scene.grid)) for scene in scenes]
     with tempfile.TemporaryDirectory() as work:
-        judged = ChipDataset(regions, recipe, contract, training=False)
+        judged = ValidationChips(regions, recipe, contract)
         bundle = finish(output, card, network, judged, Path(work))
     if overlap is None:
         return bundle

@@ -1,0 +1,1 @@
+"""Networks and recipes of published methods, for comparison: pix2pix, ResDepth, DeepDEM."""

@@ -9,16 +9,16 @@ from torch import Tensor, nn
 
 
 class Pix2PixGenerator(nn.Module):
-    """A U-Net that halves the resolution down to one pixel; dropout in its depths is its noise.
+    """U-Net that halves the resolution down to one pixel, with dropout in the deepest levels.
 
     Parameters
     ----------
     channels, outputs
-        Planes in and out.
+        Number of input and output planes.
     depth
-        Halvings: 8 for windows of 256 px. Windows must be multiples of 2^depth.
+        Number of halvings: 8 for windows of 256 px. Windows must be multiples of 2^depth.
     first
-        Width of the finest level, doubled at each halving up to eight times.
+        Channels of the finest level, doubled at each halving up to eight times.
     """
 
     def __init__(self, channels: int, outputs: int, depth: int = 8, first: int = 64) -> None:
@@ -26,7 +26,7 @@ class Pix2PixGenerator(nn.Module):
         widths = [first * min(2**level, 8) for level in range(depth)]
         self.down = nn.ModuleList()
         for level, (wide, width) in enumerate(zip([channels, *widths], widths, strict=False)):
-            # Neither the first nor the last, of one pixel, is normalised.
+            # The first level is not normalised, nor the last, which has one pixel.
             self.down.append(_halving(wide, width, level not in (0, depth - 1), level > 0))
         self.up = nn.ModuleList()
         for level in reversed(range(1, depth)):
@@ -36,15 +36,15 @@ class Pix2PixGenerator(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         skips: list[Tensor] = []
-        found = planes
+        features = planes
         for level in self.down:
-            found = level(found)
-            skips.append(found)
-        found = skips.pop()
+            features = level(features)
+            skips.append(features)
+        features = skips.pop()
         for level in self.up:
-            found = torch.cat([level(found), skips.pop()], dim=1)
-        answer: Tensor = self.head(torch.relu(found))
-        return answer
+            features = torch.cat([level(features), skips.pop()], dim=1)
+        output: Tensor = self.head(torch.relu(features))
+        return output
 
 
 def _halving(wide: int, width: int, normalised: bool, activated: bool) -> nn.Sequential:
@@ -63,7 +63,15 @@ def _doubling(wide: int, width: int, dropped: bool) -> nn.Sequential:
 
 
 class PatchDiscriminator(nn.Module):
-    """Tells the truth from what a generator made, by patches of 70 px."""
+    """Scores patches of 70 px: truth or output of a generator.
+
+    Parameters
+    ----------
+    channels
+        Number of planes of the condition and the heights.
+    first
+        Channels of the first layer.
+    """
 
     def __init__(self, channels: int, first: int = 64) -> None:
         super().__init__()
@@ -77,5 +85,5 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
     def forward(self, planes: Tensor) -> Tensor:
-        found: Tensor = self.layers(planes)
-        return found
+        scores: Tensor = self.layers(planes)
+        return scores

@@ -9,17 +9,16 @@ from torch import Tensor, nn
 class ResDepthUNet(nn.Module):
     """One convolution per level, max pooling down, transposed convolutions up, skips across.
 
-    The outer residual connection, from the initial heights to the answer, is the contract's: it
-    adds the answer to the base.
+    The outer residual connection is part of the contract, which adds the output to the base.
 
     Parameters
     ----------
     channels, outputs
-        Planes in and out.
+        Number of input and output planes.
     depth
-        Halvings of the resolution.
+        Number of halvings of the resolution.
     first, widest
-        Width of the finest level, doubled at each halving up to the widest.
+        Channels of the finest level, doubled at each halving up to ``widest``.
     """
 
     def __init__(
@@ -44,16 +43,16 @@ class ResDepthUNet(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         skips: list[Tensor] = []
-        found = planes
+        features = planes
         for level in self.down:
-            found = level(found)
-            skips.append(found)
-            found = self.pool(found)
-        found = self.bottom(found)
-        for raised, level in zip(self.raise_, self.up, strict=True):
-            found = level(torch.cat([raised(found), skips.pop()], dim=1))
-        answer: Tensor = self.head(found)
-        return answer
+            features = level(features)
+            skips.append(features)
+            features = self.pool(features)
+        features = self.bottom(features)
+        for upsample, level in zip(self.raise_, self.up, strict=True):
+            features = level(torch.cat([upsample(features), skips.pop()], dim=1))
+        output: Tensor = self.head(features)
+        return output
 
 
 def _level(wide: int, width: int) -> nn.Sequential:

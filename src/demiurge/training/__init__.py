@@ -1,1 +1,1 @@
-"""Learning: recipes, chips, Lightning tasks. Needs the extra ``train``."""
+"""Training: recipes, plans, chips, Lightning modules, validation. Needs the extra ``train``."""

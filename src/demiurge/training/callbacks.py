@@ -1,4 +1,4 @@
-"""What happens around the steps: progress in metres, early stop, averaged weights."""
+"""Lightning callbacks: progress and history, early stopping, averaged weights."""
 
 from __future__ import annotations
 
@@ -9,62 +9,63 @@ from typing import Any
 
 import lightning as L
 import numpy as np
-import numpy.typing as npt
 import torch
 from lightning.pytorch.callbacks import Callback, EarlyStopping, WeightAveraging
 from torch import Tensor
 from torch.optim.swa_utils import get_ema_multi_avg_fn
 
+from demiurge.arrays import Array
 from demiurge.console import note
 from demiurge.model.losses import mean_over_processes
 from demiurge.progress import Advance, progress, silent
-from demiurge.training.dataset import ChipDataset
+from demiurge.training.dataset import ValidationChips
 from demiurge.training.log import History, Log
 
 
-def callbacks(
-    chips: ChipDataset, log: Log, steps: int, quiet: bool
+def make_callbacks(
+    chips: ValidationChips, log: Log, steps: int, quiet: bool
 ) -> tuple[list[Callback], History]:
-    """Return the callbacks of a training and the list that its history is kept in.
+    """Return the callbacks of a training, and the list that receives its history.
 
     Parameters
     ----------
-    chips
-        For validation.
     steps
-        Of the whole training.
+        Number of steps of the entire training.
     """
     history: History = []
     recipe = chips.recipe
-    found: list[Callback] = [_Progress(chips, steps, history, log, quiet)]
+    callbacks: list[Callback] = [ProgressCallback(chips, steps, history, log, quiet)]
     if recipe.patience is not None:
-        found.append(EarlyStopping("mae", patience=recipe.patience))
+        callbacks.append(EarlyStopping("mae", patience=recipe.patience))
     if recipe.ema:
-        found.append(WeightAveraging(multi_avg_fn=averaging(recipe.ema)))
-    return found, history
+        callbacks.append(WeightAveraging(multi_avg_fn=averaging(recipe.ema)))
+    return callbacks, history
 
 
 def averaging(decay: float) -> Callable[[Any, Any, Tensor], None]:
-    """Return what updates exponential averages of weights, as torch's ``AveragedModel`` wants it.
+    """Return the update of an exponential moving average, for torch's ``AveragedModel``.
 
-    The decay rises to ``decay`` as (1 + n) / (10 + n) with the n-th step, as TensorFlow's
-    ``ExponentialMovingAverage`` has it: in a short training the weights of chance that it began
-    with would otherwise stay in the average.
+    In step n the decay is at most (1 + n) / (10 + n), as in TensorFlow's
+    ``ExponentialMovingAverage``. The average of a short training would otherwise keep much of the
+    random initial weights.
     """
 
     def update(averages: Any, weights: Any, count: Tensor) -> None:
         n = int(count)
-        now: Any = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
-        now(averages, weights, count)
+        step: Any = get_ema_multi_avg_fn(min(decay, (1 + n) / (10 + n)))  # type: ignore[no-untyped-call]
+        step(averages, weights, count)
 
     return update
 
 
-class _Progress(Callback):
-    """Shows the validation error in metres beside the input's own, and writes the log."""
+class ProgressCallback(Callback):
+    """Shows the validation error next to that of the input, and writes history and log.
+
+    Sets the epoch of the training chips. Stops a training that diverged.
+    """
 
     def __init__(
-        self, chips: ChipDataset, steps: int, history: History, log: Log, quiet: bool
+        self, chips: ValidationChips, steps: int, history: History, log: Log, quiet: bool
     ) -> None:
         self.chips, self.steps, self.history = chips, steps, history
         self._log, self.quiet = log, quiet
@@ -79,10 +80,10 @@ class _Progress(Callback):
         bar = progress("train", self.steps, quiet=quiet, unit="steps")
         self._advance = self._stack.enter_context(bar)
         if trainer.is_global_zero:
-            self._log.begin()
+            self._log.open()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        # Lightning counts each optimiser's steps.
+        # Lightning counts the steps of every optimiser.
         if done := trainer.global_step // max(1, len(trainer.optimizers)):
             self._advance(done)
 
@@ -97,25 +98,29 @@ class _Progress(Callback):
         self._advance(1, self._note)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        found = {k: float(v) for k, v in trainer.callback_metrics.items()}
-        if "mae" not in found:
+        metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
+        if "mae" not in metrics:
             return
         epoch, epochs = trainer.current_epoch + 1, self.chips.recipe.epochs
         total = torch.as_tensor(self._loss, device=pl_module.device)
-        loss = mean_over_processes(total) / max(self._count, 1)
+        loss = float(mean_over_processes(total) / max(self._count, 1))
         self._loss, self._count = 0.0, 0
         rate = trainer.optimizers[0].param_groups[0]["lr"]
-        self.history.append({"epoch": epoch, **found, "loss": float(loss), "rate": float(rate)})
+        self.history.append({"epoch": epoch, **metrics, "loss": loss, "rate": float(rate)})
         self._note = (
-            f"epoch {epoch}/{epochs}: error {found['mae']:.3g} m, input {found['input_mae']:.3g} m"
+            f"epoch {epoch}/{epochs}: error {metrics['mae']:.3g} m, "
+            f"input {metrics['input_mae']:.3g} m"
         )
-        if not (math.isfinite(found["mae"]) and math.isfinite(float(loss))):
-            trainer.should_stop = True  # weights do not come back from NaN
+        if not (math.isfinite(metrics["mae"]) and math.isfinite(loss)):
+            trainer.should_stop = True
             if trainer.is_global_zero and not self.quiet:
-                note(f"note: the training diverged in epoch {epoch} and ends; the best one counts")
+                note(
+                    f"note: the training diverged in epoch {epoch} and stops; the best epoch is "
+                    "kept"
+                )
         if trainer.is_global_zero and self._log.folder is not None:
             self._log.write(self.history)
-            self._log.picture(self.chips, _answer(pl_module, self.chips), epoch, self._note)
+            self._log.draw(self.chips, _output(pl_module, self.chips), epoch, self._note)
         self._advance(0, self._note)
 
     def state_dict(self) -> dict[str, Any]:
@@ -126,13 +131,13 @@ class _Progress(Callback):
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         self._stack.close()
-        self._log.end()
+        self._log.close()
 
 
 @torch.no_grad()
-def _answer(task: L.LightningModule, chips: ChipDataset) -> npt.NDArray[np.float32]:
-    """Return what the network says to the telling chip."""
-    encoded, _truth = chips.shown()
-    planes = torch.from_numpy(encoded.planes)[None].to(task.device)
-    found: Tensor = task(planes)
-    return np.asarray(found[0].float().cpu().numpy(), np.float32)
+def _output(module: L.LightningModule, chips: ValidationChips) -> Array:
+    """Return the output of the network for the example chip."""
+    encoded, _truth, _gsd = chips.example()
+    planes = torch.from_numpy(encoded.planes)[None].to(module.device)
+    output: Tensor = module(planes)
+    return np.asarray(output[0].float().cpu().numpy(), np.float32)

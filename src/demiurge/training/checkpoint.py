@@ -1,4 +1,7 @@
-"""The folder of checkpoints beside a bundle in the making, and who may write there."""
+"""Checkpoints of a training: the work folder next to the bundle, and what may resume there.
+
+The first process of a training writes the folder; other processes only read it.
+"""
 
 from __future__ import annotations
 
@@ -18,38 +21,42 @@ from demiurge.outputs import require_replaceable
 from demiurge.paths import is_remote
 from demiurge.progress import progress
 from demiurge.scene.scene import Scene
-from demiurge.training.plan import TrainingPlan, labels
+from demiurge.training.plan import TrainingPlan, unique_names
 
-#: What a training was begun with, in its folder of checkpoints.
-_NOTED = "training.yaml"
-#: Files of more bytes are sampled: so many pieces of so many bytes, and their time of change.
-_WHOLE, _PIECES, _PIECE = 2**28, 256, 2**20
+#: File in the work folder with the key of the training.
+_KEY_NAME = "training.yaml"
+#: Name of the last checkpoint in the work folder.
+LAST_NAME = "last.ckpt"
+#: Larger files are sampled: number of pieces and bytes of a piece. Their modification time counts.
+_SAMPLED_FROM, _PIECES, _PIECE = 2**28, 256, 2**20
 
-#: Where launchers tell a process its number; Lightning's own and SLURM's among them.
+#: Environment variables with the number of a process, set by Lightning, torchrun or SLURM.
 _RANKS = ("RANK", "LOCAL_RANK", "SLURM_PROCID")
 
 Key = dict[str, Any]
 
 
-def follows() -> bool:
-    """Tell whether this process only helps another one that writes the results."""
-    found = next((os.environ[name] for name in _RANKS if name in os.environ), "0")
-    return found != "0"
+def is_secondary() -> bool:
+    """Return whether another process of this training writes the results."""
+    rank = next((os.environ[name] for name in _RANKS if name in os.environ), "0")
+    return rank != "0"
 
 
 def key_of(
     plan: TrainingPlan, scenes: Sequence[Scene], begin: Bundle | None, *, quiet: bool = True
 ) -> Key:
-    """Return everything that decides a training: recipe, places, their contents, first weights.
+    """Return the key of a training: recipe, windows, checksums of scenes, initial bundle.
+
+    Only a training with an equal key may be resumed.
 
     Parameters
     ----------
     scenes
-        Those of the plan.
+        Scenes of the plan.
     """
     sums = {}
     with progress("checksums", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
-        for name, scene in zip(labels(scenes), scenes, strict=True):
+        for name, scene in zip(unique_names(scenes), scenes, strict=True):
             sums[name] = contents(scene)
             advance()
     return {
@@ -61,112 +68,121 @@ def key_of(
 
 
 def contents(scene: Scene) -> str:
-    """Return a checksum of a scene's grid and files; it does not depend on where they lie."""
+    """Return a checksum of the grid and the files of a scene, independent of their paths."""
     grid = scene.grid
-    found = hashlib.sha256(f"{grid.crs} {tuple(grid.affine)[:6]} {scene.shape}".encode())
+    digest = hashlib.sha256(f"{grid.crs} {tuple(grid.affine)[:6]} {scene.shape}".encode())
     sums: dict[str, str] = {}
     for name, source in sorted(scene.sources.items()):
         if source.path not in sums:
             sums[source.path] = _checksum(source.path)
         equalised = name in scene.equalised
-        found.update(
+        digest.update(
             f"{name} {source.vector or source.band} {equalised} {sums[source.path]}\n".encode()
         )
-    return found.hexdigest()
+    return digest.hexdigest()
 
 
 def _checksum(path: str) -> str:
     if is_remote(path) or not Path(path).is_file():
         return path
     size = Path(path).stat().st_size
-    found = hashlib.sha256(str(size).encode())
+    digest = hashlib.sha256(str(size).encode())
     with Path(path).open("rb") as file:
-        if size <= _WHOLE:
-            return hashlib.file_digest(file, lambda: found).hexdigest()
-        found.update(str(Path(path).stat().st_mtime_ns).encode())
+        if size <= _SAMPLED_FROM:
+            return hashlib.file_digest(file, lambda: digest).hexdigest()
+        digest.update(str(Path(path).stat().st_mtime_ns).encode())
         for piece in range(_PIECES):
             file.seek(piece * (size - _PIECE) // (_PIECES - 1))
-            found.update(file.read(_PIECE))
-    return found.hexdigest()
+            digest.update(file.read(_PIECE))
+    return digest.hexdigest()
 
 
-def require_begun(work: Path) -> None:
-    """Raise if there is no training to resume."""
-    if not (work / "last.ckpt").exists():
+def require_started(work: Path) -> None:
+    """Raise UsageError if there is no training to resume."""
+    if not (work / LAST_NAME).exists():
         raise UsageError(f"{work}: there is no training to resume", "leave out --resume")
 
 
 def check_work(work: Path, key: Key, *, resume: bool, overwrite: bool) -> None:
-    """Refuse to lose an unfinished training, or to resume it with other settings or places."""
-    unfinished = (work / "last.ckpt").exists()
+    """Raise if a training would be lost, or resumed with another key.
+
+    Raises
+    ------
+    UsageError
+        If the folder holds an interrupted training, and neither flag is set.
+    ConfigError
+        If the key of the interrupted training differs.
+    """
+    unfinished = (work / LAST_NAME).exists()
     if not resume:
         if unfinished and not overwrite:
             raise UsageError(
-                f"{work}: holds an interrupted training", "add --resume to go on, or --overwrite"
+                f"{work}: holds an interrupted training",
+                "add --resume to continue it, or --overwrite",
             )
         if work.exists() and any(work.iterdir()):
-            require_replaceable(work, _NOTED)
+            require_replaceable(work, _KEY_NAME)
         return
-    other = differing(_noted(work), key)
-    if other:
+    difference = describe_difference(_read_key(work), key)
+    if difference:
         raise ConfigError(
-            f"{work}: the interrupted training had {other} ({_NOTED})",
-            "resume with those, or begin anew with --overwrite",
+            f"{work}: the interrupted training had {difference} ({_KEY_NAME})",
+            "resume with those, or start again with --overwrite",
         )
 
 
-def differing(noted: Key, key: Key) -> str:
-    """Return in words where two trainings differ; nothing if they do not."""
-    told = {
+def describe_difference(first: Key, second: Key) -> str:
+    """Return in words the first difference of two keys; empty if they are equal."""
+    texts = {
         "recipe": "other settings",
         "places": "other places",
         "contents": "other contents of its scenes",
-        "begun_from": "another bundle to begin from",
+        "begun_from": "another bundle to start from",
     }
-    return next((text for name, text in told.items() if noted.get(name) != key[name]), "")
+    return next((text for name, text in texts.items() if first.get(name) != second[name]), "")
 
 
-def _noted(work: Path) -> Key:
+def _read_key(work: Path) -> Key:
     try:
-        found = yaml.safe_load((work / _NOTED).read_text(encoding="utf-8"))
+        key = yaml.safe_load((work / _KEY_NAME).read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError):
-        found = None
-    if not isinstance(found, dict):
+        key = None
+    if not isinstance(key, dict):
         raise ConfigError(
-            f"{work}: does not say what its training was begun with ({_NOTED})",
-            "begin anew with --overwrite",
+            f"{work}: the settings of its training cannot be read ({_KEY_NAME})",
+            "start again with --overwrite",
         )
-    return found
+    return key
 
 
 def make_work(work: Path, key: Key) -> None:
-    """Make the folder of checkpoints, empty but for what the training is begun with."""
+    """Make an empty work folder and write the key of the training."""
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
-    (work / _NOTED).write_text(
+    (work / _KEY_NAME).write_text(
         yaml.safe_dump(key, sort_keys=False, allow_unicode=True), encoding="utf-8"
     )
 
 
 def load_checkpoint(path: Path) -> dict[str, Any]:
-    """Read a checkpoint's tensors and numbers; anything that would run code is refused.
+    """Read the tensors and numbers of a checkpoint. Objects that would run code are refused.
 
     Raises
     ------
     DataError
-        If it is damaged, or holds more than that.
+        If the file is damaged or holds other objects.
     """
     import torch
 
     try:
-        found: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError:
         raise DataError(
-            f"{path}: is no checkpoint of weights and numbers alone, and could run code",
-            "begin anew with --overwrite",
+            f"{path}: is not a checkpoint of weights and numbers only, and could run code",
+            "start again with --overwrite",
         ) from None
     except (RuntimeError, EOFError, OSError, KeyError, ValueError):
-        raise DataError(f"{path}: is damaged", "begin anew with --overwrite") from None
-    if not {"epoch", "state_dict"} <= found.keys():
-        raise DataError(f"{path}: is no checkpoint of a training", "begin anew with --overwrite")
-    return found
+        raise DataError(f"{path}: is damaged", "start again with --overwrite") from None
+    if not {"epoch", "state_dict"} <= content.keys():
+        raise DataError(f"{path}: is no checkpoint of a training", "start again with --overwrite")
+    return content

@@ -1,4 +1,8 @@
-"""From scenes and a recipe to a bundle."""
+"""The verbs ``train`` and ``plan``: from scenes and a recipe to a bundle.
+
+Steps of :func:`train`: plan (open, check and split scenes), contract, chips, network, fit, package
+(export and validation). PyTorch is imported only after :func:`require_torch`.
+"""
 
 from __future__ import annotations
 
@@ -11,37 +15,54 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from demiurge.console import note
-from demiurge.errors import ConfigError, DataError, missing_extra
-from demiurge.model.bundle import SUFFIX, Bundle, load_bundle
+from demiurge.errors import ConfigError, missing_extra
+from demiurge.model.bundle import SUFFIX, Bundle, Card, load_bundle
 from demiurge.outputs import check_output
 from demiurge.paths import PathLike
 from demiurge.progress import progress
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME
 from demiurge.training.checkpoint import (
+    LAST_NAME,
     Key,
     check_work,
-    follows,
+    is_secondary,
     key_of,
     load_checkpoint,
     make_work,
-    require_begun,
+    require_started,
 )
-from demiurge.training.dataset import ChipDataset, make_contract
-from demiurge.training.inputs import fitted, open_all
-from demiurge.training.log import TABLE_NAME, Log
-from demiurge.training.package import DivergedError, card_of, finish, require_learned
-from demiurge.training.plan import TrainingPlan, load_plan, make_plan, priced
-from demiurge.training.recipe import Recipe, changed, load_recipe, reduced
+from demiurge.training.dataset import TrainingChips, ValidationChips
+from demiurge.training.log import TABLE_NAME, History, Log
+from demiurge.training.normalisation import make_contract
+from demiurge.training.package import DivergedError, card_of, package, require_finite
+from demiurge.training.plan import PreparedPlan, TrainingPlan, follow_plan, make_plan
+from demiurge.training.recipe import Recipe, changed, load_recipe
 
 if TYPE_CHECKING:
     from torch import nn
 
-    from demiurge.model.contract import Contract
+
+@dataclass(frozen=True)
+class _Job:
+    """Bundle and log of a training, and how it runs; ``machines`` is passed to Lightning."""
+
+    path: Path
+    log: Path | None
+    machines: dict[str, Any]
+    resume: bool
+    overwrite: bool
+    quiet: bool
+
+    @property
+    def work(self) -> Path:
+        """Return the folder of checkpoints."""
+        return self.path.with_name(self.path.name + ".work")
 
 
 def train(
@@ -60,122 +81,59 @@ def train(
     log: PathLike | None = None,
     quiet: bool = True,
 ) -> Bundle:
-    """Train a network on scenes with truth and write the bundle of the best validation.
+    """Train a network on scenes with truth, and write the bundle of the best epoch.
 
     Parameters
     ----------
     scenes
-        Prepared scenes (folders or opened). With four or more, whole scenes validate; with
-        fewer, a stripe of each. With a plan they may be left out.
+        Prepared scenes, as folders or opened. May be empty with ``plan``.
     output
-        The bundle to write. Beside it, ``<output>.work`` holds checkpoints until it is done.
+        Bundle to write. Until it is complete, the folder ``<output>.work`` holds checkpoints.
     recipe
-        A recipe, its file, or the name of a shipped one; if None, that of the bundle that is
-        trained on, or else ``demiurge``.
+        Recipe, its file or its name; None: that of ``begin_from``, or else ``demiurge``.
     changes
-        ``a.b=value`` settings over a recipe given by name.
+        ``a.b=value`` settings that override those of the recipe.
     plan
-        A plan that :func:`demiurge.plan` made; its settings and places are taken, not ``recipe``.
+        Plan made by :func:`demiurge.plan`. Its recipe and split are used.
     begin_from
-        A bundle whose weights are trained on; it must see the same layers.
+        Bundle with the initial weights. It must have the same layers and targets.
     resume
-        Go on with an interrupted training of the same recipe, on the same places with the same
-        contents.
+        Continue an interrupted training with the same recipe and the same scenes.
     devices, nodes
-        Handed to Lightning. Several processes share each batch and learn what one would.
+        Passed to Lightning. Several processes share each batch; the result is that of one.
     credits
-        Whom the data are owed to; they stay in the bundle.
+        Credit lines for the data, stored in the bundle.
     log
-        Folder for ``metrics.csv``, a picture for each epoch, and TensorBoard's events where
-        TensorBoard is installed.
+        Folder for ``metrics.csv``, a picture per epoch and TensorBoard events.
 
     Raises
     ------
     UsageError, ConfigError, ResourceError, DataError
-        One sentence each.
+        If inputs, settings or outputs are unusable, or if the training diverges.
     """
-    path, quiet = Path(os.fspath(output)), quiet or follows()
-    require_torch(quiet)
+    job = _Job(
+        Path(os.fspath(output)),
+        None if log is None else Path(os.fspath(log)),
+        {"devices": devices, "num_nodes": nodes},
+        resume, overwrite, quiet or is_secondary(),
+    )  # fmt: skip
+    require_torch(job.quiet)
     begin = None if begin_from is None else load_bundle(begin_from)
-    if not follows():
-        check_output(
-            path,
-            overwrite=overwrite,
-            inputs=_files(plan, recipe, begin and begin.path),
-            suffixes=(SUFFIX,),
-            companions=[] if log is None or resume else [Path(os.fspath(log)) / TABLE_NAME],
-        )
-    work = path.with_name(path.name + ".work")
-    if resume:
-        require_begun(work)
+    _check_job(job, [plan, recipe, begin and begin.path])
     if plan is None:
-        opened = open_all(scenes, quiet=quiet)
-        chosen = _chosen(recipe, changes, begin)
-        opened, settled, remarks = fitted(opened, chosen, quiet=quiet)
-        plan = make_plan(opened, settled, notes=remarks, quiet=quiet)
+        prepared = make_plan(scenes, _recipe(recipe, changes, begin), quiet=job.quiet)
     else:
-        plan = plan if isinstance(plan, TrainingPlan) else load_plan(plan)
-        opened = open_all(scenes or [s.path for s in plan.scenes if s.path], quiet=quiet)
-        opened, _, remarks = fitted(opened, plan.settings(), quiet=quiet)
-        new = [text for text in remarks if text not in plan.notes]
-        plan = plan.model_copy(update={"notes": [*plan.notes, *new]})
-    recipe = plan.settings()
-    split = plan.split(opened)
-    key: Key = {}
-    if not follows():
-        key = key_of(plan, opened, begin, quiet=quiet)
-        check_work(work, key, resume=resume, overwrite=overwrite)
-        for text in [] if quiet else plan.notes:
-            note(f"note: {text}")
-    contract = make_contract(
-        split.training, recipe, None if begin is None else begin.contract, quiet=quiet
-    )
-    training = ChipDataset(split.training, recipe, contract, training=True)
-    validating = ChipDataset(split.validating, recipe, contract, training=False, quiet=quiet)
-    network = _network(recipe, contract, begin)
-    if not resume and not follows():
-        make_work(work, key)
-    start = time.monotonic()
-    machines = {"devices": devices, "num_nodes": nodes}
-    notes = Log(None if log is None else Path(os.fspath(log)))
-    checkpoint = work / "last.ckpt" if resume else None
-    network, history = _fit(network, training, validating, work, checkpoint, machines, notes, quiet)
-    if follows():
+        prepared = follow_plan(plan, scenes, quiet=job.quiet)
+    key = _check_key(job, prepared, begin)
+    chips = _chips(prepared, begin, quiet=job.quiet)
+    started = time.monotonic()
+    network, history = _fit(job, key, *chips, begin)
+    if is_secondary():
         raise SystemExit(0)  # the first process writes the bundle
-    card = card_of(opened, recipe, contract, history, time.monotonic() - start)
-    card.provenance.update(_origin(plan, begin, credits), contents=key["contents"])
-    try:
-        require_learned(network, history)
-        bundle = finish(path, card, network, validating, work, quiet=quiet)
-    except DivergedError:
-        shutil.rmtree(work, ignore_errors=True)  # to resume from there leads nowhere
-        raise
-    shutil.rmtree(work, ignore_errors=True)
-    return bundle
-
-
-def _files(*given: object) -> list[PathLike]:
-    """Return the files among what may be a file, a name or an object."""
-    paths = [os.fspath(g) for g in given if isinstance(g, str | os.PathLike)]
-    return [path for path in paths if Path(path).is_file()]
-
-
-def _specs(scene: PathLike | Scene) -> list[Path]:
-    """Return the YAML files of a scene, whether they are there or not."""
-    place = (scene.folder or Path()) if isinstance(scene, Scene) else Path(scene)
-    return [place, *(place / name for name in (SPEC_NAME, SIMULATION_NAME))]
-
-
-def _origin(plan: TrainingPlan, begin: Bundle | None, credits: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {"credits": list(credits)}
-    if begin is not None:
-        kept = {k: begin.card.provenance[k] for k in ("created", "credits") if k in
-                begin.card.provenance}  # fmt: skip
-        found["begun_from"] = {"name": begin.card.name, **begin.card.sha256, **kept}
-    # Where scenes lay on this machine is nobody's business.
-    hidden: Any = {"recipe": True, "scenes": {"__all__": {"path"}}}
-    found["plan"] = plan.model_dump(mode="json", exclude=hidden, exclude_none=True)
-    return found
+    seconds = time.monotonic() - started
+    card = card_of(prepared.scenes, chips[0].recipe, chips[0].contract, history, seconds)
+    card.provenance.update(_origin(prepared.plan, begin, credits), contents=key["contents"])
+    return _package(job, card, network, history, chips[1])
 
 
 def plan(
@@ -187,52 +145,39 @@ def plan(
     overwrite: bool = False,
     quiet: bool = True,
 ) -> TrainingPlan:
-    """Look at scenes and write down how they would be trained on, and what that costs here.
+    """Plan a training: describe and split the scenes, and measure the cost on this machine.
 
     Parameters
     ----------
     scenes, recipe, changes
-        As for :func:`demiurge.train`. Chips become smaller where the scenes hold none of that
-        size, and batches where the memory does.
+        As for :func:`demiurge.train`. The chip size is reduced if the scenes are too small, the
+        batch if the memory is.
     output
-        YAML file to write, for :func:`demiurge.train`; none if None.
+        YAML file to write, for :func:`demiurge.train`; None: no file.
     quiet
         Show no progress.
 
     Raises
     ------
     UsageError, ConfigError, ResourceError, DataError
-        One sentence each.
+        If inputs, settings or the output are unusable.
     """
     path = None if output is None else Path(os.fspath(output))
     if path is not None:
-        given = _files(recipe, *(file for scene in scenes for file in _specs(scene)))
-        check_output(path, overwrite=overwrite, inputs=given, suffixes=(".yaml", ".yml"))
+        inputs = _files(recipe, *(file for scene in scenes for file in _specs(scene)))
+        check_output(path, overwrite=overwrite, inputs=inputs, suffixes=(".yaml", ".yml"))
     require_torch(quiet)
-    opened = open_all(scenes, quiet=quiet)
-    opened, settled, remarks = fitted(opened, recipe, changes, quiet=quiet)
-    draft = make_plan(opened, settled, fit=True, notes=remarks, quiet=quiet)
-    found = priced(draft, opened, quiet=quiet)
+    from demiurge.training.cost import with_cost
+
+    prepared = make_plan(scenes, recipe, changes, shrink_chips=True, quiet=quiet)
+    priced = with_cost(prepared, quiet=quiet)
     if path is not None:
-        found.save(path, overwrite=overwrite)
-    return found
-
-
-def _chosen(
-    recipe: Recipe | str | Path | None, changes: Sequence[str], begin: Bundle | None
-) -> Recipe:
-    """Return the recipe asked for, or that of the bundle that is trained on."""
-    if isinstance(recipe, Recipe):
-        return recipe
-    if recipe is None and begin is not None and begin.card.recipe:
-        # How places were split belongs to those scenes, not to the network.
-        kept = {key: value for key, value in begin.card.recipe.items() if key != "split"}
-        return changed(kept, changes, f"of {begin.path.name}")
-    return load_recipe(recipe or "demiurge", changes)
+        priced.save(path, overwrite=overwrite)
+    return priced
 
 
 def require_torch(quiet: bool = True) -> None:
-    """Raise ResourceError unless everything that training needs is installed."""
+    """Raise ResourceError unless all packages for training are installed."""
     modules = ("torch", "lightning", "segmentation_models_pytorch", "safetensors", "onnx")
     with progress("import", len(modules), quiet=quiet, unit="modules", passing=True) as advance:
         for module in modules:
@@ -243,77 +188,133 @@ def require_torch(quiet: bool = True) -> None:
             advance()
 
 
-def _network(recipe: Recipe, contract: Contract, begin: Bundle | None) -> nn.Module:
-    """Build the network, with random weights of the recipe's seed or those of a bundle."""
-    import lightning as L
+def _files(*given: object) -> list[PathLike]:
+    """Return those arguments that are paths of files."""
+    paths = [os.fspath(g) for g in given if isinstance(g, str | os.PathLike)]
+    return [path for path in paths if Path(path).is_file()]
 
-    from demiurge.model.network import build_network
 
-    with _hushed():
-        L.seed_everything(recipe.seed, verbose=False)
-        network = build_network(recipe.network, contract.channels, contract.outputs)
-        if begin is not None:
-            _load(network, begin, contract)
-    return network
+def _specs(scene: PathLike | Scene) -> list[Path]:
+    """Return the paths of a scene's YAML files, which may not exist."""
+    place = (scene.folder or Path()) if isinstance(scene, Scene) else Path(scene)
+    return [place, *(place / name for name in (SPEC_NAME, SIMULATION_NAME))]
+
+
+def _check_job(job: _Job, inputs: Sequence[object]) -> None:
+    """Raise if the bundle or the log cannot be written, or there is nothing to resume."""
+    if not is_secondary():
+        check_output(
+            job.path,
+            overwrite=job.overwrite,
+            inputs=_files(*inputs),
+            suffixes=(SUFFIX,),
+            companions=[] if job.log is None or job.resume else [job.log / TABLE_NAME],
+        )
+    if job.resume:
+        require_started(job.work)
+
+
+def _recipe(
+    recipe: Recipe | str | Path | None, changes: Sequence[str], begin: Bundle | None
+) -> Recipe:
+    """Return the given recipe, or that of the initial bundle."""
+    if isinstance(recipe, Recipe):
+        return recipe
+    if recipe is None and begin is not None and begin.card.recipe:
+        # The split depends on the scenes.
+        kept = {key: value for key, value in begin.card.recipe.items() if key != "split"}
+        return changed(kept, changes, f"of {begin.path.name}")
+    return load_recipe(recipe or "demiurge", changes)
+
+
+def _check_key(job: _Job, prepared: PreparedPlan, begin: Bundle | None) -> Key:
+    """Return the key of the training; raise if the work folder belongs to another one."""
+    if is_secondary():
+        return {}
+    key = key_of(prepared.plan, prepared.scenes, begin, quiet=job.quiet)
+    check_work(job.work, key, resume=job.resume, overwrite=job.overwrite)
+    for text in [] if job.quiet else prepared.plan.notes:
+        note(f"note: {text}")
+    return key
+
+
+def _chips(
+    prepared: PreparedPlan, begin: Bundle | None, *, quiet: bool
+) -> tuple[TrainingChips, ValidationChips]:
+    """Return training and validation chips with their contract."""
+    recipe, split = prepared.plan.settings(), prepared.split
+    start = None if begin is None else begin.contract
+    contract = make_contract(split.training, recipe, start, quiet=quiet)
+    return (
+        TrainingChips(split.training, recipe, contract),
+        ValidationChips(split.validating, recipe, contract, quiet=quiet),
+    )
 
 
 def _fit(
-    network: nn.Module,
-    training: ChipDataset,
-    validating: ChipDataset,
-    work: Path,
-    checkpoint: Path | None,
-    machines: dict[str, Any],
-    log: Log,
-    quiet: bool,
-) -> tuple[nn.Module, list[dict[str, float]]]:
-    """Train and return the network of the best validation epoch, and the course of the errors."""
+    job: _Job,
+    key: Key,
+    training: TrainingChips,
+    validating: ValidationChips,
+    begin: Bundle | None,
+) -> tuple[nn.Module, History]:
+    """Train and return the network of the best epoch, and the history of errors."""
+    from demiurge.model.network import share_batch_statistics
+    from demiurge.training.callbacks import make_callbacks
+    from demiurge.training.module import initial_network, make_module
+
+    recipe, contract = training.recipe, training.contract
+    with _hushed():
+        network = initial_network(recipe, contract, begin)
+        if not job.resume and not is_secondary():
+            make_work(job.work, key)
+        checkpoint = job.work / LAST_NAME if job.resume else None
+        if checkpoint is not None:
+            # The worker processes of the loader start before any callback can set the epoch.
+            training.epoch = int(load_checkpoint(checkpoint)["epoch"]) + 1
+        steps = recipe.epochs * -(-len(training) // recipe.chips.batch)
+        module = make_module(network, recipe, (contract.channels, len(contract.targets)), steps)
+        callbacks, history = make_callbacks(validating, Log(job.log), steps, job.quiet)
+        trainer, best = _trainer(job, recipe, callbacks)
+        module.network = share_batch_statistics(network, trainer.world_size)
+        loaders = _loaders(training, validating, trainer.world_size)
+        with _keyboard_interrupts():
+            trainer.fit(module, *loaders, ckpt_path=checkpoint, weights_only=True)
+        if not is_secondary():
+            state = load_checkpoint(Path(best.best_model_path))["state_dict"]
+            module.load_state_dict(state)
+    return module.network.cpu(), history
+
+
+def _trainer(job: _Job, recipe: Recipe, callbacks: Sequence[Any]) -> tuple[Any, Any]:
+    """Return Lightning's trainer and its callback that keeps the best checkpoint."""
     import lightning as L
     from lightning.pytorch.callbacks import ModelCheckpoint
 
-    from demiurge.baselines.adversarial import make_task
-    from demiurge.model.network import share_batch_statistics
-    from demiurge.training.callbacks import callbacks
+    from demiurge.training.module import uses_bf16
 
-    recipe, contract = training.recipe, training.contract
-    if checkpoint is not None:
-        # The loader's processes begin before any callback could tell them.
-        training.epoch = int(load_checkpoint(checkpoint)["epoch"]) + 1
-    with _hushed():
-        steps = recipe.epochs * -(-len(training) // recipe.chips.batch)
-        shape = (contract.channels, len(contract.targets))
-        task = make_task(network, recipe, shape, steps)
-        best = ModelCheckpoint(
-            work, "best", monitor="mae", mode="min", save_last=True, enable_version_counter=False
-        )
-        extra, history = callbacks(validating, log, steps, quiet)
-        trainer = L.Trainer(
-            max_epochs=recipe.epochs,
-            precision="bf16-mixed" if reduced(recipe) else "32-true",
-            callbacks=[best, *extra],
-            logger=False,
-            enable_progress_bar=False,
-            enable_model_summary=False,
-            gradient_clip_val=None if recipe.losses.adversarial else 1.0,
-            num_sanity_val_steps=0,
-            default_root_dir=work,
-            **machines,
-        )
-        task.network = share_batch_statistics(network, trainer.world_size)
-        with _own_interrupts():
-            trainer.fit(
-                task,
-                *_loaders(training, validating, trainer.world_size),
-                ckpt_path=checkpoint,
-                weights_only=True,
-            )
-        if not follows():
-            task.load_state_dict(load_checkpoint(Path(best.best_model_path))["state_dict"])
-    return task.network.cpu(), history
+    best = ModelCheckpoint(
+        job.work, "best", monitor="mae", mode="min", save_last=True, enable_version_counter=False
+    )
+    trainer = L.Trainer(
+        max_epochs=recipe.epochs,
+        precision="bf16-mixed" if uses_bf16(recipe) else "32-true",
+        callbacks=[best, *callbacks],
+        logger=False,
+        enable_progress_bar=False,
+        enable_model_summary=False,
+        gradient_clip_val=None if recipe.losses.adversarial else 1.0,
+        num_sanity_val_steps=0,
+        default_root_dir=job.work,
+        **job.machines,
+    )
+    return trainer, best
 
 
-def _loaders(training: ChipDataset, validating: ChipDataset, processes: int) -> tuple[Any, Any]:
-    """Return the loaders; chips draw at random themselves, so nothing is shuffled here."""
+def _loaders(
+    training: TrainingChips, validating: ValidationChips, processes: int
+) -> tuple[Any, Any]:
+    """Return the loaders. They do not shuffle: training chips are random already."""
     import torch
     from torch.utils.data import DataLoader
 
@@ -333,13 +334,40 @@ def _loaders(training: ChipDataset, validating: ChipDataset, processes: int) -> 
 
 
 def _workers(gpu: bool) -> int:
-    # On CPUs the network takes all cores; more processes would only get in its way.
+    # On a CPU the network uses all cores.
     return min(8, (os.cpu_count() or 1) - 1) if gpu else 0
 
 
+def _origin(plan: TrainingPlan, begin: Bundle | None, credits: Sequence[str]) -> dict[str, Any]:
+    """Return credits, initial bundle and plan for the provenance in the card."""
+    origin: dict[str, Any] = {"credits": list(credits)}
+    if begin is not None:
+        provenance = begin.card.provenance
+        kept = {key: provenance[key] for key in ("created", "credits") if key in provenance}
+        origin["begun_from"] = {"name": begin.card.name, **begin.card.sha256, **kept}
+    # Paths on this machine are private.
+    hidden: Any = {"recipe": True, "scenes": {"__all__": {"path"}}}
+    origin["plan"] = plan.model_dump(mode="json", exclude=hidden, exclude_none=True)
+    return origin
+
+
+def _package(
+    job: _Job, card: Card, network: nn.Module, history: History, chips: ValidationChips
+) -> Bundle:
+    """Write the bundle and remove the work folder."""
+    try:
+        require_finite(network, history)
+        bundle = package(job.path, card, network, chips, job.work, quiet=job.quiet)
+    except DivergedError:
+        shutil.rmtree(job.work, ignore_errors=True)  # its checkpoints are useless
+        raise
+    shutil.rmtree(job.work, ignore_errors=True)
+    return bundle
+
+
 @contextmanager
-def _own_interrupts() -> Iterator[None]:
-    """Turn the exit that Lightning makes of Ctrl-C back into what it was, and mend the handler."""
+def _keyboard_interrupts() -> Iterator[None]:
+    """Raise KeyboardInterrupt instead of Lightning's SystemExit; restore the signal handler."""
     handler = signal.getsignal(signal.SIGINT)
     try:
         yield
@@ -350,28 +378,9 @@ def _own_interrupts() -> Iterator[None]:
             signal.signal(signal.SIGINT, handler)
 
 
-def _load(network: nn.Module, begin: Bundle, contract: Contract) -> None:
-    from demiurge.model.export import load_weights
-
-    alike = ("names", "targets", "ground", "relief", "local")
-    if any(getattr(begin.contract, key) != getattr(contract, key) for key in alike):
-        raise DataError(
-            f"{begin.path}: sees {', '.join(begin.contract.names)}, the recipe "
-            f"{', '.join(contract.names)}",
-            "train on from a bundle with the same layers and targets",
-        )
-    try:
-        load_weights(network, begin)
-    except RuntimeError:
-        raise DataError(
-            f"{begin.path}: its weights do not fit the recipe's network",
-            "use the recipe that the bundle was trained with",
-        ) from None
-
-
 @contextmanager
 def _hushed() -> Iterator[None]:
-    """Keep Lightning's remarks to itself."""
+    """Suppress Lightning's log messages and warnings."""
     loggers = [logging.getLogger(n) for n in ("lightning.pytorch", "lightning.fabric")]
     levels = [logger.level for logger in loggers]
     for logger in loggers:

@@ -1,4 +1,4 @@
-"""Cross-validation over stripes: a network that never saw a stripe tests it."""
+"""Cross-validation over stripes: each stripe is tested by a network that was not trained on it."""
 
 from __future__ import annotations
 
@@ -15,20 +15,19 @@ from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.outputs import atomic_file, check_output
 from demiurge.paths import PathLike
 from demiurge.scene.scene import Scene
-from demiurge.training.checkpoint import follows
-from demiurge.training.dataset import ChipDataset
+from demiurge.training.checkpoint import is_secondary
+from demiurge.training.dataset import ValidationChips
 from demiurge.training.fit import require_torch, train
-from demiurge.training.fresh import train_fresh
-from demiurge.training.inputs import fitted, open_all
-from demiurge.training.plan import of_split
+from demiurge.training.plan import TrainingPlan, check_scenes, open_scenes, plan_of
+from demiurge.training.processes import train_in_process
 from demiurge.training.recipe import Recipe
-from demiurge.training.split import places_of, split_folds
+from demiurge.training.split import PlaceSplit, places_of, split_folds
 from demiurge.training.validate import errors_of
 
 
 @dataclass(frozen=True)
 class Fold:
-    """One stripe's network and its errors there, in metres."""
+    """Bundle of one fold and its errors in metres on the test stripe."""
 
     bundle: str
     mae: float
@@ -48,56 +47,65 @@ def train_folds(
     log: PathLike | None = None,
     **options: Any,
 ) -> list[Fold]:
-    """Cut every place into stripes and train one network per stripe, which tests it.
+    """Cut every place into stripes, and train and test one network per stripe.
 
     Parameters
     ----------
     output
         ``x.bundle`` writes ``x.fold1.bundle`` … and ``x.folds.json`` with the errors.
     folds
-        Stripes, at least 3: one tests, the next validates, the others train.
+        Number of stripes, at least 3: one tests, the next validates, the others train.
     options
-        As for :func:`demiurge.train`, but on one node. With several devices, a fresh process
-        trains each fold.
+        As for :func:`demiurge.train`, on one node. With several devices, each fold is trained in a
+        new process.
 
     Raises
     ------
     UsageError, ConfigError, ResourceError, DataError
-        One sentence each.
+        As for :func:`demiurge.train`.
     """
     if folds < 3:
-        raise UsageError(f"there are {folds} folds", "ask for at least 3")
+        raise UsageError(f"there are {folds} folds", "choose at least 3")
     require_torch()
-    several = _several(options.get("devices", "auto"))
-    _require_own_processes(options.get("nodes", 1), several)
+    several = _has_several(options.get("devices", "auto"))
+    _require_single_process(options.get("nodes", 1), several)
     path = Path(os.fspath(output))
-    quiet = options.get("quiet", True)
-    opened = open_all(scenes, quiet=quiet)
-    opened, recipe, remarks = fitted(opened, recipe or "demiurge", changes, quiet=quiet)
     table = path.with_suffix(".folds.json")
     names = [path.with_suffix(f".fold{i + 1}{path.suffix}") for i in range(folds)]
+    quiet = options.get("quiet", True)
+    opened = open_scenes(scenes, quiet=quiet)
+    opened, settled, notes = check_scenes(opened, recipe or "demiurge", changes, quiet=quiet)
     for name in (table, *names):
         check_output(name, overwrite=overwrite)
-    places = places_of(opened)
-    splits = split_folds(opened, recipe, folds, places)
-    run = train_fresh if several else train
-    for i, (name, split) in enumerate(zip(names, splits, strict=True)):
-        about = [f"fold {i + 1} of {folds}", *remarks]
-        plan = of_split(opened, split, recipe, about, places=places, quiet=quiet)
+    planned = _plan_folds(opened, settled, folds, notes, quiet)
+    run = train_in_process if several else train
+    for i, (name, (plan, _)) in enumerate(zip(names, planned, strict=True)):
         folder = None if log is None else Path(os.fspath(log)) / f"fold{i + 1}"
         run(scenes=opened, output=name, plan=plan, overwrite=overwrite, log=folder, **options)
-    bundles = [load_bundle(name) for name in names]
-    found = [
-        _tested(bundle, ChipDataset(split.testing, recipe, bundle.contract, training=False))
-        for bundle, split in zip(bundles, splits, strict=True)
+    results = [
+        _test(load_bundle(name), split, settled)
+        for name, (_, split) in zip(names, planned, strict=True)
     ]
     with atomic_file(table, overwrite=overwrite) as partial:
-        partial.write_text(json.dumps([asdict(fold) for fold in found], indent=1) + "\n")
-    return found
+        partial.write_text(json.dumps([asdict(fold) for fold in results], indent=1) + "\n")
+    return results
 
 
-def _several(devices: int | str) -> bool:
-    """Tell whether Lightning would start more than one process for these devices."""
+def _plan_folds(
+    scenes: list[Scene], recipe: Recipe, folds: int, notes: Sequence[str], quiet: bool
+) -> list[tuple[TrainingPlan, PlaceSplit]]:
+    """Return plan and split of each fold."""
+    places = places_of(scenes)
+    planned = []
+    for i, split in enumerate(split_folds(scenes, recipe, folds, places)):
+        about = [f"fold {i + 1} of {folds}", *notes]
+        plan = plan_of(scenes, split, recipe, about, places=places, quiet=quiet)
+        planned.append((plan, split))
+    return planned
+
+
+def _has_several(devices: int | str) -> bool:
+    """Return whether Lightning would start more than one process for these devices."""
     import torch
 
     if devices == "auto":
@@ -105,12 +113,12 @@ def _several(devices: int | str) -> bool:
     return str(devices) != "1"
 
 
-def _require_own_processes(nodes: int, several: bool) -> None:
-    """Raise UsageError where something else starts the processes: they would all begin folds."""
+def _require_single_process(nodes: int, several: bool) -> None:
+    """Raise UsageError if a launcher starts several processes: each would train all folds."""
     from lightning.fabric.plugins.environments.slurm import SLURMEnvironment
     from lightning.fabric.plugins.environments.torchelastic import TorchElasticEnvironment
 
-    cure = "train the folds one at a time, each from a plan of its own (--plan)"
+    cure = "train the folds one at a time, each from its plan (--plan)"
     if nodes > 1:
         raise UsageError(
             f"--folds works on one node, not on {nodes}", f"leave out --nodes, or {cure}"
@@ -118,14 +126,15 @@ def _require_own_processes(nodes: int, several: bool) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = SLURMEnvironment.detect() or TorchElasticEnvironment.detect()
-    if follows() or (several and started):
+    if is_secondary() or (several and started):
         raise UsageError(
             "--folds starts its own processes and cannot use those of srun or torchrun",
             f"start it without them, or {cure}",
         )
 
 
-def _tested(bundle: Bundle, chips: ChipDataset) -> Fold:
+def _test(bundle: Bundle, split: PlaceSplit, recipe: Recipe) -> Fold:
+    chips = ValidationChips(split.testing, recipe, bundle.contract)
     metrics = errors_of(bundle, chips)
     return Fold(
         bundle=bundle.path.name,

@@ -1,4 +1,4 @@
-"""The course of a training on disk: a table, a picture for each epoch, TensorBoard's events."""
+"""Log of a training on disk: a table, a picture per epoch and TensorBoard events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ import numpy as np
 from demiurge.arrays import Array
 from demiurge.errors import ResourceError
 from demiurge.figure import Panel, draw
-from demiurge.training.dataset import ChipDataset
+from demiurge.model.contract import Encoded
+from demiurge.training.dataset import ValidationChips
 
 TABLE_NAME = "metrics.csv"
 History = list[dict[str, float]]
@@ -20,19 +21,25 @@ History = list[dict[str, float]]
 
 @dataclass
 class Log:
-    """A folder that a training is written down in, or nothing at all.
+    """Writes the history of a training to a folder, if there is one.
 
     Attributes
     ----------
     folder
-        Holds ``metrics.csv`` and ``epoch_NNN.png``; None writes nothing.
+        Folder for ``metrics.csv`` and ``epoch_NNN.png``; None: nothing is written.
     """
 
     folder: Path | None = None
     _events: Any = field(default=None, repr=False)
 
-    def begin(self) -> None:
-        """Make the folder."""
+    def open(self) -> None:
+        """Make the folder, and open TensorBoard's event file if TensorBoard is installed.
+
+        Raises
+        ------
+        ResourceError
+            If the folder cannot be made.
+        """
         if self.folder is None:
             return
         try:
@@ -48,7 +55,7 @@ class Log:
         self._events = SummaryWriter(str(self.folder))
 
     def write(self, history: History) -> None:
-        """Write the whole table anew: after a resumption it has every epoch once."""
+        """Write the complete table, so that a resumed training lists every epoch once."""
         if self.folder is None or not history:
             return
         partial = self.folder / ".metrics.csv"
@@ -64,42 +71,40 @@ class Log:
                 self._events.add_scalar(name, value, epoch)
             self._events.flush()
 
-    def picture(self, chips: ChipDataset, answer: Array, epoch: int, note: str) -> None:
-        """Draw what the network makes of the telling chip."""
+    def draw(self, chips: ValidationChips, output: Array, epoch: int, note: str) -> None:
+        """Draw the example chip with the output of the network, (outputs, size, size)."""
         if self.folder is not None:
-            panels = _panels(chips, answer)
-            place, _ = chips.telling
-            gsd = chips.regions[place].scene.pixel_size
+            encoded, truth, gsd = chips.example()
+            panels = _panels(chips, encoded, truth, output)
             draw(self.folder / f"epoch_{epoch:03d}.png", note, panels, gsd, columns=5)
 
-    def end(self) -> None:
-        """Close what is open."""
+    def close(self) -> None:
+        """Close the event file."""
         if self._events is not None:
             self._events.close()
 
 
-def _panels(chips: ChipDataset, answer: Array) -> list[Panel]:
-    """Return input, output, truth, error and uncertainty, a row for each target."""
-    encoded, truth = chips.shown()
+def _panels(chips: ValidationChips, encoded: Encoded, truth: Array, output: Array) -> list[Panel]:
+    """Return input, output, truth, error and uncertainty, one row per target."""
     contract = chips.contract
-    decoded = contract.decode(answer, encoded)
+    decoded = contract.decode(output, encoded)
     panels = []
     for index, target in enumerate(contract.targets):
-        start, found, true = encoded.starts[index], decoded[index], truth[index]
+        start, heights, true = encoded.starts[index], decoded[index], truth[index]
         if contract.relative:
             known = np.isfinite(true)
-            found = found - found[known].mean() + true[known].mean()
+            heights = heights - heights[known].mean() + true[known].mean()
         panels += [
-            Panel(f"{target}: begins from", start, "height")
+            Panel(f"{target}: input", start, "height")
             if contract.base
             else Panel("first input", _grey(encoded.planes[0]), "image"),
-            Panel("network", found, "height"),
+            Panel("network", heights, "height"),
             Panel("truth", true, "height"),
-            Panel("error", found - true, "error"),
+            Panel("error", heights - true, "error"),
         ]
         if contract.uncertainty:
-            spread = decoded[len(contract.targets) + index]
-            panels.append(Panel("uncertainty", spread, "spread"))
+            uncertainty = decoded[len(contract.targets) + index]
+            panels.append(Panel("uncertainty", uncertainty, "spread"))
     return panels
 
 

@@ -1,10 +1,14 @@
-"""Plans: what the scenes are like, and the training that follows from it, as readable YAML."""
+"""Training plans: properties of the scenes, the split and the recipe, as readable YAML.
+
+:func:`make_plan` opens, checks and splits scenes. :func:`follow_plan` opens the scenes of a plan.
+"""
 
 from __future__ import annotations
 
 import os
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -13,42 +17,47 @@ from pydantic import Field, ValidationError
 
 from demiurge.config import Strict, first_fault, read_yaml
 from demiurge.errors import ConfigError, ResourceError, UsageError
-from demiurge.layers import Kind, layer
+from demiurge.layers import Kind, layer, truth_of
 from demiurge.outputs import atomic_file
-from demiurge.progress import progress
+from demiurge.paths import PathLike
+from demiurge.progress import Advance, progress
+from demiurge.scene.check import require_fit
 from demiurge.scene.grid import Window
+from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene
-from demiurge.training.recipe import Recipe
+from demiurge.training.recipe import Recipe, load_recipe
 from demiurge.training.split import (
+    PlaceSplit,
     Region,
-    Split,
     TooSmallError,
     places_of,
     require_apart,
     split_places,
 )
 
-#: Chips are not planned smaller than this; below it a network sees too little.
+#: Chips are not made smaller than this to fit the scenes. A network sees too little of the context.
 _SMALLEST = 64
 
 
-class ScenePrint(Strict):
-    """What one scene is like."""
+class SceneSummary(Strict):
+    """Properties of one scene."""
 
     name: str
-    path: str | None = Field(None, description="its folder")
-    place: int = Field(description="scenes that share ground share the number")
-    pixel_size: float = Field(description="metres")
+    path: str | None = Field(None, description="folder of the scene")
+    place: int = Field(description="number of the place; overlapping scenes have the same")
+    pixel_size: float = Field(description="pixel size in metres")
     rows: int
     columns: int
-    layers: list[str] = Field(description="all that can be read")
-    relief: float | None = Field(description="metres between the 1 % and 99 % lowest heights")
-    voids: float | None = Field(description="share of the base heights that is void")
-    truth: dict[str, float] = Field(description="share known of each truth layer")
+    layers: list[str] = Field(description="layers in the scene")
+    relief: float | None = Field(
+        description="difference in metres between the 99th and the 1st percentile of heights"
+    )
+    voids: float | None = Field(description="share of voids in the base heights")
+    truth: dict[str, float] = Field(description="share of known pixels of each truth layer")
 
 
-class Part(Strict):
-    """A window of a scene and what it is for."""
+class PlannedWindow(Strict):
+    """Window of a scene and its use."""
 
     scene: str
     use: Literal["training", "validating", "testing"]
@@ -59,40 +68,39 @@ class Part(Strict):
 
 
 class Cost(Strict):
-    """What the training is expected to take, measured by a few steps on this machine."""
+    """Expected cost of the training, measured on this machine."""
 
-    parameters: int = Field(description="that are trained, a discriminator's among them")
+    parameters: int = Field(description="number of trained weights, discriminator included")
     steps: int
     seconds_per_step: float
-    hours: float = Field(description="without the validation at the end of each epoch")
-    memory_mb: float = Field(description="of the networks' activations for one batch")
+    hours: float = Field(description="duration without the validation after each epoch")
+    memory_mb: float = Field(description="activations of the networks for one batch")
 
 
 class TrainingPlan(Strict):
-    """Which places train and validate, with which settings, and what it will cost."""
+    """Scenes, their split, the recipe and the expected cost of a training."""
 
     format: Literal[1] = 1
-    scenes: list[ScenePrint]
-    notes: list[str] = Field(default_factory=list, description="what was settled, and why")
-    parts: Annotated[list[Part], Field(min_length=1)]
+    scenes: list[SceneSummary]
+    notes: list[str] = Field(default_factory=list, description="decisions and warnings")
+    parts: Annotated[list[PlannedWindow], Field(min_length=1)]
     recipe: dict[str, Any]
     cost: Cost | None = None
 
     def settings(self) -> Recipe:
-        """Return the recipe that is to be followed."""
+        """Return the recipe."""
         return Recipe.model_validate(self.recipe)
 
-    def split(self, scenes: Sequence[Scene]) -> Split:
+    def split(self, scenes: Sequence[Scene]) -> PlaceSplit:
         """Return the regions of opened scenes.
 
         Raises
         ------
         ConfigError
-            If a part names a scene that is not there or pixels outside it, or if ground that
-            judges is learned from.
+            If a scene is missing, a window is outside its scene, or ground has two uses.
         """
-        named = dict(zip(labels(scenes), scenes, strict=True))
-        split = Split([], [])
+        named = dict(zip(unique_names(scenes), scenes, strict=True))
+        split = PlaceSplit([], [])
         for part in self.parts:
             scene = named.get(part.scene)
             if scene is None:
@@ -101,7 +109,9 @@ class TrainingPlan(Strict):
             bottom, right = window.row + window.height, window.col + window.width
             inside = min(window) >= 0 and bottom <= scene.shape[0] and right <= scene.shape[1]
             if not inside:
-                raise ConfigError(f"the plan uses pixels outside scene '{part.scene}'", "plan anew")
+                raise ConfigError(
+                    f"the plan uses pixels outside scene '{part.scene}'", "make a new plan"
+                )
             getattr(split, part.use).append(Region(scene, window))
         return require_apart(split)
 
@@ -115,15 +125,24 @@ class TrainingPlan(Strict):
             )
 
 
-def load_plan(path: str | os.PathLike[str]) -> TrainingPlan:
+@dataclass(frozen=True)
+class PreparedPlan:
+    """A plan with its opened scenes and their split."""
+
+    plan: TrainingPlan
+    scenes: list[Scene]
+    split: PlaceSplit
+
+
+def load_plan(path: PathLike) -> TrainingPlan:
     """Read a plan.
 
     Raises
     ------
     ResourceError, ConfigError
-        If there is none, or it is not understood.
+        If the file is missing or invalid.
     """
-    path = Path(path)
+    path = Path(os.fspath(path))
     if not path.exists():
         raise ResourceError(f"{path}: there is no such plan", "make one with demiurge plan")
     try:
@@ -135,59 +154,74 @@ def load_plan(path: str | os.PathLike[str]) -> TrainingPlan:
 
 
 def make_plan(
-    scenes: Sequence[Scene],
-    recipe: Recipe,
+    scenes: Sequence[PathLike | Scene],
+    recipe: Recipe | str | Path,
+    changes: Sequence[str] = (),
     *,
-    fit: bool = False,
-    notes: Sequence[str] = (),
+    shrink_chips: bool = False,
     quiet: bool = True,
-) -> TrainingPlan:
-    """Return the plan of a training.
+) -> PreparedPlan:
+    """Open and check scenes, split them and return the plan.
 
     Parameters
     ----------
-    fit
-        Make chips smaller where the scenes are too small for them; otherwise that is an error.
-    notes
-        What is known of the scenes already.
+    shrink_chips
+        Reduce the chip size if the scenes are too small for it; otherwise that is an error.
     """
-    found: list[str] = []
-    size = recipe.chips.size
-    places = places_of(scenes)
+    opened = open_scenes(scenes, quiet=quiet)
+    opened, settled, notes = check_scenes(opened, recipe, changes, quiet=quiet)
+    size, places = settled.chips.size, places_of(opened)
     while True:
         try:
-            split = split_places(scenes, recipe, places)
+            split = split_places(opened, settled, places)
             break
         except TooSmallError:
-            smaller = recipe.chips.size - recipe.network.multiple
-            if not fit or smaller < _SMALLEST:
+            smaller = settled.chips.size - settled.network.multiple
+            if not shrink_chips or smaller < _SMALLEST:
                 raise
-            recipe = _with_chips(recipe, size=smaller)
-    if recipe.chips.size < size:
-        found.append(f"chips of {recipe.chips.size} px, not {size}: the scenes hold no larger ones")
-    return of_split(scenes, split, recipe, [*found, *notes], places=places, quiet=quiet)
+            settled = with_chips(settled, size=smaller)
+    if settled.chips.size < size:
+        text = f"chips of {settled.chips.size} px, not {size}: the scenes hold no larger ones"
+        notes = [text, *notes]
+    plan = plan_of(opened, split, settled, notes, places=places, quiet=quiet)
+    return PreparedPlan(plan, opened, split)
 
 
-def of_split(
+def follow_plan(
+    plan: TrainingPlan | PathLike,
+    scenes: Sequence[PathLike | Scene] = (),
+    *,
+    quiet: bool = True,
+) -> PreparedPlan:
+    """Open and check the scenes of a plan, or those given, and return its split."""
+    plan = plan if isinstance(plan, TrainingPlan) else load_plan(plan)
+    opened = open_scenes(scenes or [s.path for s in plan.scenes if s.path], quiet=quiet)
+    opened, _, notes = check_scenes(opened, plan.settings(), quiet=quiet)
+    new = [text for text in notes if text not in plan.notes]
+    plan = plan.model_copy(update={"notes": [*plan.notes, *new]})
+    return PreparedPlan(plan, opened, plan.split(opened))
+
+
+def plan_of(
     scenes: Sequence[Scene],
-    split: Split,
+    split: PlaceSplit,
     recipe: Recipe,
     notes: Sequence[str] = (),
     *,
     places: Sequence[int],
     quiet: bool = True,
 ) -> TrainingPlan:
-    """Write a split and a recipe down as a plan; ``places`` are those of :func:`places_of`."""
-    names = labels(scenes)
-    prints = []
+    """Return the plan of a split; ``places`` is the result of :func:`places_of`."""
+    names = unique_names(scenes)
+    summaries = []
     with progress("describe", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
         for scene, name, place in zip(scenes, names, places, strict=True):
-            prints.append(_print(scene, name, place, recipe))
+            summaries.append(_summary(scene, name, place, recipe))
             advance()
-    called = {id(scene): name for scene, name in zip(scenes, names, strict=True)}
+    name_of = {id(scene): name for scene, name in zip(scenes, names, strict=True)}
     parts = [
-        Part(
-            scene=called[id(region.scene)],
+        PlannedWindow(
+            scene=name_of[id(region.scene)],
             use=use,
             row=region.window.row,
             column=region.window.col,
@@ -197,15 +231,17 @@ def of_split(
         for use in ("training", "validating", "testing")
         for region in getattr(split, use)
     ]
-    unused = set(names) - {p.scene for p in parts}
-    found = [*notes, *(f"scene '{name}' is too small for any chip" for name in sorted(unused))]
+    unused = sorted(set(names) - {p.scene for p in parts})
     return TrainingPlan(
-        scenes=prints, notes=found, parts=parts, recipe=recipe.model_dump(mode="json")
+        scenes=summaries,
+        notes=[*notes, *(f"scene '{name}' is too small for any chip" for name in unused)],
+        parts=parts,
+        recipe=recipe.model_dump(mode="json"),
     )
 
 
-def labels(scenes: Sequence[Scene]) -> list[str]:
-    """Return a name for each scene that no other has: with as much of its path as that takes.
+def unique_names(scenes: Sequence[Scene]) -> list[str]:
+    """Return a unique name per scene: its name, with as many parent folders as needed.
 
     Raises
     ------
@@ -213,27 +249,108 @@ def labels(scenes: Sequence[Scene]) -> list[str]:
         If a scene is given twice.
     """
     parts = [scene.folder.absolute().parts if scene.folder else (scene.name,) for scene in scenes]
-    found = [scene.name for scene in scenes]
+    names = [scene.name for scene in scenes]
     depth = 1
-    while twice := {name for name, count in Counter(found).items() if count > 1}:
+    while twice := {name for name, count in Counter(names).items() if count > 1}:
         depth += 1
-        longest = max(len(p) for p, name in zip(parts, found, strict=True) if name in twice)
+        longest = max(len(p) for p, name in zip(parts, names, strict=True) if name in twice)
         if depth > longest:
             raise UsageError(f"scene '{min(twice)}' is given twice", "name it once")
-        found = [
+        names = [
             "/".join(p[-depth:]) if name in twice else name
-            for p, name in zip(parts, found, strict=True)
+            for p, name in zip(parts, names, strict=True)
         ]
-    return found
+    return names
 
 
-def _print(scene: Scene, name: str, place: int, recipe: Recipe) -> ScenePrint:
+def with_chips(recipe: Recipe, **changes: int) -> Recipe:
+    """Return a recipe with changed chip settings."""
+    chips = recipe.chips.model_copy(update=changes)
+    return recipe.model_copy(update={"chips": chips})
+
+
+def open_scenes(scenes: Sequence[PathLike | Scene], *, quiet: bool = True) -> list[Scene]:
+    """Open the scenes that are paths.
+
+    Raises
+    ------
+    UsageError
+        If no scene is given.
+    """
+    if not scenes:
+        raise UsageError("no scene is given", "name at least one prepared scene")
+    opened = []
+    with progress("open", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
+        for scene in scenes:
+            opened.append(scene if isinstance(scene, Scene) else open_scene(scene))
+            advance()
+    return opened
+
+
+def check_scenes(
+    scenes: Sequence[Scene],
+    recipe: Recipe | str | Path,
+    changes: Sequence[str] = (),
+    *,
+    quiet: bool = True,
+) -> tuple[list[Scene], Recipe, list[str]]:
+    """Check that scenes fit a recipe. Return the scenes, the recipe and the warnings.
+
+    Targets whose truth no scene has are removed from the recipe if another target remains. For
+    ``imagine``, the true ground is added to the scenes as an input.
+
+    Raises
+    ------
+    UsageError, DataError
+        If a layer is missing or unusable.
+    """
+    if not isinstance(recipe, Recipe):
+        recipe = load_recipe(recipe, changes)
+    if recipe.task == "imagine":
+        scenes = [_with_ground(scene) for scene in scenes]
+    known = [t for t in recipe.targets if any(truth_of(t) in s.layers for s in scenes)]
+    if known and len(known) < len(recipe.targets):
+        recipe = recipe.model_copy(update={"targets": known})
+    with progress("check", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
+        return list(scenes), recipe, _check_layers(scenes, recipe, advance)
+
+
+def _with_ground(scene: Scene) -> Scene:
+    """Return a scene with its true ground as input layer ``dtm``."""
+    if "dtm" in scene.sources or "truth_dtm" not in scene.sources:
+        return scene
+    return replace(scene, sources={**scene.sources, "dtm": scene.sources["truth_dtm"]})
+
+
+def _check_layers(scenes: Sequence[Scene], recipe: Recipe, advance: Advance) -> list[str]:
+    """Raise if a layer is missing or unusable; return the warnings."""
+    warnings = []
+    for scene in scenes:
+        needed = [n for n in recipe.layers if n not in recipe.optional]
+        truths = [n for n in recipe.truths if n in scene.layers] or recipe.truths
+        missing = [n for n in (*needed, *truths) if n not in scene.layers]
+        if missing:
+            raise UsageError(
+                f"scene '{scene.name}' has no layer '{missing[0]}', which recipe "
+                f"'{recipe.name}' needs",
+                f"prepare the scene with {missing[0]}=FILE, or --set layers=[…]",
+            )
+        extra = [n for n in recipe.optional if n in scene.layers]
+        remarks = require_fit(scene, (*needed, *extra, *truths))
+        warnings += [f"scene '{scene.name}', layer '{r.layer}': {r.message}" for r in remarks]
+        advance()
+    return warnings
+
+
+def _summary(scene: Scene, name: str, place: int, recipe: Recipe) -> SceneSummary:
     heights = [n for n in scene.layers if layer(n).kind is Kind.HEIGHT]
     base = recipe.base if recipe.base in heights else None
     about = base or next((n for n in recipe.truths if n in heights), None)
-    found = scene.statistics(about) if about else None
-    relief = found["p99"] - found["p01"] if found and found["measured"] else None
-    return ScenePrint(
+    statistics = scene.statistics(about) if about else None
+    relief = None
+    if statistics and statistics["measured"]:
+        relief = round(statistics["p99"] - statistics["p01"], 2)
+    return SceneSummary(
         name=name,
         path=str(scene.folder.absolute()) if scene.folder else None,
         place=place,
@@ -241,45 +358,9 @@ def _print(scene: Scene, name: str, place: int, recipe: Recipe) -> ScenePrint:
         rows=scene.shape[0],
         columns=scene.shape[1],
         layers=list(scene.layers),
-        relief=None if relief is None else round(relief, 2),
+        relief=relief,
         voids=round(scene.statistics(base)["voids"], 4) if base else None,
         truth={
             n: round(1 - scene.statistics(n)["voids"], 4) for n in recipe.truths if n in heights
         },
-    )
-
-
-def _with_chips(recipe: Recipe, **changes: int) -> Recipe:
-    chips = recipe.chips.model_copy(update=changes)
-    return recipe.model_copy(update={"chips": chips})
-
-
-def priced(plan: TrainingPlan, scenes: Sequence[Scene], *, quiet: bool = True) -> TrainingPlan:
-    """Return the plan with its cost, and with a batch that the memory holds.
-
-    A few steps are trained to measure it.
-    """
-    from demiurge.training.cost import free_memory, try_out
-
-    recipe = plan.settings()
-    split = plan.split(scenes)
-    trial = try_out(split.training, recipe, quiet=quiet)
-    room = max(1, int(free_memory() / 2 / trial.bytes_per_chip))
-    notes = list(plan.notes)
-    if room < recipe.chips.batch:
-        notes.append(
-            f"{room} chips a step, not {recipe.chips.batch}: half of the memory holds no more"
-        )
-        recipe = _with_chips(recipe, batch=room)
-    steps = recipe.epochs * -(-recipe.chips.per_epoch // recipe.chips.batch)
-    seconds = trial.seconds_per_chip * recipe.chips.batch
-    cost = Cost(
-        parameters=trial.parameters,
-        steps=steps,
-        seconds_per_step=round(seconds, 4),
-        hours=round(steps * seconds / 3600, 3),
-        memory_mb=round(trial.bytes_per_chip * recipe.chips.batch / 1e6, 1),
-    )
-    return plan.model_copy(
-        update={"recipe": recipe.model_dump(mode="json"), "notes": notes, "cost": cost}
     )

@@ -1,4 +1,4 @@
-"""Recipes: everything that decides a training, typed, with help in every field."""
+"""Recipes: all settings of a training, typed, with a help text for every field."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from demiurge.model.settings import NetworkSettings
 
 Share = Annotated[float, Field(ge=0, le=1)]
 Positive = Annotated[float, Field(gt=0)]
+NonNegative = Annotated[float, Field(ge=0)]
 
 
 class _Settings(Strict):
@@ -28,145 +29,156 @@ class _Settings(Strict):
 
 
 class ChipSettings(_Settings):
-    """Pieces of scenes that the network is trained on."""
+    """Square windows of scenes that the network is trained on."""
 
     size: int = Field(256, ge=32, le=1024, multiple_of=32, description="side in pixels")
-    per_epoch: int = Field(2000, gt=0, description="chips that make an epoch")
+    per_epoch: int = Field(2000, gt=0, description="chips per epoch")
     batch: int = Field(8, gt=0, description="chips per step")
-    min_truth: Share = Field(0.2, description="least share of a chip with known truth")
+    min_truth: Share = Field(0.2, description="minimum share of a chip with known truth")
 
 
 class AugmentSettings(_Settings):
-    """Changes to training chips that keep the truth true."""
+    """Random changes of training chips. The truth stays valid."""
 
-    flip: bool = Field(True, description="mirror and turn by quarters")
+    flip: bool = Field(True, description="random flips and rotations by 90 degrees")
     diagonal: bool = Field(
         False,
-        description="mirror across the line from north-west to south-east, which keeps light "
-        "that comes along it",
+        description="random mirroring across the diagonal from north-west to south-east; light "
+        "from the north-west keeps its direction",
     )
-    swap_images: bool = Field(False, description="exchange left and right image")
-    voids: Share = Field(0.0, description="share of chips that lose a patch of the base heights")
+    swap_images: bool = Field(False, description="randomly exchange the left and the right image")
+    voids: Share = Field(0.0, description="share of chips with a void cut into the base heights")
     drop_layers: Share = Field(
-        0.0, description="chance for each optional layer to be left out of a chip"
+        0.0, description="probability that an optional layer is removed from a chip"
     )
-    brightness: Share = Field(0.0, description="spread of random gain and offset of images")
+    brightness: Share = Field(
+        0.0, description="standard deviation of random gain and offset of images"
+    )
     texture: Share = Field(
-        0.0, description="most noise and patchiness that images are given, over their spread"
+        0.0,
+        description="maximum noise and random albedo patches added to images, relative to their "
+        "standard deviation",
     )
     margins: Share = Field(
-        0.0, description="share of chips that lack a margin, as at the end of a raster"
+        0.0, description="share of chips with a margin of no data, as at the edge of a raster"
     )
     good_inputs: Share = Field(
         0.0,
-        description="share of chips whose DSM is the true surface or near it, where it is known: "
-        "accurate heights stay as they are",
+        description="share of chips whose DSM is replaced by the true surface or a slightly "
+        "degraded one, so that the network learns to keep accurate heights",
     )
     waves: Share = Field(
-        0.0,
-        description="share of the other chips whose DSM is given smooth, correlated errors",
+        0.0, description="share of the other chips whose DSM gets smooth, correlated errors"
     )
     foreign_images: Share = Field(
         0.0,
-        description="share of chips whose images are of another place, so that images are doubted "
-        "that do not go with the base",
+        description="share of chips whose images are replaced by those of another place, so that "
+        "the network learns to ignore images that disagree with the base",
     )
     made_priors: Share = Field(
-        0.0, description="share of chips whose coarse prior is made anew from the truth"
+        0.0, description="share of chips whose coarse prior is replaced by one made from the truth"
     )
 
 
 class SplitSettings(_Settings):
-    """Which places validate."""
+    """Split of the places into training and validation."""
 
     by: Literal["auto", "scenes", "stripes"] = Field(
         "auto",
-        description="whole places, or a stripe of each scene; auto takes places where there are "
-        "at least four (scenes that overlap are one)",
+        description="validate on entire places, or on a stripe of each place; auto: entire places "
+        "if there are at least four (overlapping scenes are one place)",
     )
-
     validation: Annotated[float, Field(gt=0, le=0.5)] = Field(
-        0.2, description="share of the places"
+        0.2, description="share of the places that validates"
     )
-    axis: Literal["x", "y"] = Field("x", description="stripes from west to east, or north to south")
+    axis: Literal["x", "y"] = Field(
+        "x", description="order of the stripes: x from west to east, y from north to south"
+    )
     buffer: int | None = Field(
-        None, ge=0, description="pixels between training and validation; a chip's side if empty"
+        None, ge=0, description="pixels between training and validation; empty: the chip size"
     )
 
 
 class LossSettings(_Settings):
-    """Weights of the parts of the loss."""
+    """Weights of the terms of the loss."""
 
-    absolute: Annotated[float, Field(ge=0)] = Field(1.0, description="mean absolute error")
-    gradient: Annotated[float, Field(ge=0)] = Field(0.0, description="error of height differences")
-    uncertainty: Annotated[float, Field(ge=0)] = Field(
-        0.1, description="Laplace likelihood of the error; 0 trains no uncertainty"
+    absolute: NonNegative = Field(1.0, description="weight of the mean absolute error")
+    gradient: NonNegative = Field(
+        0.0, description="weight of the error of height differences between neighbours"
     )
-    adversarial: Annotated[float, Field(ge=0)] = Field(
-        0.0, description="that a second network takes the result for the truth; 0 trains none"
+    uncertainty: NonNegative = Field(
+        0.1, description="weight of the Laplace likelihood; 0: the network predicts no uncertainty"
     )
-    judge_width: int = Field(64, gt=0, description="of the second network's first layer")
+    adversarial: NonNegative = Field(
+        0.0, description="weight of the adversarial loss; 0 disables the discriminator"
+    )
+    judge_width: int = Field(
+        64, gt=0, description="number of channels of the discriminator's first layer"
+    )
 
 
 class OptimiserSettings(_Settings):
-    """How the weights move."""
+    """Optimiser and learning rate."""
 
-    name: Literal["adam", "adamw"] = Field("adamw", description="which optimiser")
-    rate: Positive = Field(1e-3, description="highest learning rate")
-    decay: Annotated[float, Field(ge=0)] = Field(1e-2, description="weight decay")
+    name: Literal["adam", "adamw"] = Field("adamw", description="optimiser")
+    rate: Positive = Field(1e-3, description="maximum learning rate")
+    decay: NonNegative = Field(1e-2, description="weight decay")
     momentum: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.9, description="beta 1 of Adam; onecycle moves it between .85 and .95"
+        0.9, description="beta 1 of Adam; onecycle varies it between 0.85 and 0.95"
     )
     schedule: Literal["onecycle", "plateau", "constant"] = Field(
-        "onecycle", description="up and down over the training, lower when stuck, or constant"
+        "onecycle", description="learning rate: one-cycle, reduce on plateau, or constant"
     )
 
 
 class HeightSettings(_Settings):
-    """How metres become numbers of about unit size."""
+    """Scaling of heights to about unit size."""
 
     unit: Literal["metres", "pixels"] = Field("metres", description="unit of `scale`")
     scale: Positive | None = Field(
-        None, description="one unit of the network; found from the chips if empty"
+        None, description="height of one unit of the network; empty: measured on the chips"
     )
-    relative: bool = Field(False, description="learn heights up to an offset (no base)")
+    relative: bool = Field(
+        False, description="learn heights up to an unknown offset (without a base)"
+    )
     scaled: bool = Field(
-        False, description="each chip's relative heights in units of their own spread"
+        False,
+        description="divide the relative heights of each chip by their standard deviation",
     )
 
 
 class Recipe(_Settings):
-    """A training, written down."""
+    """All settings of a training."""
 
-    name: str = Field("custom", description="what the bundle is called")
-    about: str = Field("", description="one line for people")
+    name: str = Field("custom", description="name of the bundle")
+    about: str = Field("", description="description in one line")
     task: Literal["refine", "generate", "imagine"] = Field(
-        description="the command that uses the bundle"
+        description="command that applies the bundle"
     )
-    layers: list[str] = Field(min_length=1, description="what the network sees")
+    layers: list[str] = Field(min_length=1, description="input layers of the network")
     optional: list[str] = Field(
         default_factory=list,
-        description="layers it can do without; without an optional base, heights are relative",
+        description="layers that may be missing; without an optional base, heights are relative",
     )
-    base: str | None = Field(None, description="height layer whose correction is learned")
-    targets: list[vocabulary.Target] = Field(min_length=1, description="what is learned")
+    base: str | None = Field(None, description="height layer that the network corrects")
+    targets: list[vocabulary.Target] = Field(min_length=1, description="output layers")
     ground: list[Positive] = Field(
         default_factory=list,
-        description="sides in metres of openings of the base that the network sees; the bare "
-        "earth is a correction of the last",
+        description="sides in metres of morphological openings of the base, each an input of the "
+        "network; the DTM is a correction of the last",
     )
     relief: list[Width] = Field(
         default_factory=list,
-        description="widths in pixels, powers of two: the network also sees the base less its mean "
-        "over so wide a surrounding, so that small forms are not lost among large ones",
+        description="widths in pixels, powers of two; for each, the base less its mean over that "
+        "width is an input of the network, so that small forms are visible among large ones",
     )
     local: Width | None = Field(
         None,
-        description="width in pixels, a power of two: the base is seen about its mean over so "
-        "wide a surrounding; about its window's mean if empty",
+        description="width in pixels, a power of two: the network sees the base less its mean over "
+        "that width; empty: less the mean of the window",
     )
     images: Literal["bundle", "scene"] = Field(
-        "scene", description="image statistics from the training scenes or from each scene"
+        "scene", description="image statistics of the training scenes or of each scene"
     )
     heights: HeightSettings = HeightSettings()
     network: NetworkSettings = NetworkSettings()
@@ -175,36 +187,45 @@ class Recipe(_Settings):
     split: SplitSettings = SplitSettings()
     losses: LossSettings = LossSettings()
     optimiser: OptimiserSettings = OptimiserSettings()
-    epochs: int = Field(30, gt=0, description="passes of `chips.per_epoch` chips")
-    patience: int | None = Field(None, gt=0, description="epochs without gain before stopping")
+    epochs: int = Field(30, gt=0, description="number of epochs of `chips.per_epoch` chips")
+    patience: int | None = Field(
+        None, gt=0, description="epochs without improvement before training stops early"
+    )
     ema: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.0,
-        description="decay of the running mean of weights that is kept, reached step by step; "
-        "0 keeps none",
+        description="decay of the exponential moving average of weights; it rises to this value "
+        "over the first steps; 0: no averaging",
     )
-    seed: int = Field(0, ge=0, lt=2**32, description="of chips, augmentation and first weights")
+    seed: int = Field(
+        0, ge=0, lt=2**32, description="seed of chips, augmentation and initial weights"
+    )
     precision: Literal["auto", "f32", "bf16"] = Field(
-        "auto", description="of training; auto takes bf16 where the hardware has it"
+        "auto", description="precision of training; auto: bf16 where the hardware supports it"
     )
     window: int | None = Field(
-        None, ge=64, le=4096, multiple_of=32, description="window when applied; a chip if empty"
+        None,
+        ge=64,
+        le=4096,
+        multiple_of=32,
+        description="side in pixels of the windows when the bundle is applied; empty: the chip "
+        "size",
     )
-    shrink: Annotated[float, Field(ge=0)] = Field(
+    shrink: NonNegative = Field(
         0.0,
-        description="soft threshold of the change of the base when applied, in predicted standard "
-        "deviations; none without uncertainty, or where the base is no target",
+        description="soft threshold of the change of the base when the bundle is applied, in "
+        "predicted standard deviations; no effect without uncertainty, or if the base is no target",
     )
     clean_below: float | None = Field(
-        None, description="smoothness of a base that is too clean for the bundle when applied"
+        None, description="a base smoother than this is too clean for the bundle"
     )
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        for check in (self._name_layers, self._fit_base, self._fit_targets, self._fit_chips):
+        for check in (self._check_layers, self._check_base, self._check_targets, self._check_sizes):
             check()
         return self
 
-    def _name_layers(self) -> None:
+    def _check_layers(self) -> None:
         for name in (*self.layers, *self.optional):
             try:
                 vocabulary.layer(name)
@@ -217,11 +238,11 @@ class Recipe(_Settings):
         truths = [n for n in self.layers if vocabulary.layer(n).role is vocabulary.Role.TRUTH]
         if truths:
             raise ValueError(f"'{truths[0]}' is truth and cannot be an input")
-        lost = [n for n in self.optional if n not in self.layers]
-        if lost:
-            raise ValueError(f"optional '{lost[0]}' is not among the layers")
+        unknown = [n for n in self.optional if n not in self.layers]
+        if unknown:
+            raise ValueError(f"optional '{unknown[0]}' is not among the layers")
 
-    def _fit_base(self) -> None:
+    def _check_base(self) -> None:
         if self.base is None:
             if self.ground or self.relief:
                 raise ValueError(f"{'ground' if self.ground else 'relief'} needs a base")
@@ -238,20 +259,20 @@ class Recipe(_Settings):
         if self.heights.scaled and not self.heights.relative:
             raise ValueError("heights.scaled needs heights.relative")
 
-    def _fit_targets(self) -> None:
+    def _check_targets(self) -> None:
         both = [n for n in self.truths if n in self.layers]
         if both:
             raise ValueError(f"'{both[0]}' is both an input and a target")
-        able = vocabulary.PAINTED if self.task == "imagine" else tuple(vocabulary.TARGETS)
-        strange = [n for n in self.targets if n not in able]
-        if strange:
+        allowed = vocabulary.PAINTED if self.task == "imagine" else tuple(vocabulary.TARGETS)
+        refused = [n for n in self.targets if n not in allowed]
+        if refused:
             raise ValueError(
-                f"{self.task} cannot have target '{strange[0]}', only {', '.join(able)}"
+                f"{self.task} cannot have target '{refused[0]}', only {', '.join(allowed)}"
             )
         if not (self.losses.absolute or self.losses.gradient or self.losses.adversarial):
             raise ValueError("one of losses.absolute, gradient and adversarial must be above 0")
 
-    def _fit_chips(self) -> None:
+    def _check_sizes(self) -> None:
         chips, multiple = self.chips, self.network.multiple
         if chips.size % multiple:
             raise ValueError(
@@ -263,11 +284,11 @@ class Recipe(_Settings):
                 f"window is {self.window}; a network of depth {self.network.depth} needs a "
                 f"multiple of {multiple}"
             )
+        # Batch normalisation needs more than one value per channel. pix2pix does not normalise
+        # its deepest level. Encoders may reduce to 1/32 at any depth.
         single = chips.batch == 1 or chips.per_epoch % chips.batch == 1
-        # Batch norms have no spread over one pixel of one chip; pix2pix has none that deep, and
-        # encoders may go to a 32nd whatever the depth.
-        own = self.network.architecture == "resdepth"
-        deepest = 1 << self.network.depth if own else multiple
+        plain = self.network.architecture == "resdepth"
+        deepest = 1 << self.network.depth if plain else multiple
         if single and chips.size == deepest and self.network.architecture != "pix2pix":
             raise ValueError(
                 f"steps of one chip of {chips.size} px leave one pixel at the network's depth; "
@@ -280,21 +301,15 @@ class Recipe(_Settings):
         return [vocabulary.truth_of(target) for target in self.targets]
 
 
-def reduced(recipe: Recipe) -> bool:
-    """Tell whether a recipe trains in bf16 on this machine."""
-    if recipe.precision == "auto":
-        import torch
-
-        from demiurge.model.backend.openvino import has_bf16
-
-        return torch.cuda.is_available() or has_bf16()
-    return recipe.precision == "bf16"
-
-
 def shipped_recipes() -> dict[str, Path]:
-    """Return the recipes that come with demiurge, by name."""
-    folder = Path(str(resources.files("demiurge") / "training" / "recipes"))
-    return {path.stem: path for path in sorted(folder.glob("*.yaml"))}
+    """Return the YAML files of the recipes in the package, by name, baselines included."""
+    package = Path(str(resources.files("demiurge")))
+    files = [
+        path
+        for part in ("training", "baselines")
+        for path in (package / part / "recipes").glob("*.yaml")
+    ]
+    return {path.stem: path for path in sorted(files, key=lambda path: path.stem)}
 
 
 def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
@@ -303,14 +318,14 @@ def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
     Parameters
     ----------
     changes
-        ``a.b=value`` settings, values as YAML, applied over the file.
+        ``a.b=value`` settings, values as YAML; they override those of the file.
 
     Raises
     ------
     ResourceError
         If there is no such recipe.
     ConfigError
-        If a key is unknown or a value does not fit; names it.
+        If a key is unknown or a value is invalid. The message names the key.
     """
     shipped = shipped_recipes()
     path = shipped.get(str(name), Path(name))
@@ -323,12 +338,12 @@ def load_recipe(name: str | Path, changes: Sequence[str] = ()) -> Recipe:
 
 
 def changed(content: dict[str, Any], changes: Sequence[str], name: str) -> Recipe:
-    """Return a recipe from its content with changes applied; ``name`` is for errors.
+    """Return the recipe of a mapping with changes applied; ``name`` is for error messages.
 
     Raises
     ------
     ConfigError
-        If a key is unknown or a value does not fit; names it.
+        If a key is unknown or a value is invalid. The message names the key.
     """
     content = copy.deepcopy(content)
     for change in changes:

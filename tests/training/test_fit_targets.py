@@ -1,4 +1,4 @@
-"""Surface and bare earth from one network."""
+"""Trainings with two targets: DSM and DTM."""
 
 from pathlib import Path
 
@@ -39,7 +39,7 @@ def town(folder: Path) -> Scene:
     return prepare(files, folder / "town")
 
 
-def test_both_are_learned_and_nothing_stands_below_the_ground(tmp_path: Path) -> None:
+def test_dsm_and_dtm_are_learned_and_the_dtm_is_not_above(tmp_path: Path) -> None:
     scene = town(tmp_path)
     recipe = tiny_recipe(
         **BOTH,
@@ -67,13 +67,13 @@ def test_a_target_without_truth_is_left_out(make_scene: MakeScene, tmp_path: Pat
     assert bundle.contract.targets == ["dsm"]
 
 
-def test_scenes_with_either_truth_are_trained_on_together(
+def test_scenes_with_different_truth_layers_are_combined(
     make_scene: MakeScene, tmp_path: Path
 ) -> None:
     scenes = [town(tmp_path), make_scene(east=5000.0)]
     bundle = demiurge.train(scenes, tmp_path / "m.bundle", recipe=tiny_recipe(**BOTH))
     assert bundle.contract.targets == ["dsm", "dtm"]
-    with pytest.raises(DataError, match="train on from a bundle with the same"):
+    with pytest.raises(DataError, match="start from a bundle with the same"):
         demiurge.train(
             scenes,
             tmp_path / "n.bundle",

@@ -1,4 +1,4 @@
-"""Networks that a second one judges: pix2pix, and images imagined from heights."""
+"""Trainings with a discriminator: pix2pix, and images predicted from heights."""
 
 from pathlib import Path
 
@@ -27,7 +27,7 @@ pytestmark = [
 
 @pytest.fixture
 def scene(tmp_path: Path) -> Scene:
-    """A slope that the red band shows as it is; green and blue are its opposite and a constant."""
+    """Hills: red is proportional to the height, green to its negative, blue nearly constant."""
     truth = terrain(192, 256)
     tint = (truth - truth.mean()) / truth.std()
     bands = np.stack([100 + 30 * tint, 100 - 30 * tint, 50 + 5 * tint]).astype(np.float32)
@@ -53,15 +53,13 @@ PIX2PIX = {
 }
 
 
-def test_pix2pix_learns_relative_heights_in_units_of_their_spread(
-    scene: Scene, tmp_path: Path
-) -> None:
+def test_pix2pix_learns_relative_heights(scene: Scene, tmp_path: Path) -> None:
     bundle = demiurge.train([scene], tmp_path / "m.bundle", recipe=tiny_recipe(**PIX2PIX))
     assert bundle.contract.relative
     assert bundle.contract.scaled
     assert bundle.contract.heights.scale == 1
-    found = bundle.card.metrics
-    assert found["mae"] < 0.75 * found["input_mae"]
+    metrics = bundle.card.metrics
+    assert metrics["mae"] < 0.75 * metrics["input_mae"]
     surface = demiurge.generate(
         scene, tmp_path / "out.tif", bundle=bundle, options=demiurge.Options(window=64)
     )
@@ -71,8 +69,10 @@ def test_pix2pix_learns_relative_heights_in_units_of_their_spread(
     assert np.corrcoef(heights.ravel(), terrain(192, 256).ravel())[0, 1] > 0.6
 
 
-def test_the_judge_changes_what_is_learned(scene: Scene, tmp_path: Path) -> None:
-    with_judge = demiurge.train(
+def test_the_discriminator_changes_the_weights_and_is_not_in_the_bundle(
+    scene: Scene, tmp_path: Path
+) -> None:
+    adversarial = demiurge.train(
         [scene], tmp_path / "1.bundle", recipe=tiny_recipe(**{**PIX2PIX, "epochs": 1})
     )
     losses = {"absolute": 100.0, "uncertainty": 0.0}
@@ -80,13 +80,13 @@ def test_the_judge_changes_what_is_learned(scene: Scene, tmp_path: Path) -> None
         [scene], tmp_path / "2.bundle",
         recipe=tiny_recipe(**{**PIX2PIX, "epochs": 1, "losses": losses}),
     )  # fmt: skip
-    assert with_judge.card.sha256 != without.card.sha256
-    content = with_judge.graph() + with_judge.weights()
-    assert b"judge" not in content, "the second network stays behind"
+    assert adversarial.card.sha256 != without.card.sha256
+    content = adversarial.graph() + adversarial.weights()
+    assert b"discriminator" not in content
 
 
 def test_a_plateau_lowers_the_rate(scene: Scene, tmp_path: Path) -> None:
-    """At a rate of nearly nothing no epoch is better than the first, six are waited for."""
+    """At a rate of almost zero no epoch improves; the rate is halved after six."""
     optimiser = {"name": "adam", "rate": 1e-12, "schedule": "plateau"}
     recipe = tiny_recipe(
         **{**PIX2PIX, "optimiser": optimiser, "epochs": 8,
@@ -105,12 +105,12 @@ def test_a_plan_counts_the_discriminator(scene: Scene) -> None:
     both = demiurge.plan([scene], recipe=recipe).cost
     assert alone is not None
     assert both is not None
-    judge = PatchDiscriminator(3 + 3 + 1, 64)
-    assert both.parameters == alone.parameters + sum(p.numel() for p in judge.parameters())
+    discriminator = PatchDiscriminator(3 + 3 + 1, 64)
+    assert both.parameters == alone.parameters + sum(p.numel() for p in discriminator.parameters())
     assert both.memory_mb > 1.5 * alone.memory_mb
 
 
-def test_images_are_imagined_from_heights(scene: Scene, tmp_path: Path) -> None:
+def test_images_are_predicted_from_heights(scene: Scene, tmp_path: Path) -> None:
     recipe = tiny_recipe(
         task="imagine",
         layers=["dtm"],
@@ -124,8 +124,8 @@ def test_images_are_imagined_from_heights(scene: Scene, tmp_path: Path) -> None:
         epochs=4,
     )
     bundle = demiurge.train([scene], tmp_path / "m.bundle", recipe=recipe)
-    found = bundle.card.metrics
-    assert found["mae"] < 0.75 * found["input_mae"]
+    metrics = bundle.card.metrics
+    assert metrics["mae"] < 0.75 * metrics["input_mae"]
     dem = write_raster(tmp_path / "dem.tif", terrain(128, 128, seed=1))
     surface = demiurge.imagine(dem, tmp_path / "image.tif", bundle=bundle)
     with rasterio.open(surface.path) as file:
@@ -138,22 +138,22 @@ def test_images_are_imagined_from_heights(scene: Scene, tmp_path: Path) -> None:
         demiurge.generate(scene, tmp_path / "x.tif", bundle=bundle)
 
 
-def test_pix2pix_is_what_its_authors_describe() -> None:
+def test_pix2pix_has_the_published_settings() -> None:
     recipe = load_recipe("pix2pix")
     assert (recipe.network.depth, recipe.chips.size) == (8, 256)
     assert (recipe.losses.absolute, recipe.losses.adversarial) == (100, 1)
     assert (recipe.optimiser.rate, recipe.optimiser.momentum) == (2e-4, 0.5)
 
 
-def test_the_judge_sees_patches_of_seventy_pixels() -> None:
+def test_the_discriminator_sees_patches_of_70_pixels() -> None:
     import torch
 
     from demiurge.baselines.pix2pix import PatchDiscriminator
 
-    judge = PatchDiscriminator(1).eval()
+    discriminator = PatchDiscriminator(1).eval()
     image = torch.randn(1, 1, 256, 256, requires_grad=True)
-    told = judge(image)
-    told[0, 0, 15, 15].backward()
+    scores = discriminator(image)
+    scores[0, 0, 15, 15].backward()
     assert image.grad is not None
     rows = image.grad[0, 0].abs().sum(dim=1).nonzero()
     assert int(rows.max() - rows.min()) + 1 == 70

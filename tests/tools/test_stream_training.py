@@ -63,7 +63,7 @@ def test_every_place_has_a_credit_and_a_role(tool) -> None:
     assert not any(place.weight for place in places.VALIDATED)
 
 
-def test_packed_surfaces_come_back(tool, tmp_path: Path) -> None:
+def test_packed_surfaces_are_restored(tool, tmp_path: Path) -> None:
     surfaces, places = tool("surfaces"), tool("places")
     dsm, dtm = terrain(60, 80) + 2, terrain(60, 80)
     dsm[5:9, 5:9] = np.nan

@@ -1,4 +1,4 @@
-"""Train in a process of its own, so that several trainings share no state of Lightning."""
+"""Training in a separate process, so that several trainings share no state of Lightning."""
 
 from __future__ import annotations
 
@@ -19,30 +19,29 @@ import psutil
 
 from demiurge.errors import DemiurgeError, ResourceError
 
-#: Seconds that an interrupted training has to end by itself.
+#: Seconds that an interrupted training has to end before it is killed.
 _GRACE = 10.0
 _INTERRUPTED = 130
-#: What an earlier training in this process may have set; each process group makes its own.
+#: Variables that an earlier training in this process may have set; each process group sets its own.
 _GROUP = ("LOCAL_RANK", "NODE_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
 
 
-def train_fresh(**job: Any) -> None:
-    """Train in a fresh process and wait for it.
+def train_in_process(**job: Any) -> None:
+    """Train in a new process and wait for it.
 
-    Its output is that of this process. It ends when this process is interrupted, or ends in
-    any other way.
+    The process writes to the same terminal. It ends when this process is interrupted or ends.
 
     Parameters
     ----------
     job
-        The arguments of :func:`demiurge.train`.
+        Arguments of :func:`demiurge.train`.
 
     Raises
     ------
     UsageError, ConfigError, ResourceError, DataError
-        Those of the training.
+        Errors of the training.
     SystemExit
-        With the process's exit code, if it gave no reason.
+        With the exit code of the process, if it raised no error.
     """
     with TemporaryDirectory(prefix="demiurge-") as folder:
         file = Path(folder) / "job.pickle"
@@ -50,9 +49,9 @@ def train_fresh(**job: Any) -> None:
         code = _wait(file)
         if code == 0:
             return
-        errors = [pickle.loads(found.read_bytes()) for found in Path(folder).glob("*.error")]
+        errors = [pickle.loads(path.read_bytes()) for path in Path(folder).glob("*.error")]
     if errors:
-        # The other processes fail in its wake; the reason is an error raised on purpose.
+        # When one process fails, the others fail too. The cause is one of our own errors.
         raise min(errors, key=lambda error: not isinstance(error, DemiurgeError))
     if code < 0:
         raise ResourceError(
@@ -63,19 +62,19 @@ def train_fresh(**job: Any) -> None:
 
 
 def _wait(file: Path) -> int:
-    """Run the job and return the exit code of its process; leave no process behind."""
+    """Run the job and return the exit code of its process. No process is left running."""
     environment = {k: v for k, v in os.environ.items() if k not in _GROUP}
-    # The same modules as here, and none of the working folder.
+    # Import the same modules as this process, and none from the working folder.
     environment |= {"PYTHONPATH": os.pathsep.join(sys.path), "PYTHONSAFEPATH": "1"}
     command = [sys.executable, "-m", __name__, str(file)]
-    # In a session of its own, Ctrl-C reaches it once: by the end of its input.
+    # In a new session, Ctrl-C does not reach the process; it notices the end of its input.
     with subprocess.Popen(
         command, stdin=subprocess.PIPE, env=environment, start_new_session=True
     ) as process:
         try:
             return process.wait()
         finally:
-            family = _children(process.pid)
+            children = _children(process.pid)
             if process.stdin is not None:
                 process.stdin.close()
             try:
@@ -83,13 +82,13 @@ def _wait(file: Path) -> int:
                     process.wait(2 * _GRACE)
             finally:
                 process.kill()
-                for child in family:
+                for child in children:
                     with suppress(psutil.Error):
                         child.kill()
 
 
 def _children(number: int) -> list[psutil.Process]:
-    """Return the processes that a process has started, if it is still there."""
+    """Return all child processes; none if the process has ended."""
     try:
         return list(psutil.Process(number).children(recursive=True))
     except psutil.Error:
@@ -97,7 +96,7 @@ def _children(number: int) -> list[psutil.Process]:
 
 
 def _end_with_parent() -> None:
-    """Interrupt this process when its input ends: the one that waits for it is gone."""
+    """Interrupt this process when its input ends, because the waiting process has ended."""
     while os.read(0, 1):
         pass
     os.kill(os.getpid(), signal.SIGINT)
@@ -106,7 +105,7 @@ def _end_with_parent() -> None:
 
 
 def _packed(error: Exception) -> bytes:
-    """Pickle an error with its traceback; one that cannot be pickled by its text."""
+    """Pickle an error with its traceback. An error that cannot be pickled becomes RuntimeError."""
     error.add_note("".join(traceback.format_exception(error)))
     try:
         packed = pickle.dumps(error)
@@ -117,7 +116,7 @@ def _packed(error: Exception) -> bytes:
 
 
 def _main(file: Path) -> None:
-    """Run a job; Lightning starts its other processes with the same command."""
+    """Run a job. Lightning starts its other processes with the same command."""
     threading.Thread(target=_end_with_parent, daemon=True).start()
     try:
         from demiurge.training.fit import train

@@ -1,0 +1,73 @@
+"""Accuracy of the priors of real places; exports used by the tests."""
+
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rasterio.transform import from_origin
+
+from conftest import LEFT, PIXEL, TOP, terrain, write_raster
+from demiurge.scene.grid import full_window
+from demiurge.scene.prepare import prepare
+from demiurge.scene.scene import SIMULATION_NAME
+from demiurge.training.package import accuracy_of_priors
+from demiurge.training.split import Region
+
+from .conftest import tiny_recipe
+
+WIDE = 4
+
+
+def region(folder: Path, error: float) -> Region:
+    folder.mkdir()
+    heights = terrain(128, 128)
+    means = heights.reshape(32, WIDE, 32, WIDE).mean(axis=(1, 3))
+    noise = error * np.random.default_rng(0).standard_normal(means.shape).astype(np.float32)
+    place = from_origin(LEFT, TOP, WIDE * PIXEL, WIDE * PIXEL)
+    files = {
+        "red": write_raster(folder / "red.tif", heights),
+        "dem_prior": write_raster(folder / "prior.tif", means + noise, transform=place),
+        "truth_dtm": write_raster(folder / "truth.tif", heights),
+    }
+    scene = prepare(files, folder / "scene")
+    return Region(scene, full_window(scene.grid))
+
+
+def test_the_noise_of_a_prior_is_measured(tmp_path: Path) -> None:
+    accuracy = accuracy_of_priors([region(tmp_path / "a", 3.0)], "dtm")
+    assert accuracy == pytest.approx(3.0, rel=0.1)
+
+
+def test_exact_means_have_no_error(tmp_path: Path) -> None:
+    accuracy = accuracy_of_priors([region(tmp_path / "a", 0.0)], "dtm")
+    assert accuracy == pytest.approx(0.0, abs=0.2)
+
+
+def test_simulated_priors_are_ignored(tmp_path: Path) -> None:
+    place = region(tmp_path / "a", 3.0)
+    assert place.scene.folder is not None
+    (place.scene.folder / SIMULATION_NAME).write_text("seed: 1\n")
+    assert accuracy_of_priors([place], "dtm") is None
+
+
+def test_places_without_truth_are_ignored(tmp_path: Path) -> None:
+    assert accuracy_of_priors([region(tmp_path / "a", 3.0)], "dsm") is None
+
+
+def test_cached_exports_equal_real_ones() -> None:
+    """The other tests of this folder replace the weights in an exported graph."""
+    pytest.importorskip("torch")
+    import torch
+
+    from demiurge.model import export
+    from demiurge.model.network import build_network
+
+    settings = tiny_recipe().network
+    networks = [build_network(settings, 3, 2) for _ in range(2)]
+    for network in networks:
+        torch.nn.init.normal_(next(network.parameters()))
+    graphs = [export.to_onnx(network, 3) for network in networks]
+    assert isinstance(export.to_onnx, partial), "the export is replaced"
+    assert graphs[1] == export.to_onnx.args[0](networks[1], 3)
+    assert graphs[0] != graphs[1]
