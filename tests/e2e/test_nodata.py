@@ -56,7 +56,7 @@ def test_undeclared_no_data_is_refused_and_the_cure_works(
     command, role = COMMANDS[name]
     demiurge(command, 3)
     told = capsys.readouterr().err
-    assert "hold exactly -99" in told
+    assert "are exactly -99" in told
     assert f"--nodata {role}=-99" in told
     assert not Path(command.split()[-1]).exists() or name == "evaluate"
     demiurge(f"{command} --nodata dtm=0", 2)

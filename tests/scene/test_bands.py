@@ -55,7 +55,9 @@ def test_numbers_go_by_the_sensor(
 
 def test_the_sensor_may_stand_in_a_tag_or_a_folder(tmp_path: Path, raster: Write) -> None:
     path = raster("image.tif", stack(4), names=TM[:4])
-    with pytest.raises(UsageError, match=r"numbered \(B1, B2, B3\).*by which sensor; write LAYER"):
+    with pytest.raises(
+        UsageError, match=r"numbered \(B1, B2, B3\).*the sensor is unknown; write LAYER"
+    ):
         name_inputs([str(path)])
     with rasterio.open(path, "r+") as file:
         file.update_tags(SPACECRAFT_ID="LANDSAT_8")
@@ -71,20 +73,20 @@ def test_two_sensors_are_none(raster: Write) -> None:
     path = raster("landsat7_or_landsat8.tif", stack(4), names=TM[:4])
     with open_raster(path) as dataset:
         assert sensor_of(str(path), dataset) is None
-    with pytest.raises(UsageError, match="by which sensor"):
+    with pytest.raises(UsageError, match="the sensor is unknown"):
         recognise_bands(str(path))
 
 
 def test_colours_do_not_name_numbered_bands(raster: Write) -> None:
     """GDAL calls the first three bands of 8 bits red, green, blue, whatever they are."""
     path = raster("a.tif", stack(3, "uint8"), names=["B1", "B2", "B3"], photometric="RGB")
-    with pytest.raises(UsageError, match="by which sensor"):
+    with pytest.raises(UsageError, match="the sensor is unknown"):
         recognise_bands(str(path))
 
 
 def test_a_layer_is_found_once(raster: Write) -> None:
     path = raster("a.tif", stack(3), names=["red", "red", "green"])
-    with pytest.raises(UsageError, match="bands 1 and 2 both say 'red'"):
+    with pytest.raises(UsageError, match="bands 1 and 2 both describe 'red'"):
         recognise_bands(str(path))
 
 
@@ -109,7 +111,7 @@ def test_what_is_used_is_said_and_what_is_not(raster: Write, tmp_path: Path) -> 
     said = "red is band 3, nir is band 4, by the numbering of Landsat 7; not used: bands 1, 2, 5, 6"
     assert any(said in note for note in surface.notes)
     numbered = raster("a.tif", stack(6), names=TM)
-    with pytest.raises(UsageError, match="by which sensor; name its bands with --bands"):
+    with pytest.raises(UsageError, match="the sensor is unknown; name its bands with --bands"):
         generate(numbered, tmp_path / "no.tif", prior=raster("prior.tif", terrain()), bundle=bundle)
 
 
@@ -136,7 +138,7 @@ def test_pictures_are_no_heights(
 def test_eight_bits_are_no_heights_unless_scaled(raster: Write) -> None:
     data = terrain().astype(np.uint8)
     path = raster("a.tif", data)
-    with pytest.raises(DataError, match=r"has 8 bits, as pictures have.*-ot Int16"):
+    with pytest.raises(DataError, match=r"has 8 bits, like a picture.*-ot Int16"):
         Source.open(path, layer("dem_prior"))
     scaled = raster("b.tif", data, scale=10.0)
     assert Source.open(scaled, layer("dem_prior")).band == 1
@@ -159,7 +161,7 @@ def test_one_band_is_not_image_and_heights_at_once(raster: Write, tmp_path: Path
         scene_from_files({"ortho_left": path, "dem_prior": link})
     two = raster("two.tif", stack(2))
     with pytest.raises(
-        UsageError, match=r"not clear which is 'dem_prior'; name its band, as .*two"
+        UsageError, match=r"'dem_prior' could be any of them; name the band, as .*two"
     ):
         scene_from_files({"red": f"{two}:2", "dem_prior": two})
     scene = scene_from_files({"red": f"{two}:1", "dem_prior": f"{two}:2"})

@@ -9,6 +9,7 @@ SOURCES = Path(demiurge.__file__).parent
 
 #: Modules that write rasters or read back what demiurge wrote itself; outputs.py lists files.
 OWN = {
+    "evaluation/accuracy_map.py",
     "outputs.py",
     "predict/cluster.py",
     "predict/surface.py",

@@ -112,7 +112,7 @@ def test_inputs_are_named_by_hand_or_recognised(raster: Write) -> None:
     }
     with pytest.raises(UsageError, match="given twice"):
         name_inputs([str(dsm), f"dsm={dsm}"])
-    with pytest.raises(UsageError, match="not clear which layer"):
+    with pytest.raises(UsageError, match="no layer is recognised"):
         recognise_bands(str(raster("mystery.tif", terrain())))
 
 
@@ -159,7 +159,7 @@ def test_badly_written_scenes(tmp_path: Path, text: str, match: str) -> None:
 
 
 def test_what_is_no_scene(tmp_path: Path) -> None:
-    with pytest.raises(ResourceError, match="is no scene"):
+    with pytest.raises(ResourceError, match="is not a scene"):
         open_scene(tmp_path)
     with pytest.raises(ResourceError, match="no such scene"):
         open_scene(tmp_path / "no")

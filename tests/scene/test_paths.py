@@ -49,7 +49,7 @@ def two(tmp_path: Path, raster: Write) -> Path:
 
 
 def test_subdatasets_are_opened_and_listed(two: Path) -> None:
-    with pytest.raises(DataError, match=r"holds 2 rasters; name one of them: netcdf:.*:Band1"):
+    with pytest.raises(DataError, match=r"contains 2 rasters; name one of them: netcdf:.*:Band1"):
         open_raster(two)
     np.testing.assert_array_equal(heights(f'NETCDF:"{two}":Band2'), terrain(seed=1))
     np.testing.assert_array_equal(heights(f"netcdf:{two}:Band1"), terrain())
@@ -124,7 +124,7 @@ def test_a_vrt_names_the_source_that_is_missing(tmp_path: Path, raster: Write) -
     path = vrt_over(tmp_path / "a.vrt", "tiles/dsm.tif")
     outer = vrt_over(tmp_path / "outer.vrt", "a.vrt")
     for name in (path, outer):
-        with pytest.raises(ResourceError, match=r"needs .*tiles/dsm\.tif, which is not there"):
+        with pytest.raises(ResourceError, match=r"its source file .*tiles/dsm\.tif does not exist"):
             heights(name)
     (tmp_path / "tiles").mkdir()
     shutil.copy(raster("dsm.tif", terrain()), tmp_path / "tiles")
@@ -135,7 +135,7 @@ def test_a_file_that_goes_while_it_is_read(raster: Write) -> None:
     path = raster("a.tif", terrain())
     source = Source.open(path, layer("dsm"))
     path.unlink()
-    with pytest.raises(ResourceError, match=r"no such file|no longer there"):
+    with pytest.raises(ResourceError, match=r"no such file|no longer exists"):
         source.read(source.grid, full_window(source.grid))
 
 
@@ -145,7 +145,7 @@ def test_ground_control_points_get_the_cure_that_works(tmp_path: Path, raster: W
     with rasterio.open(path, "r+") as file:
         points = [GroundControlPoint(row=r, col=c, x=x, y=y) for r, c, x, y in corners]
         file.gcps = (points, rasterio.crs.CRS.from_epsg(4326))
-    with pytest.raises(DataError, match="by 3 ground control points alone; warp it first"):
+    with pytest.raises(DataError, match="only by 3 ground control points; warp it first"):
         Source.open(path, layer("red"))
     bundle = make_bundle(tmp_path / "g.bundle", task="generate", layers=("red",), base=None,
                          targets=("dtm",), relative=True)  # fmt: skip
@@ -329,6 +329,6 @@ def test_a_server_that_stalls_while_pixels_are_read(
 ) -> None:
     url = serve(100_000)
     start = time.monotonic()
-    with pytest.raises(ResourceError, match=r"cannot be (read|reached).*(server|connection)"):
+    with pytest.raises(ResourceError, match=r"cannot be (read|reached).*(try again|connection)"):
         heights(f"{url}/dsm.tif")
     assert time.monotonic() - start < 15

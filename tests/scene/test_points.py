@@ -160,7 +160,7 @@ def test_bad_files(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="contains no point"):
         read_points(path)
     path.write_text("x,y,z\n1,2,3\n")
-    with pytest.raises(UsageError, match="is no CRS"):
+    with pytest.raises(UsageError, match="is not a CRS"):
         read_points(path, "nonsense")
     (tmp_path / "p.gpkg").write_text("no base")
     with pytest.raises(DataError, match="is not a GeoPackage"):

@@ -68,7 +68,7 @@ def test_a_raw_image_becomes_an_orthoimage(
     assert found.shape == heights.shape
     assert np.nanmax(np.abs(found - wanted)) < 0.6
     assert any("sensors: ortho_left 63°" in note for note in scene.notes)
-    assert any("taken as ellipsoidal" in note for note in scene.notes)
+    assert any("assumed to be ellipsoidal" in note for note in scene.notes)
     # Windows, thinned reads and another process see the same.
     window = Window(20, 30, 40, 50)
     part = pickle.loads(pickle.dumps(scene)).read(window, ["ortho_left"])[0]
@@ -110,10 +110,10 @@ def test_orthoimages_that_lie_apart_are_told(
         raw = write_raw(tmp_path / f"{name}.tif", texture, moved(camera.rpc, pixels))
         files[name] = str(raw)
     notes = scene_from_files(files).notes
-    told = next(note for note in notes if "px apart" in note)
-    found = re.search(r"lie ([\d.]+) px apart \(([-+.\d]+) rows, ([-+.\d]+) columns\)", told)
-    assert found is not None
-    assert [float(v) for v in found.groups()] == pytest.approx([2.83, -2, -2], abs=0.2)
+    note = next(note for note in notes if "are offset by" in note)
+    match = re.search(r"by ([\d.]+) px \(([-+.\d]+) rows, ([-+.\d]+) columns\)", note)
+    assert match is not None
+    assert [float(v) for v in match.groups()] == pytest.approx([2.83, -2, -2], abs=0.2)
 
 
 def test_orthometric_heights_are_refused(
@@ -128,8 +128,8 @@ def test_orthometric_heights_are_refused(
 @pytest.mark.parametrize(
     ("change", "match"),
     [
-        ({"long_off": 16.5}, "does not show the place"),
-        ({"height_off": 9000.0}, "its RPCs hold for heights"),
+        ({"long_off": 16.5}, "does not cover the DSM"),
+        ({"height_off": 9000.0}, "its RPCs are valid for heights"),
         ({"line_scale": 0.0}, "LINE_SCALE|scale of the RPCs is 0"),
     ],
 )

@@ -129,14 +129,14 @@ def test_gdal_reads_the_same(kind: str, tmp_path: Path) -> None:
 
 
 BAD = {
-    "truncated": ("a_RPC.TXT", text_file()[:400], "holds no"),
-    "not a number": ("a.RPB", rpb_file().replace("417.5", "nan"), "not a number"),
+    "truncated": ("a_RPC.TXT", text_file()[:400], "contains no RPC value"),
+    "not a number": ("a.RPB", rpb_file().replace("417.5", "nan"), "not a finite number"),
     "zero scale": ("a.RPB", rpb_file().replace("lineScale = 417.5", "lineScale = 0"), "is 0"),
     "too few": ("a.RPB", rpb_file().replace(f"{SERIES['line_num_coeff'][0]!r},", ""), "not 20"),
-    "no RPC": ("a.XML", "<isd><IMD/></isd>", "holds no"),
+    "no RPC": ("a.XML", "<isd><IMD/></isd>", "contains no RPC value"),
     "no XML": ("a.XML", "<isd><IMD>", "readable XML"),
-    "off the Earth": ("a_RPC.TXT", text_file().replace("30.35", "3035"), "outside"),
-    "prose": ("notes.txt", "nothing of use\n", "holds no"),
+    "off the Earth": ("a_RPC.TXT", text_file().replace("30.35", "3035"), "not on the Earth"),
+    "prose": ("notes.txt", "nothing of use\n", "contains no RPC value"),
 }
 
 

@@ -94,13 +94,13 @@ def one(raster: Write, name: str, data: np.ndarray) -> tuple[Verdict, str]:
 @pytest.mark.parametrize(
     ("name", "data", "verdict", "match"),
     [
-        ("ndvi", terrain(), Verdict.FAULT, "leaves -1"),
+        ("ndvi", terrain(), Verdict.FAULT, "exceeds -1"),
         ("triangulation_error", -terrain(), Verdict.FAULT, "negative"),
         ("valid", terrain(), Verdict.FAULT, "other than 0 and 1"),
         ("valid", terrain() * 0, Verdict.FAULT, "0 everywhere"),
         ("ortho_left", terrain() * 0 + 5, Verdict.WARNING, "is 5 everywhere"),
         ("ortho_left", terrain() * np.nan, Verdict.FAULT, "no data"),
-        ("truth_dsm", terrain() + 48, Verdict.WARNING, r"lies \+48.0 m"),
+        ("truth_dsm", terrain() + 48, Verdict.WARNING, r"by \+48.0 m"),
         ("truth_dsm", terrain() + 0.1, Verdict.OK, ""),
         ("ortho_left", terrain(), Verdict.OK, ""),
     ],

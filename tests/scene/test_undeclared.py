@@ -59,9 +59,7 @@ def test_a_value_apart_from_the_rest_is_refused_with_the_cure(
     raster: Write, value: float, name: str
 ) -> None:
     path = raster("a.tif", holed(value))
-    with pytest.raises(
-        DataError, match=rf"24 pixels hold exactly {value}.*--nodata {name}={value}"
-    ):
+    with pytest.raises(DataError, match=rf"24 pixels are exactly {value}.*--nodata {name}={value}"):
         opened(path, name)
     told = opened(path, name, nodata=[value])
     assert np.isnan(whole(told)).sum() == 24
@@ -98,7 +96,7 @@ def test_a_few_pixels_of_a_large_file_are_found_where_they_are_read(raster: Writ
     source = opened(raster("a.tif", data, compress="deflate"))
     source.read(source.grid, Window(0, 0, 100, 512))
     around = Window(row - 90, 1024, 200, 200)
-    with pytest.raises(DataError, match=r"9 pixels hold exactly -999.*--nodata dsm=-999"):
+    with pytest.raises(DataError, match=r"9 pixels are exactly -999.*--nodata dsm=-999"):
         source.read(source.grid, around)
     y = TOP - PIXEL * row
     grid = snapped_grid((LEFT + 2100, y - 100, LEFT + 2300, y + 100), source.grid.crs, 3)
@@ -172,7 +170,7 @@ def test_heights_of_other_bodies_have_other_limits(raster: Write) -> None:
     assert "24 of 2500" in source.remarks[0]
     found = opened(raster("b.tif", data))
     assert np.isnan(whole(found)).all()
-    assert "2500 of 2500 pixels lie outside -12000 to 9000 m" in found.remarks[0]
+    assert "2500 of 2500 pixels are outside -12000 to 9000 m" in found.remarks[0]
 
 
 def test_a_collar_of_zeros_in_an_image_is_told(raster: Write) -> None:
@@ -216,7 +214,7 @@ def test_a_prepared_truth_that_holds_it_is_not_learned_from(raster: Write, tmp_p
     assert np.isfinite(kept.read(layers=["truth_dsm"])).all()
     spec = tmp_path / "scene" / "scene.yaml"
     spec.write_text(spec.read_text().replace("nodata: []", "nodata: null"))
-    with pytest.raises(DataError, match="24 pixels hold exactly -99"):
+    with pytest.raises(DataError, match="24 pixels are exactly -99"):
         open_scene(tmp_path / "scene")
     told = open_scene(tmp_path / "scene", nodata={"truth_dsm": [-99]})
     assert np.isnan(told.read(layers=["truth_dsm"])).sum() == 24

@@ -133,9 +133,11 @@ def test_what_nothing_describes_is_refused(raster: Write, tmp_path: Path) -> Non
         lambda p: export(p, tmp_path / "a.ply"),
     ]
     for command in commands:
-        with pytest.raises(UsageError, match=r"holds 2 bands \(ortho, elevation\).*two.tif:BAND"):
+        with pytest.raises(
+            UsageError, match=r"contains 2 bands \(ortho, elevation\).*two.tif:BAND"
+        ):
             command(path)
-        with pytest.raises(UsageError, match=r"bare.tif: holds 2 bands, and it is not clear"):
+        with pytest.raises(UsageError, match=r"bare.tif: contains 2 bands, and '.*' could be any"):
             command(bare)
     np.testing.assert_array_equal(whole(Source.open(path, layer("dsm"), 2)), terrain())
     assert evaluate(f"{path}:2", good).surface.mae == 0
@@ -148,12 +150,12 @@ def test_a_truth_is_not_the_input_of_the_same_file(raster: Write) -> None:
     path = raster("a.tif", np.stack([terrain(seed=i) for i in range(4)]), names=names)
     chosen = {n: Source.open(path, layer(n)).band for n in ("dsm", "dtm", "truth_dtm", "truth_dsm")}
     assert chosen == {"dsm": 1, "dtm": 3, "truth_dtm": 4, "truth_dsm": 1}
-    with pytest.raises(UsageError, match="not clear which is 'dem_prior'"):
+    with pytest.raises(UsageError, match="'dem_prior' could be any"):
         Source.open(path, layer("dem_prior"))
     truths = raster("t.tif", pair(("red", "dtm")), names=["red", "truth_dsm"])
     assert evaluate(raster("own.tif", terrain()), truths).surface.mae == 0
     twice = raster("twice.tif", pair(("dsm", "dsm")), names=["dsm", "dsm"])
-    with pytest.raises(UsageError, match="not clear which is 'dsm'"):
+    with pytest.raises(UsageError, match="'dsm' could be any"):
         Source.open(twice, layer("dsm"))
 
 
@@ -197,7 +199,7 @@ def test_the_norm_of_an_error_vector_is_read(raster: Write, tmp_path: Path) -> N
     np.testing.assert_allclose(whole(source), norm(vector), rtol=1e-6)
     assert np.isnan(whole(source)).sum() == 3
     assert source.remarks == (
-        "its 3 bands are the components of an error vector: its norm is used",
+        "its 3 bands are the components of an error vector: the norm is used",
     )
     dsm = raster("dsm.tif", terrain())
     files = {"dsm": dsm, "triangulation_error": path}
@@ -231,7 +233,7 @@ def test_one_component_or_a_picture_is_no_error(raster: Write) -> None:
     with pytest.raises(DataError, match=r"band 1 is a colour \(red\).*measured values"):
         Source.open(picture, layer("triangulation_error"))
     two = raster("c.tif", components()[:2], nodata=-32767)
-    with pytest.raises(UsageError, match="not clear which is 'triangulation_error'"):
+    with pytest.raises(UsageError, match="'triangulation_error' could be any"):
         Source.open(two, layer("triangulation_error"))
 
 

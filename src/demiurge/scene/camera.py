@@ -1,8 +1,8 @@
-"""Camera models of satellite images: rational polynomials (RPC), or a viewing direction alone.
+"""Camera models of satellite images: rational polynomials (RPC) and viewing directions.
 
-Image coordinates are ``(row, col)`` in pixels with the origin at the outer corner of the first
-pixel, so that the centre of the first pixel is ``(0.5, 0.5)``. RPC metadata counts from pixel
-centres; GDAL's transformer, which evaluates the polynomials, makes the same half-pixel shift.
+Image coordinates are ``(row, col)`` in pixels from the outer corner of the first pixel, whose
+centre is ``(0.5, 0.5)``. RPC metadata counts from pixel centres; GDAL's transformer, which
+evaluates the polynomials, applies the same shift of half a pixel.
 Geographic coordinates are WGS 84 degrees; heights are metres above the WGS 84 ellipsoid.
 Azimuths are degrees clockwise from grid north, from the ground to the sensor; elevations are
 degrees above the horizon.
@@ -17,17 +17,15 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Values
 from demiurge.errors import DataError
 from demiurge.scene.crs import transform
 
-Array = npt.NDArray[np.float64]
-
 #: Half the height step in metres over which a line of sight is measured.
 _STEP = 50.0
-#: GDAL stops its search for the ground point of a pixel at this error in pixels (default 0.1).
+#: Error in pixels at which GDAL ends its search for the ground point of a pixel (default 0.1).
 _PRECISION = {"RPC_PIXEL_ERROR_THRESHOLD": 1e-5, "RPC_MAX_ITERATIONS": 50}
 _GEOGRAPHIC = "EPSG:4326"
 
@@ -49,24 +47,24 @@ class Direction:
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.azimuth) and math.isfinite(self.elevation)):
-            raise DataError("a direction has an angle that is not a number", "correct the angles")
+            raise DataError("an angle of a direction is not finite", "correct the angles")
         if not 0 < self.elevation <= 90:
             raise DataError(
-                f"a direction has an elevation of {self.elevation:g} degrees",
-                "give degrees above the horizon, above 0 and at most 90",
+                f"the elevation of a direction is {self.elevation:g} degrees",
+                "give degrees above the horizon, greater than 0 and at most 90",
             )
         object.__setattr__(self, "azimuth", self.azimuth % 360)
 
     @property
     def incidence(self) -> float:
-        """Return the angle to the vertical in degrees."""
+        """Return the angle from the vertical in degrees."""
         return 90 - self.elevation
 
     @property
     def displacement(self) -> tuple[float, float]:
         """Return metres (east, north) by which one metre of height displaces an orthoimage.
 
-        The point moves away from the sensor by the tangent of the incidence.
+        The displacement is away from the sensor, by the tangent of the incidence.
         """
         length = math.tan(math.radians(self.incidence))
         angle = math.radians(self.azimuth)
@@ -74,12 +72,12 @@ class Direction:
 
     @classmethod
     def from_displacement(cls, east: float, north: float) -> Direction:
-        """Return the direction that displaces an orthoimage by so many metres per metre."""
+        """Return the direction with a given :attr:`displacement`."""
         incidence = math.degrees(math.atan(math.hypot(east, north)))
         return cls(math.degrees(math.atan2(-east, -north)), 90 - incidence)
 
     @property
-    def unit(self) -> Array:
+    def unit(self) -> Values:
         """Return the unit vector (east, north, up), float64 (3,)."""
         flat = math.cos(math.radians(self.elevation))
         angle = math.radians(self.azimuth)
@@ -94,26 +92,26 @@ class Camera:
     Attributes
     ----------
     rpc
-        Coefficients, as rasterio holds them.
+        Coefficients, rasterio's ``RPC``.
     shift
-        Pixels ``(row, col)`` added to what the polynomials return: a correction of pointing.
+        Pixels ``(row, col)`` added to the result of the polynomials: a pointing correction.
     """
 
     rpc: Any
     shift: tuple[float, float] = (0.0, 0.0)
 
     def shifted(self, row: float, col: float) -> Camera:
-        """Return the camera with a further correction of pointing in pixels."""
+        """Return the camera with an additional pointing correction in pixels."""
         return replace(self, shift=(self.shift[0] + row, self.shift[1] + col))
 
     @property
     def height_range(self) -> tuple[float, float]:
-        """Return the ellipsoidal heights in metres for which the polynomials were fitted."""
+        """Return the range of ellipsoidal heights in metres for which the polynomials are valid."""
         middle, half = float(self.rpc.height_off), abs(float(self.rpc.height_scale))
         return middle - half, middle + half
 
-    def image_of(self, lon: Array, lat: Array, height: Array) -> tuple[Array, Array]:
-        """Return where ground points lie in the image.
+    def image_of(self, lon: Values, lat: Values, height: Values) -> tuple[Values, Values]:
+        """Project ground points into the image.
 
         Parameters
         ----------
@@ -130,12 +128,12 @@ class Camera:
         rows, cols = np.full(known.size, np.nan), np.full(known.size, np.nan)
         if known.any():
             with self._transformer() as transformer:
-                found = transformer.rowcol(*(a[known] for a in flat), op=np.positive)
-            rows[known], cols[known] = found[0], found[1]
+                pixels = transformer.rowcol(*(a[known] for a in flat), op=np.positive)
+            rows[known], cols[known] = pixels[0], pixels[1]
         return rows.reshape(shape) + self.shift[0], cols.reshape(shape) + self.shift[1]
 
-    def ground_of(self, row: Array, col: Array, height: Array) -> tuple[Array, Array]:
-        """Return where pixels see the ground at given heights.
+    def ground_of(self, row: Values, col: Values, height: Values) -> tuple[Values, Values]:
+        """Project pixels to the ground at given heights.
 
         Parameters
         ----------
@@ -168,21 +166,21 @@ class Camera:
         Raises
         ------
         DataError
-            If the polynomials give no line of sight there.
+            If the polynomials have no solution there.
         """
         x, y = centre_of(grid)
         east, north = self.displacement(grid, x, y, height)
         if not (math.isfinite(east) and math.isfinite(north)):
             raise DataError(
-                "the RPCs give no line of sight at the centre of the DSM",
-                "check that they belong to this image and this place",
+                "the RPCs have no solution at the centre of the DSM",
+                "check that the RPCs belong to this image and this place",
             )
         return Direction.from_displacement(east, north)
 
     def displacement(self, grid: GeoBox, x: float, y: float, height: float) -> tuple[float, float]:
         """Return metres (east, north) by which one metre of height displaces an orthoimage.
 
-        It is measured along the line of sight through a map point, over 100 m of height.
+        It is the slope of the line of sight through a map point, over 100 m of height.
 
         Parameters
         ----------
@@ -197,7 +195,7 @@ class Camera:
         here = np.repeat(row, 2), np.repeat(col, 2)
         seen = self.ground_of(*here, np.array([low, high]))
         xs, ys = from_geographic(grid, *seen)
-        # A raised point appears where the line of sight meets the lower reference.
+        # A raised point appears at the intersection of its line of sight with the lower height.
         return float(xs[0] - xs[1]) / (high - low), float(ys[0] - ys[1]) / (high - low)
 
     @contextmanager
@@ -206,9 +204,9 @@ class Camera:
 
         try:
             transformer = RPCTransformer(self.rpc, **_PRECISION)
-        except Exception as error:  # GDAL's own error classes, which rasterio keeps private
+        except Exception as error:  # rasterio's private classes of GDAL errors
             raise DataError(
-                f"the RPCs cannot be used ({error})", "check that they belong to this image"
+                f"the RPCs are invalid ({error})", "check that they belong to this image"
             ) from None
         with transformer:
             yield transformer
@@ -216,7 +214,7 @@ class Camera:
 
 @dataclass(frozen=True)
 class Pair:
-    """Geometry of two views of one place."""
+    """Geometry of two views of the same place."""
 
     left: Direction
     right: Direction
@@ -229,13 +227,13 @@ class Pair:
 
     @property
     def parallax(self) -> tuple[float, float]:
-        """Return metres (east, north), right less left, of relative shift per metre of height."""
+        """Return the parallax, right less left: metres (east, north) per metre of height."""
         (e0, n0), (e1, n1) = self.left.displacement, self.right.displacement
         return e1 - e0, n1 - n0
 
     @property
     def base_to_height(self) -> float:
-        """Return the base-to-height ratio: the length of the parallax per metre of height."""
+        """Return the base-to-height ratio: the length of the parallax."""
         return math.hypot(*self.parallax)
 
     @property
@@ -262,18 +260,18 @@ def centre_of(grid: GeoBox) -> tuple[float, float]:
     )
 
 
-def to_geographic(grid: GeoBox, x: Array, y: Array) -> tuple[Array, Array]:
+def to_geographic(grid: GeoBox, x: Values, y: Values) -> tuple[Values, Values]:
     """Return WGS 84 longitudes and latitudes of map coordinates in a grid's CRS."""
     return transform(x, y, _proj(grid), _GEOGRAPHIC)
 
 
-def from_geographic(grid: GeoBox, lon: Array, lat: Array) -> tuple[Array, Array]:
+def from_geographic(grid: GeoBox, lon: Values, lat: Values) -> tuple[Values, Values]:
     """Return map coordinates in a grid's CRS of WGS 84 longitudes and latitudes."""
     return transform(lon, lat, _GEOGRAPHIC, _proj(grid))
 
 
 def _proj(grid: GeoBox) -> Any:
-    """Return the horizontal CRS of a grid: a vertical part would move the heights as well."""
+    """Return the horizontal CRS of a grid; a vertical part would transform the heights."""
     assert grid.crs is not None
     crs = grid.crs.proj
     return crs.sub_crs_list[0] if crs.is_compound else crs

@@ -1,4 +1,4 @@
-"""Is a scene fit for work: one verdict per layer, and the cure for each fault."""
+"""Check of a scene: one verdict per layer, with the cure for each fault."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from demiurge.raster.outliers import NARROW_HEIGHT, gross_outliers
 from demiurge.scene.grid import crs_name
 from demiurge.scene.scene import Scene
 
-#: Median difference of two height layers, in metres, beyond which they measure from elsewhere.
+#: Median difference of two height layers in metres that suggests different vertical references.
 MAX_OFFSET = 10.0
 
 
 class Verdict(StrEnum):
-    """How bad it is."""
+    """Severity of a finding."""
 
     OK = "ok"
     WARNING = "warning"
@@ -28,10 +28,20 @@ class Verdict(StrEnum):
 
 @dataclass(frozen=True)
 class Finding:
-    """What the check says of one layer.
+    """Result of the check of one layer.
 
-    ``size`` (rows, columns) and ``crs`` are those of its file; voids are a share 0 … 1 of the
-    scene; range and median are in ``unit``.
+    Attributes
+    ----------
+    layer, verdict, message
+        Name of the layer; the message is empty if the layer is OK.
+    unit, source
+        Unit of its values; its file, or ``derived``.
+    size, crs
+        Rows and columns, and CRS, of its file.
+    voids
+        Share of no data in the scene, 0 … 1.
+    low, median, high
+        Range and median in ``unit``.
     """
 
     layer: str
@@ -48,12 +58,12 @@ class Finding:
 
 
 def check(scene: Scene, *, most: int = 1024) -> list[Finding]:
-    """Look at patches all over every layer of a scene.
+    """Check a sample of every layer of a scene.
 
     Parameters
     ----------
     most
-        Pixels a side that the patches of a layer make up, at most.
+        Largest side in pixels of the sample of a layer.
 
     Returns
     -------
@@ -62,7 +72,7 @@ def check(scene: Scene, *, most: int = 1024) -> list[Finding]:
     samples = {name: scene.sample(name, most) for name in scene.layers}
     findings = []
     for name, sample in samples.items():
-        verdict, message = _judge(name, sample, samples, scene)
+        verdict, message = _verdict(name, sample, samples, scene)
         source = scene.sources.get(name)
         if source is not None and source.remarks and verdict is not Verdict.FAULT:
             verdict, message = Verdict.WARNING, "; ".join(filter(None, (message, *source.remarks)))
@@ -89,21 +99,21 @@ def check(scene: Scene, *, most: int = 1024) -> list[Finding]:
     return findings
 
 
-#: Pixels a side that are looked at before work.
-_QUICK_LOOK = 512
+#: Side in pixels of the sample before a run.
+_QUICK_SAMPLE = 512
 
 
 def require_fit(scene: Scene, needed: tuple[str, ...]) -> list[Finding]:
-    """Check a scene before work.
+    """Check a scene before a run.
 
     Parameters
     ----------
     needed
-        Layers the work depends on; faults of others are left alone.
+        Layers that the run needs; faults of other layers are ignored.
 
     Returns
     -------
-    The findings that are warnings, for the user to see.
+    The warnings.
 
     Raises
     ------
@@ -113,54 +123,54 @@ def require_fit(scene: Scene, needed: tuple[str, ...]) -> list[Finding]:
         At the first fault.
     """
     scene.require(needed)
-    findings = [f for f in check(scene, most=_QUICK_LOOK) if f.layer in needed]
+    findings = [f for f in check(scene, most=_QUICK_SAMPLE) if f.layer in needed]
     for finding in findings:
         if finding.verdict is Verdict.FAULT:
             raise DataError(f"scene '{scene.name}', layer '{finding.layer}': {finding.message}")
     return [f for f in findings if f.verdict is Verdict.WARNING]
 
 
-def _judge(
+def _verdict(
     name: str, sample: Array, samples: dict[str, Array], scene: Scene
 ) -> tuple[Verdict, str]:
     kind = layer(name).kind
     measured = sample[np.isfinite(sample)]
     if measured.size == 0:
-        return Verdict.FAULT, "holds no data; check its no-data value and extent"
+        return Verdict.FAULT, "contains only no data; check its no-data value and extent"
     fault = _fault(kind, measured)
     if fault:
         return Verdict.FAULT, fault
     if kind is not Kind.MASK and measured.min() == measured.max():
-        return Verdict.WARNING, f"is {measured[0]:g} everywhere; is this the right file?"
+        return Verdict.WARNING, f"is {measured[0]:g} everywhere; check that this is the right file"
     if kind is Kind.HEIGHT:
-        return _judge_heights(name, sample, samples, scene)
+        return _verdict_of_heights(name, sample, samples, scene)
     return Verdict.OK, ""
 
 
 def _fault(kind: Kind, measured: Array) -> str:
-    """Return what is wrong with the values of a layer, or nothing."""
+    """Return the fault of the values of a layer, or an empty string."""
     wrong = {
         Kind.MASK: (
             (
                 not np.isin(measured, (0, 1)).all(),
-                "has values other than 0 and 1; make a mask of 0 and 1",
+                "has values other than 0 and 1; convert it to a mask of 0 and 1",
             ),
-            (measured.max() == 0, "is 0 everywhere; nothing was measured"),
+            (measured.max() == 0, "is 0 everywhere; check that 1 marks measured pixels"),
         ),
         Kind.INDEX: (
-            (np.abs(measured).max() > 1.001, "leaves -1 … 1; divide it by its scale factor"),
+            (np.abs(measured).max() > 1.001, "exceeds -1 … 1; divide it by its scale factor"),
         ),
         Kind.ERROR: (
             (
                 measured.min() < 0,
-                "has negative errors; give lengths in metres, or declare what means no data",
+                "has negative errors; give lengths in metres, or declare the no-data value",
             ),
         ),
     }
-    return next((message for found, message in wrong.get(kind, ()) if found), "")
+    return next((message for fault, message in wrong.get(kind, ()) if fault), "")
 
 
-def _judge_heights(
+def _verdict_of_heights(
     name: str, sample: Array, samples: dict[str, Array], scene: Scene
 ) -> tuple[Verdict, str]:
     base = scene.base
@@ -168,24 +178,29 @@ def _judge_heights(
     if outliers:
         return Verdict.WARNING, (
             f"{outliers} of {sample.size} sampled pixels are gross outliers ({NARROW_HEIGHT:g} m "
-            "and more off all around them); mask them, or check the units and the no-data value"
+            "or more above or below their surroundings); mask them, or check the unit and the "
+            "no-data value"
         )
     if base is None or name == base:
         voids = float(np.isnan(sample).mean())
         if voids > 0.5:
-            return Verdict.WARNING, f"{voids:.0%} of it is void; crop the scene or expect guesses"
+            return (
+                Verdict.WARNING,
+                f"{voids:.0%} of it is void; crop the scene, or treat filled voids as unreliable",
+            )
         return Verdict.OK, ""
     both = sample - samples[base]
     both = both[np.isfinite(both)]
     if both.size == 0:
         role = layer(name).role
         verdict = Verdict.FAULT if role is Role.TRUTH else Verdict.WARNING
-        return verdict, f"shares no pixel with '{base}'; choose files of one place"
+        return verdict, f"has no pixel in common with '{base}'; choose files of the same place"
     offset = float(np.median(both))
     same_surface = TARGETS.get(base) == name or base == "dem_prior" or name == "dem_prior"
     if same_surface and abs(offset) > MAX_OFFSET:
         return (
             Verdict.WARNING,
-            f"lies {offset:+.1f} m from '{base}' at the median; compare their vertical references",
+            f"differs from '{base}' by {offset:+.1f} m at the median; compare their vertical "
+            "references",
         )
     return Verdict.OK, ""

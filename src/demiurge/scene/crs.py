@@ -1,4 +1,4 @@
-"""The one door to coordinate transforms: what PROJ and GDAL raise becomes a sentence."""
+"""Coordinate reference systems and transforms; errors of PROJ become errors of demiurge."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ import numpy as np
 from demiurge.arrays import Values
 from demiurge.errors import DataError, UsageError
 
-#: Metres of a CRS may differ from metres on the ground by this share.
+#: Scale error up to which metres of a CRS count as metres on the ground.
 TRUE_SCALE = 0.01
-#: Where a CRS is asked for by name, its scale may be off by this; beyond, it is refused.
+#: Largest scale error of a CRS that the user names.
 WORST_SCALE = 0.05
 
 
 def proj_of(crs: Any) -> Any:
-    """Return the pyproj CRS of an odc-geo or pyproj CRS, or of the name of a known one."""
+    """Return the pyproj CRS of an odc-geo CRS, a pyproj CRS, or a valid name."""
     return _known(crs) if isinstance(crs, str) else getattr(crs, "proj", crs)
 
 
@@ -34,10 +34,17 @@ def _known(name: str) -> Any:
 def parse_crs(text: str, example: str = "EPSG:32633") -> Any:
     """Return the pyproj CRS that a text names.
 
+    Parameters
+    ----------
+    text
+        EPSG code, WKT or PROJ string.
+    example
+        A valid text for error messages.
+
     Raises
     ------
     UsageError
-        If it names none, or one without a place on a globe.
+        If the text is no CRS, or the CRS is local, engineering, geocentric or vertical.
     """
     from pyproj import CRS
     from pyproj.exceptions import CRSError
@@ -45,14 +52,16 @@ def parse_crs(text: str, example: str = "EPSG:32633") -> Any:
     try:
         crs = CRS(text)
     except CRSError:
-        raise UsageError(f"'{text}' is no CRS", f"write it as {example}") from None
+        raise UsageError(f"'{text}' is not a CRS", f"write it as {example}") from None
     if _placeless(crs):
-        raise UsageError(f"'{text}' is a CRS without place on the globe", f"choose e.g. {example}")
+        raise UsageError(
+            f"'{text}' is a CRS without a position on the globe", f"choose for example {example}"
+        )
     return crs
 
 
 def require_crs(where: str, crs: Any) -> None:
-    """Raise unless a raster's CRS is one that pixels can be brought to others from.
+    """Raise unless pixels can be transformed from a raster's CRS to others.
 
     Raises
     ------
@@ -62,8 +71,8 @@ def require_crs(where: str, crs: Any) -> None:
     proj = proj_of(crs)
     if _placeless(proj):
         raise DataError(
-            f"{where}: its CRS '{proj.name}' is a local one, which says nothing of the place",
-            "set the true one, for example with gdal_edit.py -a_srs EPSG:32633",
+            f"{where}: its CRS '{proj.name}' is local and defines no position on the globe",
+            "set the correct CRS, for example with gdal_edit.py -a_srs EPSG:32633",
         )
 
 
@@ -78,12 +87,12 @@ def _placeless(proj: Any) -> bool:
 
 
 def is_degrees(crs: Any) -> bool:
-    """Tell whether a CRS has longitudes and latitudes."""
+    """Return whether a CRS is geographic: longitudes and latitudes in degrees."""
     return bool(proj_of(crs).is_geographic)
 
 
 def on_earth(crs: Any) -> bool:
-    """Tell whether a CRS is of the earth, by the size of its ellipsoid."""
+    """Return whether a CRS is on the Earth, by the size of its ellipsoid."""
     ellipsoid = proj_of(crs).ellipsoid
     return ellipsoid is not None and 6.3e6 < ellipsoid.semi_major_metre < 6.45e6
 
@@ -96,33 +105,33 @@ def _transformer(source: Any, target: Any) -> Any:
 
 
 def transform(x: Any, y: Any, source: Any, target: Any) -> tuple[Values, Values]:
-    """Bring coordinates from one CRS (odc-geo or pyproj) to another, x before y.
+    """Transform coordinates from one CRS (odc-geo or pyproj) to another, x before y.
 
     Returns
     -------
-    float64 of the input's shape; infinite where there is no way.
+    float64 of the input's shape; infinite outside the domain of the transformation.
 
     Raises
     ------
     DataError
-        If the two CRSs have nothing to do with each other.
+        If there is no transformation between the two CRSs.
     """
     from pyproj.exceptions import CRSError, ProjError
 
     first, second = proj_of(source), proj_of(target)
     try:
-        move = _transformer(first, second)
-        found = move.transform(np.asarray(x, np.float64), np.asarray(y, np.float64))
+        transformer = _transformer(first, second)
+        x, y = transformer.transform(np.asarray(x, np.float64), np.asarray(y, np.float64))
     except (ProjError, CRSError) as error:
-        raise _no_way(first, second, error) from None
-    return np.asarray(found[0], np.float64), np.asarray(found[1], np.float64)
+        raise _no_transformation(first, second, error) from None
+    return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 
-def _no_way(first: Any, second: Any, error: Exception) -> DataError:
+def _no_transformation(first: Any, second: Any, error: Exception) -> DataError:
     if not _placeless(first) and not _placeless(second) and on_earth(first) != on_earth(second):
         return DataError(
             f"'{first.name}' and '{second.name}' are on different celestial bodies",
-            "give rasters of one body, warped to one projected CRS in metres",
+            "give rasters of one body, all in one projected CRS in metres",
         )
     reason = str(error).split("\n", maxsplit=1)[0].strip().rstrip(".")
     return DataError(
@@ -132,7 +141,7 @@ def _no_way(first: Any, second: Any, error: Exception) -> DataError:
 
 
 def unwrapped(longitude: Any, near: float) -> Values:
-    """Return longitudes in degrees moved by whole turns to within 180 of one of them."""
+    """Return longitudes shifted by multiples of 360° to within 180° of ``near``."""
     values = np.asarray(longitude, np.float64)
     turns = np.zeros_like(values)
     np.floor((values - near + 180) / 360, out=turns, where=np.isfinite(values))
@@ -140,7 +149,7 @@ def unwrapped(longitude: Any, near: float) -> Values:
 
 
 def lonlat(x: float, y: float, crs: Any) -> tuple[float, float]:
-    """Return longitude (−180 to 180) and latitude of a point, on its own datum; NaN if none."""
+    """Return longitude (−180 to 180) and latitude of a point on its datum; NaN if undefined."""
     lon, lat = transform([x], [y], crs, _geodetic(proj_of(crs)))
     if not (math.isfinite(lon[0]) and math.isfinite(lat[0])):
         return math.nan, math.nan
@@ -148,10 +157,9 @@ def lonlat(x: float, y: float, crs: Any) -> tuple[float, float]:
 
 
 def ground_scale(x: float, y: float, crs: Any) -> float:
-    """Return how many units of a metric CRS one metre on the ground is, at a point.
+    """Return the scale of a metric CRS at a point: units of the CRS per metre on the ground.
 
-    Of the two axes the one that is further from 1. 1 where the point is outside of what the CRS
-    can tell.
+    Of the scales along the two axes, the one farther from 1. 1 outside the domain of the CRS.
     """
     proj = proj_of(crs)
     geodetic = _geodetic(proj)
@@ -166,8 +174,10 @@ def ground_scale(x: float, y: float, crs: Any) -> float:
 
 
 def wrapped(crs: Any, centre: float) -> str:
-    """Return a CRS in degrees, for GDAL, whose longitudes lie about a centre, not about 0."""
+    """Return a geographic CRS for GDAL whose longitudes are centred at a meridian."""
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", UserWarning)  # names and areas are lost, datums are not
+        warnings.simplefilter(
+            "ignore", UserWarning
+        )  # PROJ strings drop names and areas, not datums
         text = proj_of(crs).geodetic_crs.to_proj4()
     return f"{text.replace('+type=crs', '').strip()} +lon_wrap={centre:.10g}"

@@ -1,10 +1,13 @@
-"""Contrast-limited adaptive histogram equalisation that ignores no data and fits by parts.
+"""Contrast-limited adaptive histogram equalisation (CLAHE) with no data and fitting by parts.
 
 After Zuiderveld (1994), "Contrast limited adaptive histogram equalization", Graphics Gems IV.
-Differences to the common implementations: pixels without data count in no histogram, tiles have
-a fixed size in pixels (so that a large scene is treated as a small one), tiles without data
-borrow from their neighbours, and a fitted equaliser maps any window on its own, bit for bit as
-it maps the whole.
+Differences from common implementations: no data is ignored; tiles have a fixed size in pixels, so
+that the result does not depend on the size of the scene; tiles without data use the histogram of
+the nearest tile with data; a fitted equaliser maps any window with the same bits as the entire
+image.
+
+Its benefit is not measured in any ablation. It costs 44 ms per image of 512 × 512 pixels. It
+stays, because the bundles are trained with it.
 """
 
 from __future__ import annotations
@@ -20,6 +23,7 @@ from demiurge.scene.grid import Window
 
 Counts = npt.NDArray[np.uint32]
 
+#: Side of a tile in pixels, number of bins, and clip limit as a multiple of the mean count.
 TILE = 512
 BINS = 256
 CLIP = 3.0
@@ -32,7 +36,7 @@ class Equaliser:
     Attributes
     ----------
     low, high
-        Digital numbers that the bins span.
+        Range of digital numbers of the bins.
     tables
         float32 (tile rows, tile columns, BINS + 1): cumulative shares 0 … 1 at the bin edges.
     tile
@@ -52,11 +56,11 @@ class Equaliser:
         image
             float32 (height, width), NaN for no data.
         window
-            Where it lies in the whole image.
+            Its position in the full image.
 
         Returns
         -------
-        float32 in 0 … 1, NaN kept.
+        float32 in 0 … 1, NaN for no data.
         """
         scale = BINS / max(self.high - self.low, 1e-12)
         position = np.clip((image - np.float32(self.low)) * np.float32(scale), 0, BINS)
@@ -78,10 +82,10 @@ class Equaliser:
 def _neighbours(
     start: int, count: int, tile: int, tiles: int
 ) -> list[tuple[npt.NDArray[np.int64], Array]]:
-    """Return the two tiles beside each pixel of an axis and their weights."""
-    place = (np.arange(start, start + count) + 0.5) / tile - 0.5
-    first = np.floor(place).astype(np.int64)
-    weight = (place - first).astype(np.float32)
+    """Return the two tiles next to each pixel along an axis, and their weights."""
+    position = (np.arange(start, start + count) + 0.5) / tile - 0.5
+    first = np.floor(position).astype(np.int64)
+    weight = (position - first).astype(np.float32)
     return [
         (np.clip(first, 0, tiles - 1), 1 - weight),
         (np.clip(first + 1, 0, tiles - 1), weight),
@@ -94,7 +98,7 @@ def fit_equaliser(sample: Array, shape: tuple[int, int], *, tile: int = TILE) ->
     Parameters
     ----------
     sample
-        float32: the image, or an evenly thinned copy of it; NaN for no data.
+        float32: the image or a regular sample of it; NaN for no data.
     shape
         Rows and columns of the whole image.
 
@@ -108,15 +112,15 @@ def fit_equaliser(sample: Array, shape: tuple[int, int], *, tile: int = TILE) ->
 def fit_in_parts(
     read: Callable[[], Iterable[Array]], rows: int, shape: tuple[int, int], *, tile: int = TILE
 ) -> Equaliser | None:
-    """Fit an equaliser to an image that does not fit into memory; see :func:`fit_equaliser`.
+    """Fit an equaliser to an image that is read in strips; see :func:`fit_equaliser`.
 
     Parameters
     ----------
     read
-        Yields the sample from north to south, float32 (some rows, all columns). It is called
-        three times.
+        Yields strips of the sample from north to south, float32 (rows, all columns). It is
+        called three times.
     rows
-        How many rows these are.
+        Number of rows of the sample.
     shape
         Rows and columns of the whole image.
     """
@@ -137,8 +141,8 @@ def fit_in_parts(
         above = int(down[0]) * tiles[1] * BINS
         flat = (down[:, None] * tiles[1] + across[None, :]) * BINS - above
         flat = flat + np.clip(bins, 0, BINS - 1).astype(np.int64)
-        found = np.bincount(flat[np.isfinite(part)])
-        counts[above : above + found.size] += found.astype(np.uint32)
+        strip = np.bincount(flat[np.isfinite(part)])
+        counts[above : above + strip.size] += strip.astype(np.uint32)
     histograms = counts.reshape(*tiles, BINS)
     return Equaliser(low, high, _tables(_borrow(histograms)), tile)
 
@@ -146,10 +150,15 @@ def fit_in_parts(
 def percentiles(
     read: Callable[[], Iterable[Array]], wanted: Sequence[float]
 ) -> tuple[float, ...] | None:
-    """Return exact percentiles of float32 values that are read in parts, twice; NaN left out.
+    """Return exact percentiles of float32 values that are read in parts; NaN is ignored.
 
-    The same as NumPy's with linear interpolation. The bits of floats, sign turned, sort as the
-    floats do: the first pass counts their upper halves, the second the lower ones where needed.
+    They equal NumPy's with linear interpolation. The bits of floats, with the sign mapped, sort as
+    the floats do: the first pass counts their upper halves, the second pass the lower halves of
+    the values next to a percentile. ``read`` is called twice.
+
+    Returns
+    -------
+    None if there is no data.
     """
     upper = np.zeros(2**16, np.int64)
     for part in read():
@@ -157,8 +166,8 @@ def percentiles(
     count = int(upper.sum())
     if not count:
         return None
-    places = [(count - 1) * float(np.true_divide(q, 100)) for q in wanted]
-    ranks = sorted({r for p in places for r in (int(p), min(int(p) + 1, count - 1))})
+    positions = [(count - 1) * float(np.true_divide(q, 100)) for q in wanted]
+    ranks = sorted({r for p in positions for r in (int(p), min(int(p) + 1, count - 1))})
     below = np.cumsum(upper)
     halves = {rank: int(np.searchsorted(below, rank, side="right")) for rank in ranks}
     lower = {half: np.zeros(2**16, np.int64) for half in halves.values()}
@@ -173,12 +182,12 @@ def percentiles(
         low = int(np.searchsorted(np.cumsum(lower[half]), rest, side="right"))
         values[rank] = _value((half << 16) | low)
     return tuple(
-        _between(values[int(p)], values[min(int(p) + 1, count - 1)], p - int(p)) for p in places
+        _between(values[int(p)], values[min(int(p) + 1, count - 1)], p - int(p)) for p in positions
     )
 
 
 def _ordered(part: Array) -> npt.NDArray[np.uint32]:
-    """Return the finite values as unsigned numbers of the same order."""
+    """Map the finite values to unsigned integers of the same order."""
     bits = part[np.isfinite(part)].view(np.uint32)
     return np.where(bits >> np.uint32(31), ~bits, bits | np.uint32(1 << 31))
 
@@ -194,20 +203,21 @@ def _between(low: np.float32, high: np.float32, share: float) -> float:
 
 
 def _borrow(histograms: Counts) -> Counts:
-    """Give tiles with next to no data the histogram of the nearest tile that has some."""
+    """Give tiles with almost no data the histogram of the nearest tile with data."""
     total = histograms.sum(axis=2)
     poor = total < 0.02 * total.max()
     if not poor.any():
         return histograms
-    found = histograms.copy()
+    filled = histograms.copy()
     rich = np.argwhere(~poor)
-    for row, column in np.argwhere(poor):  # a few hundred tiles at most lie around a scene
-        away = np.square(rich - (row, column)).sum(axis=1)
-        found[row, column] = histograms[tuple(rich[int(np.argmin(away))])]
-    return found
+    for row, column in np.argwhere(poor):  # at most a few hundred tiles
+        distance = np.square(rich - (row, column)).sum(axis=1)
+        filled[row, column] = histograms[tuple(rich[int(np.argmin(distance))])]
+    return filled
 
 
 def _tables(histograms: Counts) -> Array:
+    """Return cumulative shares of clipped histograms, float32 (tile rows, columns, BINS + 1)."""
     tables = np.zeros((*histograms.shape[:2], BINS + 1), np.float32)
     for row, counts in enumerate(histograms):
         share = counts / counts.sum(axis=1, keepdims=True, dtype=np.float64)

@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 from demiurge.errors import DataError, DemiurgeError, ResourceError
 from demiurge.paths import is_network, is_raster_folder, is_remote, local_file, resolved
 
-#: Seconds to connect, per request, and without data; a server that never answers is given up.
+#: Time limits in seconds to connect, per request and without data, and least bytes per second.
 NETWORK = {
     "GDAL_HTTP_CONNECTTIMEOUT": "15",
     "GDAL_HTTP_TIMEOUT": "300",
@@ -33,9 +33,9 @@ def open_raster(path: str | Path) -> Any:
     Raises
     ------
     ResourceError
-        If there is no such file, it may not be read, or a server does not answer.
+        If the file does not exist or may not be read, or a server does not respond.
     DataError
-        If it is no raster, or holds several.
+        If it is not a raster, or contains several.
     """
     import rasterio
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
@@ -60,7 +60,7 @@ def open_raster(path: str | Path) -> Any:
 
 
 def _probed(dataset: Any) -> Any:
-    """Return a raster whose header can be read: damaged ones open and fail later, in many ways."""
+    """Return a dataset whose metadata can be read; damaged files may fail only then."""
     try:
         dataset.tags()
         _ = dataset.crs, dataset.transform, dataset.gcps, dataset.descriptions, dataset.units
@@ -72,7 +72,7 @@ def _probed(dataset: Any) -> Any:
 
 
 def _require_there(text: str) -> None:
-    """Raise unless the file that a name leads to exists; remote ones are left to GDAL."""
+    """Raise unless the local file behind a name exists; GDAL checks remote names."""
     file = local_file(text)
     if file is None:
         return
@@ -82,15 +82,15 @@ def _require_there(text: str) -> None:
         product = next(iter(sorted(file.glob("MTD_MSIL*.xml"))), None)
         if product is not None:
             raise DataError(
-                f"{text}: is a Sentinel-2 product, which holds several rasters",
+                f"{text}: is a Sentinel-2 product, which contains several rasters",
                 f"name one of those that gdalinfo {product} lists",
             )
-        raise DataError(f"{text}: is a folder where a raster is expected", "name the file")
+        raise DataError(f"{text}: is a folder, not a raster", "name the file")
 
 
 def _unopened(text: str, error: Exception) -> DemiurgeError:
     if is_network(text):
-        reason = str(error).strip().rstrip(".") or "no answer"
+        reason = str(error).strip().rstrip(".") or "no response"
         return ResourceError(
             f"{text}: cannot be reached ({reason})", "check the URL and the connection"
         )
@@ -102,24 +102,24 @@ def _unopened(text: str, error: Exception) -> DemiurgeError:
             f"{text}: cannot be opened ({str(error).rstrip('.')})", "check the name with gdalinfo"
         )
     if not os.access(text, os.R_OK):
-        return ResourceError(f"{text}: may not be read", "ask for the right to read it")
+        return ResourceError(f"{text}: may not be read", "request read permission")
     return DataError(f"{text}: is not a raster that GDAL can read", "check it with gdalinfo")
 
 
 def _no_bands(text: str, parts: list[str]) -> DataError:
     if not parts:
-        return DataError(f"{text}: holds no raster bands", "name another file")
+        return DataError(f"{text}: contains no raster bands", "name another file")
     shown = ", ".join(parts[:6]) + (", …" if len(parts) > 6 else "")
-    return DataError(f"{text}: holds {len(parts)} rasters", f"name one of them: {shown}")
+    return DataError(f"{text}: contains {len(parts)} rasters", f"name one of them: {shown}")
 
 
 def missing_source(path: str) -> ResourceError | None:
-    """Return the error that names a file which a VRT needs and which is not there."""
-    found = _missing(Path(path), depth=4) if path.lower().endswith(".vrt") else None
-    if found is None:
+    """Return the error for a missing source file of a VRT, or None if none is missing."""
+    missing = _missing(Path(path), depth=4) if path.lower().endswith(".vrt") else None
+    if missing is None:
         return None
     return ResourceError(
-        f"{path}: needs {found}, which is not there", "put it back, or make the VRT anew"
+        f"{path}: its source file {missing} does not exist", "restore it, or create the VRT again"
     )
 
 
@@ -144,12 +144,12 @@ def _missing(vrt: Path, depth: int) -> str | None:
 
 
 def unreadable(path: str, what: str, error: Exception) -> DemiurgeError:
-    """Return the error for pixels that cannot be read, with its likely cause.
+    """Return the error for pixels that cannot be read, with the likely cause.
 
     Parameters
     ----------
     what
-        What cannot be read, for people: ``band 1 … at row 3, column 4``.
+        The part that cannot be read, for the message: ``band 1 … at row 3, column 4``.
     """
     reason = str(error).strip().rstrip(".")
     cause = getattr(error, "__cause__", None)
@@ -158,17 +158,18 @@ def unreadable(path: str, what: str, error: Exception) -> DemiurgeError:
     if is_network(path):
         return ResourceError(
             f"{path}: {what} cannot be read ({reason})",
-            "the server does not deliver; try again, or download the file",
+            "try again, or download the file",
         )
     missing = missing_source(path)
     if missing is not None:
         return missing
     file = local_file(path)
     if file is not None and not file.exists():
-        return ResourceError(f"{path}: is no longer there", "put it back")
+        return ResourceError(f"{path}: no longer exists", "restore it")
     with suppress(OSError):
         if file is not None and not os.access(file, os.R_OK):
-            return ResourceError(f"{path}: may not be read", "ask for the right to read it")
+            return ResourceError(f"{path}: may not be read", "request read permission")
     return DataError(
-        f"{path}: {what} cannot be read ({reason})", "the file looks damaged; copy it anew"
+        f"{path}: {what} cannot be read ({reason})",
+        "the file is probably damaged; copy or download it again",
     )

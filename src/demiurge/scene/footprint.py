@@ -1,4 +1,4 @@
-"""Where grids lie on the ground and on one another: footprints, scales and windows across CRSs."""
+"""Footprints, scales and windows of grids across CRSs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from demiurge.scene.grid import Bounds, Window, at, is_metric, north_up, window_
 
 
 def is_plain(grid: GeoBox, most: float = TRUE_SCALE) -> bool:
-    """Tell whether the grid is north-up, of square pixels, in metres true to a share."""
+    """Return whether a grid is north-up with square pixels in metres, to a scale error ``most``."""
     upright = north_up(grid)
     same = upright is not None and upright.affine == grid.affine
     return bool(same and is_metric(grid.crs) and is_true(grid, most))
@@ -32,23 +32,26 @@ def is_plain(grid: GeoBox, most: float = TRUE_SCALE) -> bool:
 def utm_of(grid: GeoBox) -> Any:
     """Return the WGS 84 / UTM (or universal polar stereographic) CRS at the centre of a grid.
 
+    odc-geo's ``CRS.utm`` has no polar zones, takes the western zone at a zone boundary, and
+    searches the PROJ database for 0.3 s in each call.
+
     Raises
     ------
     DataError
-        If the grid is on another body, or its centre nowhere on earth.
+        If the grid is on another body, or its centre is outside the domain of its CRS.
     """
     from odc.geo.crs import CRS
 
     name = proj_of(grid.crs).name
     if not on_earth(grid.crs):
         raise DataError(
-            f"'{name}' is not a projected CRS in metres, and not of the earth",
-            "warp the raster to a projected CRS of that body in metres, with gdalwarp",
+            f"'{name}' is not a projected CRS in metres and not on the Earth",
+            "warp the raster to a projected CRS of that body in metres with gdalwarp",
         )
     lon, lat = lonlat(*centre(grid), grid.crs)
     if not (math.isfinite(lon) and -90 <= lat <= 90):
         raise DataError(
-            f"the raster's centre is nowhere on earth in its CRS '{name}'",
+            f"the centre of the raster is outside the domain of its CRS '{name}'",
             "check CRS and geotransform with gdalinfo",
         )
     if lat > 84:
@@ -60,22 +63,22 @@ def utm_of(grid: GeoBox) -> Any:
 
 
 def metric_crs(grid: GeoBox) -> Any:
-    """Return the grid's own CRS if its metres are metres on the ground, else its UTM zone's."""
+    """Return the CRS of a grid if its metres are metres on the ground, else the UTM zone."""
     return grid.crs if is_metric(grid.crs) and is_true(grid) else utm_of(grid)
 
 
 def centre(grid: GeoBox) -> tuple[float, float]:
-    """Return the coordinates of a grid's middle."""
+    """Return the coordinates of the centre of a grid."""
     return at(grid.affine, grid.shape[1] / 2, grid.shape[0] / 2)
 
 
 def scale_of(grid: GeoBox) -> float:
-    """Return how many units of a metric CRS a metre on the ground is, amid the grid."""
+    """Return the scale of a metric CRS at the centre of a grid: units per metre on the ground."""
     return ground_scale(*centre(grid), grid.crs)
 
 
 def ground_pixel(grid: GeoBox, crs: Any = None) -> float:
-    """Return the size of a grid's middle pixel in a metric CRS, or in metres on the ground."""
+    """Return the size of a grid's central pixel in a metric CRS, or in metres on the ground."""
     a = grid.affine
     x, y = centre(grid)
     if crs is None:
@@ -85,33 +88,35 @@ def ground_pixel(grid: GeoBox, crs: Any = None) -> float:
     size = math.sqrt(abs(float(area)))
     if not (size > 0 and math.isfinite(size)):
         raise DataError(
-            f"a raster lies outside of what '{proj_of(grid.crs).name}' can tell",
+            f"a raster is outside the domain of '{proj_of(grid.crs).name}'",
             "check its CRS and extent with gdalinfo",
         )
     return size
 
 
 def is_true(grid: GeoBox, most: float = TRUE_SCALE) -> bool:
-    """Tell whether metres of a grid's CRS are metres on the ground, within a share."""
+    """Return whether metres of a grid's CRS are metres on the ground, to a scale error ``most``."""
     return abs(math.log(scale_of(grid))) <= math.log1p(most)
 
 
 def bounds_in(grid: GeoBox, crs: Any, near: float | None = None) -> Bounds:
-    """Return the bounds of a grid's footprint in another CRS, its inside sampled.
+    """Return the bounds of a grid's footprint in another CRS.
+
+    The interior is sampled as well: in polar projections, extremes are not on the outline.
 
     Parameters
     ----------
     near
-        For a CRS in degrees: the longitude that the bounds shall be near; they may lie beyond
-        180°. The footprint's own middle if None, within ±180°.
+        For a CRS in degrees, the longitude next to which the bounds are unwrapped; they may
+        exceed ±180°. If None, the centre of the footprint is within ±180°.
 
     Raises
     ------
     DataError
-        If there is no way from one CRS to the other.
+        If there is no transformation between the CRSs.
     """
     same = proj_of(crs) == proj_of(grid.crs)
-    samples = 2 if same else _SAMPLES  # within one CRS the corners suffice
+    samples = 2 if same else _SAMPLES
     rows, columns = np.meshgrid(
         np.linspace(0, grid.shape[0], samples), np.linspace(0, grid.shape[1], samples)
     )
@@ -123,7 +128,7 @@ def bounds_in(grid: GeoBox, crs: Any, near: float | None = None) -> Bounds:
     known = np.isfinite(x) & np.isfinite(y)
     if not known.any():
         raise DataError(
-            f"a raster lies outside of what '{proj_of(crs).name}' can tell",
+            f"a raster is outside the domain of '{proj_of(crs).name}'",
             "check its CRS and extent with gdalinfo",
         )
     if is_degrees(crs):
@@ -136,12 +141,12 @@ def bounds_in(grid: GeoBox, crs: Any, near: float | None = None) -> Bounds:
     return _with_poles(grid, crs, box) if is_degrees(crs) else box
 
 
-#: Points along each side of a footprint that is brought to another CRS.
+#: Points along each side of a footprint that is transformed to another CRS.
 _SAMPLES = 21
 
 
 def _with_poles(grid: GeoBox, crs: Any, box: Bounds) -> Bounds:
-    """Widen bounds in degrees to all longitudes if a pole lies within the footprint."""
+    """Extend bounds in degrees to all longitudes if the footprint contains a pole."""
     left, bottom, right, top = box
     for latitude in (90.0, -90.0):
         x, y = transform([0.0], [latitude], crs, grid.crs)
@@ -155,13 +160,13 @@ def _with_poles(grid: GeoBox, crs: Any, box: Bounds) -> Bounds:
     return left, bottom, right, top
 
 
-#: Row, then column, in one grid's pixels: at another grid's corner, and how they change from row to
-#: row and from column to column there.
+#: For row, then for column in the pixels of one grid: the value at the corner of another grid, and
+#: its change per row and per column of that grid.
 Lattice = tuple[tuple[float, float, float], tuple[float, float, float]]
 
 
 def lattice(source: GeoBox, target: GeoBox) -> Lattice:
-    """Return where a grid's pixels lie in another's, as if the way from one to the other was flat.
+    """Return the affine map from the pixels of a target grid to those of a source grid.
 
     It is exact at three corners of the target.
     """
@@ -181,55 +186,58 @@ def lattice(source: GeoBox, target: GeoBox) -> Lattice:
 
 
 def pixel_ratio(source: GeoBox, target: GeoBox) -> float:
-    """Return how many target pixels go to one source pixel along an axis, amid the target."""
+    """Return target pixels per source pixel along an axis, at the centre of the target."""
     row, col = target.shape[0] // 2, target.shape[1] // 2
-    amid = window_grid(target, Window(row, col, 1, 1))
-    (_, rr, rc), (_, cr, cc) = lattice(source, amid)
+    central = window_grid(target, Window(row, col, 1, 1))
+    (_, rr, rc), (_, cr, cc) = lattice(source, central)
     area = abs(rr * cc - rc * cr)
     return 1 / math.sqrt(area) if area > 0 and math.isfinite(area) else 1.0
 
 
 def source_window(source: GeoBox, target: GeoBox, margin: int = 0) -> Window | None:
-    """Return the window of one grid that holds another's footprint, or None if they are apart.
+    """Return the window of one grid that contains another's footprint, or None if disjoint.
+
+    odc-geo's ``compute_reproject_roi`` returns the same windows for most footprints, but raises
+    for those that contain a pole and loses columns of those that cross the seam of a global grid.
 
     Parameters
     ----------
     margin
         Pixels added on every side before clipping to the source grid.
     """
-    found = _footprint(source, target, margin)
-    first_col, last_col = max(0, found.col), min(source.shape[1], found.col + found.width)
-    if spans_globe(source) and (found.col < 0 or found.col + found.width > source.shape[1]):
+    box = _footprint(source, target, margin)
+    first_col, last_col = max(0, box.col), min(source.shape[1], box.col + box.width)
+    if spans_globe(source) and (box.col < 0 or box.col + box.width > source.shape[1]):
         first_col, last_col = 0, int(source.shape[1])  # on both sides of the seam
-    if found.height <= 0 or last_col <= first_col:
+    if box.height <= 0 or last_col <= first_col:
         return None
-    return Window(found.row, first_col, found.height, last_col - first_col)
+    return Window(box.row, first_col, box.height, last_col - first_col)
 
 
 def window_across_seam(source: GeoBox, target: GeoBox, margin: int = 0) -> Window | None:
-    """Return the window that holds a footprint across the ends of a grid around the globe.
+    """Return the window of a footprint that crosses the seam of a global grid.
 
-    Its columns go on beyond the grid's last, or before its first: they are those one turn away.
-    None for other grids and footprints.
+    Its columns exceed the grid on one side; they stand for the columns 360° away. None for other
+    grids and footprints.
     """
     if not spans_globe(source):
         return None
-    found = _footprint(source, target, margin)
-    across = found.col < 0 or found.col + found.width > source.shape[1]
-    if not across or found.height <= 0 or found.width >= source.shape[1]:
+    box = _footprint(source, target, margin)
+    across = box.col < 0 or box.col + box.width > source.shape[1]
+    if not across or box.height <= 0 or box.width >= source.shape[1]:
         return None
-    return found
+    return box
 
 
 def spans_globe(grid: GeoBox) -> bool:
-    """Tell whether a grid in degrees goes all around the globe, its ends side by side."""
+    """Return whether a grid in degrees spans 360° of longitude."""
     if not is_degrees(grid.crs) or grid.affine.b or grid.affine.d:
         return False
     return bool(abs(abs(grid.affine.a) * grid.shape[1] - 360) < abs(grid.affine.a) / 2)
 
 
 def _footprint(source: GeoBox, target: GeoBox, margin: int) -> Window:
-    """Return the window of a target's footprint, rows clipped to the source grid, columns not."""
+    """Return the window of a target's footprint, clipped to the rows of the source."""
     near = centre(source)[0] if is_degrees(source.crs) else None
     left, bottom, right, top = bounds_in(target, source.crs, near)
     inverse = ~source.affine
@@ -241,7 +249,7 @@ def _footprint(source: GeoBox, target: GeoBox, margin: int) -> Window:
 
 
 def moved_grid(grid: GeoBox, window: Window) -> GeoBox:
-    """Return the grid of a window that may lie outside of the grid it is counted in."""
+    """Return the grid of a window that may exceed the given grid."""
     from affine import Affine
 
     a = grid.affine

@@ -1,4 +1,4 @@
-"""Where a raster lies: its grid, or what is missing for one and how to get it."""
+"""The grid of a raster file, and errors for rasters without georeference."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ def grid_of(path: str, dataset: Any, local: float | None = None) -> GeoBox:
     Parameters
     ----------
     local
-        Pixel size in metres for a raster without CRS, which then gets a frame of its own; None
-        refuses it.
+        Pixel size in metres of a raster without CRS, which then gets a local frame; None raises
+        an error.
 
     Raises
     ------
     DataError
-        If the raster has no CRS or geotransform, or a CRS that is of no use.
+        If the raster has no CRS or geotransform, or an invalid or local CRS.
     """
     from pyproj.exceptions import CRSError
 
@@ -37,16 +37,20 @@ def grid_of(path: str, dataset: Any, local: float | None = None) -> GeoBox:
         require_crs(path, proj)
     except CRSError as error:
         raise DataError(
-            f"{path}: has a CRS that PROJ does not know ({str(error).splitlines()[0]})",
-            "set it anew, for example with gdal_edit.py -a_srs EPSG:32633",
+            f"{path}: PROJ does not know its CRS ({str(error).splitlines()[0]})",
+            "set a valid CRS, for example with gdal_edit.py -a_srs EPSG:32633",
         ) from None
     grid = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
     if grid.affine.determinant == 0 or grid.affine.is_identity:
         raise DataError(
-            f"{path}: has no geotransform", "georeference it, e.g. with gdal_translate -a_ullr"
+            f"{path}: has no geotransform",
+            "georeference it, for example with gdal_translate -a_ullr",
         )
     if not all(math.isfinite(value) for value in grid.affine):
-        raise DataError(f"{path}: has a geotransform that is no number", "georeference it anew")
+        raise DataError(
+            f"{path}: its geotransform is not finite",
+            "georeference it, for example with gdal_translate -a_ullr",
+        )
     return grid
 
 
@@ -55,7 +59,7 @@ def _no_crs(path: str, dataset: Any) -> DataError:
     if points:
         target = f"-t_srs {crs.to_string()} " if crs and crs.is_projected else "-t_srs EPSG:32633 "
         return DataError(
-            f"{path}: is placed by {len(points)} ground control points alone",
+            f"{path}: is georeferenced only by {len(points)} ground control points",
             f"warp it first, for example with gdalwarp {target}IN.tif OUT.tif",
         )
     if dataset.rpcs is not None:
@@ -65,17 +69,17 @@ def _no_crs(path: str, dataset: Any) -> DataError:
         )
     return DataError(
         f"{path}: has no coordinate reference system",
-        f"set it, for example with gdal_edit.py -a_srs {_likely(dataset)}",
+        f"set it, for example with gdal_edit.py -a_srs {_example(dataset)}",
     )
 
 
-def _likely(dataset: Any) -> str:
+def _example(dataset: Any) -> str:
     """Return an example of a CRS that fits the coordinates."""
     return "EPSG:4326" if in_degrees(dataset) else "EPSG:32633"
 
 
 def in_degrees(dataset: Any) -> bool:
-    """Tell whether a raster without CRS has coordinates that can only be degrees."""
+    """Return whether the coordinates of a raster without CRS are in the range of degrees."""
     if dataset.transform.is_identity:
         return False
     box = dataset.bounds
@@ -84,12 +88,12 @@ def in_degrees(dataset: Any) -> bool:
 
 
 def pixel_size_without_crs(path: str, dataset: Any) -> float | None:
-    """Return the pixel size that a raster without CRS tells, as by a world file; None if none.
+    """Return the pixel size of a raster without CRS from its geotransform, or None without one.
 
     Raises
     ------
     DataError
-        If it is in degrees, or pixels are not square.
+        If it is in degrees, or the pixels are not square.
     """
     a = dataset.transform
     if a.is_identity or a.determinant == 0:
@@ -99,17 +103,17 @@ def pixel_size_without_crs(path: str, dataset: Any) -> float | None:
     across, down = math.hypot(a.a, a.d), math.hypot(a.b, a.e)
     if not math.isclose(across, down, rel_tol=0.01):
         raise DataError(
-            f"{path}: has no CRS, and pixels of {across:g} × {down:g}",
+            f"{path}: has no CRS, and its pixels of {across:g} × {down:g} are not square",
             "set its CRS, for example with gdal_edit.py -a_srs EPSG:32633",
         )
     return math.sqrt(across * down)
 
 
 def has_gcps_or_rpcs(dataset: Any) -> bool:
-    """Tell whether a raster without CRS is placed by ground control points or a camera model."""
+    """Return whether a raster is georeferenced by ground control points or a camera model."""
     return bool(dataset.gcps[0]) or dataset.rpcs is not None
 
 
 def raise_no_crs(path: str, dataset: Any) -> NoReturn:
-    """Raise the error of a raster without CRS, with the cure that fits it."""
+    """Raise the error of a raster without CRS."""
     raise _no_crs(path, dataset)

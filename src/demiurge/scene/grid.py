@@ -1,7 +1,7 @@
-"""Grids and windows: pure arithmetic on odc-geo's GeoBox, in metres.
+"""Grids and windows: arithmetic on odc-geo's GeoBox, in metres.
 
-A grid is one frozen ``GeoBox`` (shape, affine, CRS). Windows are half-open
-pixel windows in row, column order. Bounds are ``(left, bottom, right, top)``.
+A grid is a ``GeoBox`` (shape, affine, CRS). Windows are half-open pixel windows in row, column
+order. Bounds are ``(left, bottom, right, top)``.
 """
 
 from __future__ import annotations
@@ -13,12 +13,13 @@ from typing import Any, NamedTuple
 
 from odc.geo.geobox import GeoBox
 from odc.geo.geom import BoundingBox
+from odc.geo.roi import roi_pad
 
 from demiurge.errors import UsageError
 
 Bounds = tuple[float, float, float, float]
 
-#: A grid of more pixels than this is taken for a slip of the pixel size.
+#: Largest number of pixels of a grid; more indicate a wrong pixel size.
 MAX_PIXELS = 10**13
 
 
@@ -39,9 +40,9 @@ class Window(NamedTuple):
         )
 
 
-#: The CRS in which images without georeference lie.
+#: Name of the CRS of images without georeference.
 LOCAL_NAME = "local frame, not georeferenced"
-#: Where that is: metres to the east and north of a corner of their own.
+#: That CRS: metres east and north of the image's south-western corner.
 _LOCAL = (
     f'PROJCS["{LOCAL_NAME}",'
     'GEOGCS["WGS 84",DATUM["WGS_1984",'
@@ -54,14 +55,14 @@ _LOCAL = (
 
 
 def local_grid(shape: tuple[int, int], gsd: float) -> GeoBox:
-    """Return a grid for an image without georeference, its south-western corner at 0, 0."""
+    """Return the grid of an image without georeference, its south-western corner at 0, 0."""
     from affine import Affine
 
     return GeoBox(shape, Affine(gsd, 0, 0, 0, -gsd, gsd * shape[0]), _LOCAL)
 
 
 def full_window(grid: GeoBox) -> Window:
-    """Return the window that covers the whole grid."""
+    """Return the window that covers the entire grid."""
     return Window(0, 0, grid.shape[0], grid.shape[1])
 
 
@@ -73,12 +74,12 @@ def blocks(shape: tuple[int, int], size: int) -> Iterator[Window]:
 
 
 def sample_windows(shape: tuple[int, int], most: int, size: int = 128) -> list[list[Window]]:
-    """Spread windows evenly over a raster, edges included, so that looking at it costs little.
+    """Return windows distributed evenly over a raster, edges included, for sampling.
 
     Returns
     -------
-    Rows of windows that together hold at most about ``most`` × ``most`` pixels; one window with
-    everything if the raster is no larger.
+    Rows of windows with at most about ``most`` × ``most`` pixels in all; one window with the
+    entire raster if it is no larger.
     """
 
     def axis(length: int) -> list[tuple[int, int]]:
@@ -86,30 +87,30 @@ def sample_windows(shape: tuple[int, int], most: int, size: int = 128) -> list[l
             return [(0, length)]
         count = max(2, most // size)
         starts = [i * (length - size) // (count - 1) for i in range(count)]
-        # Within the blocks that files are stored in, but for the last, which ends where they do.
+        # Aligned with the blocks of tiled files, except the last, which ends at the edge.
         return [(start // size * size, size) for start in starts[:-1]] + [(starts[-1], size)]
 
     return [[Window(r, c, h, w) for c, w in axis(shape[1])] for r, h in axis(shape[0])]
 
 
 def wkt(grid: GeoBox) -> str:
-    """Return the CRS of a grid as WKT, as GDAL wants it."""
+    """Return the CRS of a grid as WKT for GDAL."""
     assert grid.crs is not None
     return str(grid.crs.to_wkt())
 
 
 @lru_cache(maxsize=256)
 def epsg_of(crs: Any) -> int | None:
-    """Return the EPSG code of a CRS if it is just that one, not merely like it.
+    """Return the EPSG code of a CRS if it is identical with it, else None.
 
-    The search takes a tenth of a second where there is none.
+    A search without result takes 0.1 s; results are cached.
     """
     code: int | None = crs.proj.to_epsg(min_confidence=100)
     return code
 
 
 def crs_name(crs: Any) -> str:
-    """Return a short name of a CRS for people: its EPSG code, or else what it calls itself."""
+    """Return the EPSG code of a CRS, or its name if it has none, for messages."""
     code = epsg_of(crs)
     return f"EPSG:{code}" if code else str(crs.proj.name)
 
@@ -120,7 +121,7 @@ def pixel_size(grid: GeoBox) -> float:
 
 
 def north_up(grid: GeoBox) -> GeoBox | None:
-    """Return a grid of the same pixels, flipped to be north-up; None if rotated or not square."""
+    """Return the grid flipped north-up; None if it is rotated or its pixels are not square."""
     from affine import Affine
 
     a = grid.affine
@@ -132,7 +133,7 @@ def north_up(grid: GeoBox) -> GeoBox | None:
 
 
 def is_metric(crs: Any) -> bool:
-    """Tell whether a CRS is projected with metre axes (within a millimetre per metre)."""
+    """Return whether a CRS is projected with axes in metres (to a millimetre per metre)."""
     proj = crs.proj
     if not proj.is_projected:
         return False
@@ -140,14 +141,14 @@ def is_metric(crs: Any) -> bool:
 
 
 def intersection(boxes: list[Bounds]) -> Bounds | None:
-    """Return what all the bounds share, or None."""
+    """Return the intersection of all bounds, or None if it is empty."""
     left, bottom = max(b[0] for b in boxes), max(b[1] for b in boxes)
     right, top = min(b[2] for b in boxes), min(b[3] for b in boxes)
     return (left, bottom, right, top) if left < right and bottom < top else None
 
 
 def union(boxes: list[Bounds]) -> Bounds:
-    """Return the smallest bounds that hold all."""
+    """Return the smallest bounds that contain all bounds."""
     return (
         min(b[0] for b in boxes),
         min(b[1] for b in boxes),
@@ -164,7 +165,7 @@ def snapped_grid(
     inward: bool = False,
     origin: tuple[float, float] = (0.0, 0.0),
 ) -> GeoBox:
-    """Return a north-up grid whose edges are whole multiples of the pixel size.
+    """Return a north-up grid whose edges are multiples of the pixel size.
 
     Parameters
     ----------
@@ -173,20 +174,20 @@ def snapped_grid(
     gsd
         Pixel size in CRS units (metres), above 0.
     inward
-        Shrink to whole pixels inside the bounds instead of growing to cover them.
+        Shrink the grid to within the bounds instead of covering them.
     origin
-        A corner of a pixel; edges are whole multiples of the pixel size away from it.
+        A corner of a pixel, from which edges are multiples of the pixel size away.
 
     Raises
     ------
     UsageError
-        If the pixel size is not positive, or the grid would be empty or absurdly large.
+        If the pixel size is not positive, or the grid is empty or exceeds ``MAX_PIXELS``.
     """
     if not (gsd > 0 and math.isfinite(gsd)):
-        raise UsageError(f"the pixel size is {gsd}", "give --gsd a number of metres above 0")
+        raise UsageError(f"the pixel size is {gsd} m", "set --gsd to a number above 0")
     x, y = origin
     low, high = (math.ceil, math.floor) if inward else (math.floor, math.ceil)
-    slack = -1e-6 if inward else 1e-6  # an edge that is a multiple but for rounding stays
+    slack = -1e-6 if inward else 1e-6  # tolerance for rounding of the edges
     left = x + low((bounds[0] - x) / gsd + slack) * gsd
     bottom = y + low((bounds[1] - y) / gsd + slack) * gsd
     right = x + high((bounds[2] - x) / gsd - slack) * gsd
@@ -200,37 +201,37 @@ def snapped_grid(
 def _check_size(rows: int, columns: int, gsd: float) -> None:
     if columns < 1 or rows < 1:
         raise UsageError(
-            f"a pixel of {gsd:g} m is larger than the area",
+            f"the pixel size of {gsd:g} m exceeds the area",
             "choose a smaller --gsd or a larger --extent",
         )
     if columns * rows > MAX_PIXELS:
         raise UsageError(
-            f"a pixel of {gsd:g} m would make {columns} × {rows} pixels", "choose a larger --gsd"
+            f"the pixel size of {gsd:g} m gives {columns} × {rows} pixels", "choose a larger --gsd"
         )
 
 
 def cropped_grid(grid: GeoBox, bounds: Bounds, *, inward: bool = False) -> GeoBox:
-    """Return whole pixels of a north-up grid within bounds, or beyond it where they reach further.
+    """Return a north-up grid cropped or extended to bounds, with the same phase of pixels.
 
-    Pixels stay where they are, so that a raster on the grid is cropped and never resampled.
+    A raster on the grid needs no resampling.
 
     Parameters
     ----------
     bounds
         ``(left, bottom, right, top)`` in the grid's CRS.
     inward
-        Keep to pixels that lie within the bounds entirely, instead of covering the bounds.
+        Shrink the grid to within the bounds instead of covering them.
 
     Raises
     ------
     UsageError
-        If no pixel is left, or absurdly many.
+        If the result is empty or exceeds ``MAX_PIXELS``.
     """
     from affine import Affine
 
     a = grid.affine
     low, high = (math.ceil, math.floor) if inward else (math.floor, math.ceil)
-    slack = -1e-4 if inward else 1e-4  # an edge on a pixel's edge but for rounding stays
+    slack = -1e-4 if inward else 1e-4  # tolerance for rounding of the edges
     left, right = (bounds[0] - a.c) / a.a, (bounds[2] - a.c) / a.a
     top, bottom = (bounds[3] - a.f) / a.e, (bounds[1] - a.f) / a.e
     col, row = low(left + slack), low(top + slack)
@@ -241,7 +242,7 @@ def cropped_grid(grid: GeoBox, bounds: Bounds, *, inward: bool = False) -> GeoBo
 
 
 def pixel_shift(source: GeoBox, grid: GeoBox) -> tuple[int, int] | None:
-    """Return the row and column of a source's pixels where a grid begins, if pixels coincide.
+    """Return the row and column of a source at the origin of a grid, if their pixels coincide.
 
     None if they differ by more than a thousandth of a pixel anywhere on the grid.
     """
@@ -260,10 +261,8 @@ def pixel_shift(source: GeoBox, grid: GeoBox) -> tuple[int, int] | None:
 
 def grown(window: Window, margin: int, shape: tuple[int, int]) -> Window:
     """Return the window with a margin on every side, clipped to a raster's shape."""
-    row, col = max(0, window.row - margin), max(0, window.col - margin)
-    bottom = min(shape[0], window.row + window.height + margin)
-    right = min(shape[1], window.col + window.width + margin)
-    return Window(row, col, bottom - row, right - col)
+    rows, cols = roi_pad(window.slices, margin, shape)
+    return Window(rows.start, cols.start, rows.stop - rows.start, cols.stop - cols.start)
 
 
 def window_grid(grid: GeoBox, window: Window) -> GeoBox:
@@ -274,7 +273,7 @@ def window_grid(grid: GeoBox, window: Window) -> GeoBox:
 
 
 def same_grid(a: GeoBox, b: GeoBox) -> bool:
-    """Tell whether two grids hold the same pixels (to a thousandth of one)."""
+    """Return whether two grids have the same pixels (to a thousandth of a pixel)."""
     if a.shape != b.shape or a.crs != b.crs:
         return False
     tolerance = 1e-3 * max(abs(a.affine.a), abs(a.affine.e), abs(a.affine.b), abs(a.affine.d))
@@ -285,7 +284,7 @@ def same_grid(a: GeoBox, b: GeoBox) -> bool:
 
 
 def at(affine: Any, col: float, row: float) -> tuple[float, float]:
-    """Return the coordinates of a place in pixels; of an inverse affine the other way round."""
+    """Return the coordinates of a pixel position; with an inverse affine, the reverse."""
     x = affine.a * col + affine.b * row + affine.c
     y = affine.d * col + affine.e * row + affine.f
     return x, y

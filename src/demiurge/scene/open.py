@@ -1,9 +1,8 @@
-"""Ways to a scene: a prepared folder, a scene.yaml, or loose files."""
+"""Open a scene from a prepared folder, a ``scene.yaml`` or files, and choose its grid."""
 
 from __future__ import annotations
 
 import math
-import os
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
@@ -14,7 +13,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.layers import Kind, Role, layer
-from demiurge.paths import is_remote, is_there, local_file
+from demiurge.paths import PathLike, is_remote, is_there, local_file
 from demiurge.scene.crs import TRUE_SCALE, WORST_SCALE, ground_scale, is_degrees, parse_crs
 from demiurge.scene.files import open_raster
 from demiurge.scene.footprint import (
@@ -48,8 +47,6 @@ from demiurge.scene.statistics import load_fingerprint
 from demiurge.scene.undeclared import for_layers
 from demiurge.scene.vertical import agree, vertical_of
 
-PathLike = str | os.PathLike[str]
-
 
 def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
     """Open a scene folder or its ``scene.yaml``.
@@ -57,30 +54,21 @@ def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
     Parameters
     ----------
     nodata
-        By layer, the stored values that are no data besides those that files declare.
+        By layer, stored no-data values in addition to those that files declare.
 
     Raises
     ------
     ResourceError, ConfigError, DataError
-        If it is missing, badly written, or its files do not fit.
+        If the scene does not exist, its ``scene.yaml`` is invalid, or a file cannot be used.
     """
-    place = Path(path)
-    if place.is_dir():
-        place /= SPEC_NAME
-        if not place.exists():
-            raise ResourceError(
-                f"{path}: is no scene, for it holds no {SPEC_NAME}",
-                "make one with: demiurge prepare",
-            )
-    elif place.exists() and place.suffix.lower() not in (".yaml", ".yml"):
-        raise DataError(f"{path}: is no scene", f"name a folder with a {SPEC_NAME}")
-    spec = load_spec(place)
-    folder = place.parent
-    told = for_layers(nodata, spec.layers)
+    file = _spec_file(path)
+    spec = load_spec(file)
+    folder = file.parent
+    given = for_layers(nodata, spec.layers)
     with ExitStack() as files:
-        opened: dict[str, Any] = {}  # each file once, for all its layers
-        sources = _spec_sources(spec, place, told, opened, files)
-        grid = _spec_grid(spec, place) or choose_grid(sources)[0]
+        opened: dict[str, Any] = {}  # each file is opened once for all its layers
+        sources = _spec_sources(spec, file, given, opened, files)
+        grid = _spec_grid(spec, file) or choose_grid(sources)[0]
         stack = _stack_of(sources, grid, opened)
     vertical = spec.vertical
     if vertical.reference == "unknown":
@@ -99,13 +87,36 @@ def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
     )
 
 
+def _spec_file(path: PathLike) -> Path:
+    """Return the ``scene.yaml`` of a scene folder, or the file itself."""
+    file = Path(path)
+    if file.is_dir():
+        file /= SPEC_NAME
+        if not file.exists():
+            raise ResourceError(
+                f"{path}: is not a scene, because it contains no {SPEC_NAME}",
+                "create one with: demiurge prepare",
+            )
+    elif file.exists() and file.suffix.lower() not in (".yaml", ".yml"):
+        raise DataError(f"{path}: is not a scene", f"name a folder with a {SPEC_NAME}")
+    return file
+
+
 def _spec_sources(
-    spec: SceneSpec, place: Path, told: NoData, opened: dict[str, Any], files: ExitStack
+    spec: SceneSpec, spec_file: Path, nodata: NoData, opened: dict[str, Any], files: ExitStack
 ) -> dict[str, Source]:
-    """Open the layers of a ``scene.yaml``; ``opened`` takes the datasets, ``files`` closes them."""
+    """Open the layers of a ``scene.yaml``.
+
+    Parameters
+    ----------
+    opened
+        Filled with the open datasets by file.
+    files
+        Closes them.
+    """
     sources = {}
     for name, entry in spec.layers.items():
-        file = str(place.parent / entry.file)
+        file = str(spec_file.parent / entry.file)
         file = entry.file if is_remote(entry.file) and not is_there(file) else file
         if file not in opened:
             opened[file] = files.enter_context(open_raster(file))
@@ -113,11 +124,11 @@ def _spec_sources(
             file,
             layer(name),
             entry.band,
-            nodata=told.get(name, entry.nodata),
+            nodata=nodata.get(name, entry.nodata),
             opened=opened[file],
         )
         if entry.native is not None:
-            where = f"{place}: layers.{name}.native"
+            where = f"{spec_file}: layers.{name}.native"
             source = replace(source, native=_grid_of(entry.native, where))
         sources[name] = source
     return sources
@@ -133,32 +144,35 @@ def scene_from_files(
     local: float | None = None,
     nodata: NoData | None = None,
 ) -> Scene:
-    """Make a scene on the fly.
+    """Open files as a scene, without writing a folder.
 
     Parameters
     ----------
     files
-        Layer name to file; ``file.tif:3`` means its third band, ``file.tif`` the one that is
+        Layer name to file: ``file.tif:3`` for its third band, ``file.tif`` for the band
         described as the layer. Any CRS, pixel size and extent.
     gsd
         Pixel size in metres; that of the leading layer if None.
     crs
-        CRS of the scene; the leading layer's if that is in metres, else the UTM zone.
+        CRS of the scene; if None, that of the leading layer if it is in metres, else its UTM
+        zone.
     extent
-        ``"intersection"`` or ``"union"`` of all layers, bounds in the scene's CRS, another
-        grid whose extent counts, or None for the leading layer's own extent (and own grid,
-        where that is north-up in metres and neither ``gsd`` nor ``crs`` is given).
+        ``"intersection"`` or ``"union"`` of all layers, bounds in the scene's CRS, a grid that
+        defines the extent, or None for the extent of the leading layer (and its grid, if it is
+        north-up in metres and neither ``gsd`` nor ``crs`` is given).
+    name
+        Name of the scene; that of the leading layer's file if empty.
     local
-        Pixel size in metres that files without georeference get, in a frame of their own; None
-        refuses them.
+        Pixel size in metres of files without georeference, which then get a local frame; None
+        raises an error.
     nodata
-        By layer, the stored values that are no data besides those that files declare; none at
-        all for an empty list. Layers that are left out are searched for such values.
+        By layer, stored no-data values in addition to those that files declare; an empty list
+        for no others. Layers not named are searched for such values.
 
     Raises
     ------
     UsageError, ResourceError, DataError
-        For unknown layers, missing or unsuitable files, layers that do not overlap.
+        For unknown layers, missing or unusable files, and layers that do not overlap.
     """
     if not files:
         raise UsageError("no layer is given", "name at least one as LAYER=FILE")
@@ -166,8 +180,8 @@ def scene_from_files(
     _refuse_image_as_heights(sources)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
     if raws:
-        placed, remarks = orthorectified(raws, sources["dsm"], grid, _vertical(sources))
-        sources, notes = {**sources, **placed}, [*notes, *remarks]
+        orthos, remarks = orthorectified(raws, sources["dsm"], grid, _vertical(sources))
+        sources, notes = {**sources, **orthos}, [*notes, *remarks]
     _check_overlap(sources, grid)
     lead = sources[_leading(sources)]
     return Scene(
@@ -186,7 +200,17 @@ def choose_grid(
     crs: str | None = None,
     extent: str | Bounds | GeoBox | None = None,
 ) -> tuple[GeoBox, list[str]]:
-    """Choose the grid of a scene; see :func:`scene_from_files` for the rules."""
+    """Choose the grid of a scene; see :func:`scene_from_files` for the rules.
+
+    Returns
+    -------
+    The grid, and notes on conversions.
+
+    Raises
+    ------
+    UsageError, DataError
+        If the CRS or extent is invalid, or the layers do not overlap.
+    """
     name = _leading(sources)
     lead = sources[name]
     if gsd is None and crs is None and extent is None and is_plain(lead.grid):
@@ -207,22 +231,22 @@ def choose_grid(
         return cropped_grid(upright, box, inward=inward), notes
     if gsd is None:
         gsd = _natural_gsd(lead.grid, target)
-        notes.append(f"the pixel size is {gsd:g} m, about that of {lead.path}")
+        notes.append(f"the pixel size is {gsd:g} m, derived from {lead.path}")
     return snapped_grid(box, target, gsd, inward=inward), notes
 
 
 def _target_crs(lead: Source, crs: str | None) -> tuple[Any, list[str]]:
-    """Return the CRS of a scene that a layer leads, and what to say of it."""
+    """Return the CRS of a scene with a leading layer, and notes on it."""
     grid, name = lead.grid, crs_name(lead.grid.crs)
     if crs is not None:
         return _chosen_crs(crs, grid)
     target = metric_crs(grid)
     if target == grid.crs:
         return target, []
-    why = f"{lead.path} is in {name}"
+    reason = f"{lead.path} is in {name}"
     if is_metric(grid.crs):
-        why += f", whose metre is {1 / scale_of(grid):.3g} m on the ground there"
-    return target, [f"{why}: reprojected to {crs_name(target)}"]
+        reason += f", whose metre is {1 / scale_of(grid):.3g} m on the ground there"
+    return target, [f"{reason}: reprojected to {crs_name(target)}"]
 
 
 def _chosen_crs(text: str, grid: GeoBox) -> tuple[Any, list[str]]:
@@ -230,17 +254,17 @@ def _chosen_crs(text: str, grid: GeoBox) -> tuple[Any, list[str]]:
 
     target = CRS(parse_crs(text))
     if not is_metric(target):
-        raise UsageError(f"{crs_name(target)} is not projected in metres", "choose e.g. a UTM zone")
+        raise UsageError(f"{crs_name(target)} is not projected in metres", "choose a UTM zone")
     left, bottom, right, top = bounds_in(grid, target)
     scale = ground_scale((left + right) / 2, (bottom + top) / 2, target)
-    said = f"a metre of {crs_name(target)} is {1 / scale:.3g} m on the ground there"
+    note = f"a metre of {crs_name(target)} is {1 / scale:.3g} m on the ground there"
     if abs(math.log(scale)) > math.log1p(WORST_SCALE):
-        raise UsageError(said, f"choose e.g. {crs_name(utm_of(grid))}")
-    return target, [said] if abs(math.log(scale)) > math.log1p(TRUE_SCALE) else []
+        raise UsageError(note, f"choose for example {crs_name(utm_of(grid))}")
+    return target, [note] if abs(math.log(scale)) > math.log1p(TRUE_SCALE) else []
 
 
 def _leading(sources: Mapping[str, Source]) -> str:
-    """Return the layer that gives the grid: the DSM, else the finest image, else the first."""
+    """Return the layer that defines the grid: the DSM, else the finest image, else the first."""
     if "dsm" in sources:
         return "dsm"
     images = [n for n in sources if layer(n).kind is Kind.IMAGE]
@@ -250,12 +274,12 @@ def _leading(sources: Mapping[str, Source]) -> str:
     return (inputs or list(sources))[0]
 
 
-#: Degrees of longitude beyond which a projection of the whole says nothing of a place within.
+#: Width in degrees of longitude above which only the part of a grid near the lead is projected.
 _WIDE = 60.0
 
 
 def _box(grid: GeoBox, target: Any, lead: GeoBox) -> Bounds:
-    """Return bounds in another CRS; of a grid around the globe only those near the lead."""
+    """Return bounds in another CRS; of a wide grid, those of the part near the leading grid."""
     if is_degrees(grid.crs) and abs(grid.affine.a) * grid.shape[1] > _WIDE:
         near = source_window(grid, lead, margin=8)
         if near is not None and abs(grid.affine.a) * near.width < _WIDE:
@@ -272,7 +296,7 @@ def _named_extent(extent: str, boxes: dict[str, Bounds], sources: Mapping[str, S
         raise UsageError(f"--extent is '{extent}'", "use intersection, union, bounds or a raster")
     shared = intersection(list(boxes.values()))
     if shared is None:
-        first, second = _apart(boxes)
+        first, second = _disjoint(boxes)
         raise DataError(
             f"{sources[first].path} ({first}) and {sources[second].path} ({second}) do not overlap",
             "check their CRS and extents with gdalinfo",
@@ -280,29 +304,29 @@ def _named_extent(extent: str, boxes: dict[str, Bounds], sources: Mapping[str, S
     return shared
 
 
-def _apart(boxes: dict[str, Bounds]) -> tuple[str, str]:
-    """Return the first two layers that share nothing."""
+def _disjoint(boxes: dict[str, Bounds]) -> tuple[str, str]:
+    """Return the first two layers that are disjoint."""
     names = list(boxes)
     pairs = ((a, b) for i, a in enumerate(names) for b in names[i + 1 :])
-    lone = (pair for pair in pairs if intersection([boxes[pair[0]], boxes[pair[1]]]) is None)
-    return next(lone, (names[0], names[-1]))
+    disjoint = (pair for pair in pairs if intersection([boxes[pair[0]], boxes[pair[1]]]) is None)
+    return next(disjoint, (names[0], names[-1]))
 
 
 def _refuse_image_as_heights(sources: Mapping[str, Source]) -> None:
-    """Raise if heights are to come from a band of an image."""
-    images = {(_place(s), s.band): n for n, s in sources.items() if s.layer.kind is Kind.IMAGE}
+    """Raise if the same band is given as heights and as an image."""
+    images = {(_identity(s), s.band): n for n, s in sources.items() if s.layer.kind is Kind.IMAGE}
     for name, source in sources.items():
         if source.layer.kind is not Kind.HEIGHT:
             continue
-        image = images.get((_place(source), source.band))
+        image = images.get((_identity(source), source.band))
         if image is not None:
             raise UsageError(
                 f"{source.path}: band {source.band} is given as '{image}' and as '{name}'",
-                "name the file with the heights",
+                "name the file with heights",
             )
 
 
-def _place(source: Source) -> str:
+def _identity(source: Source) -> str:
     file = local_file(source.path)
     return source.path if file is None or file.name not in source.path else str(file.resolve())
 
@@ -317,7 +341,7 @@ def _check_overlap(sources: Mapping[str, Source], grid: GeoBox) -> None:
 
 
 def _natural_gsd(grid: GeoBox, target: Any) -> float:
-    """Return the size of a grid's middle pixel in another CRS, to 3 digits."""
+    """Return the size of a grid's central pixel in another CRS, to 3 digits."""
     if grid.crs == target:
         return float(f"{math.sqrt(abs(grid.affine.determinant)):.6g}")
     return float(f"{ground_pixel(grid, target):.3g}")
@@ -340,7 +364,7 @@ def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:
     grid = _grid_of(spec.grid, f"{path}: grid")
     if not is_plain(grid, WORST_SCALE):
         raise ConfigError(
-            f"{path}: grid: is not north-up in true metres with square pixels",
+            f"{path}: grid: is not north-up with square pixels in metres on the ground",
             "prepare the scene from its files instead",
         )
     return grid
@@ -352,7 +376,7 @@ def _vertical(sources: Mapping[str, Source]) -> Vertical:
 
 
 def _stack_of(sources: Mapping[str, Source], grid: GeoBox, opened: Mapping[str, Any]) -> Any:
-    """Map the layers into memory if they all lie in one file of the scene's own grid."""
+    """Map the layers into memory if one file on the scene's grid contains all of them."""
     paths = {source.path for source in sources.values()}
     path = next(iter(paths))
     one_file = len(paths) == 1 and not is_remote(path)

@@ -1,4 +1,4 @@
-"""Orthorectification: a raw image is laid on a surface through its camera."""
+"""Orthorectification of a raw image with its camera and a surface."""
 
 from __future__ import annotations
 
@@ -7,34 +7,30 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
-from demiurge.arrays import Array, Mask
+from demiurge.arrays import Array, Mask, Values
 from demiurge.raster.visibility import hidden
 from demiurge.scene.camera import Camera, in_pixels, to_geographic
 from demiurge.scene.grid import Window, grown, window_grid
 
-Coordinates = npt.NDArray[np.float64]
-
-#: Reads a window of the raw image as float32, NaN for no data, each pixel the mean of
-#: ``step`` × ``step`` stored ones.
+#: Reads a window of the raw image as means of ``step`` × ``step`` pixels, float32, NaN for no data.
 ReadImage = Callable[[Window, int], Array]
-#: Reads a window of the surface's grid as ellipsoidal heights in metres, without voids.
+#: Reads a window of the surface as ellipsoidal heights in metres, without voids.
 ReadHeights = Callable[[Window], Array]
 
-#: Geographic coordinates are computed at every so many pixels and interpolated between; over
-#: 32 pixels of 2 m a meridian bends by under a tenth of a millimetre.
+#: Spacing in pixels of exact geographic coordinates; others are interpolated. Over 32 pixels of 2 m
+#: a meridian bends by less than 0.1 mm.
 _LATTICE = 32
-#: Pixels that cubic interpolation needs around a point.
+#: Margin in pixels that cubic interpolation needs.
 _MARGIN = 8
-#: The farthest that a line of sight is followed, in pixels.
+#: Largest length in pixels to which a line of sight is followed.
 _FARTHEST = 512
 
 
 @dataclass(frozen=True)
 class Ortho:
-    """Everything about an orthoimage that does not depend on the window read.
+    """Parameters of an orthoimage that do not depend on the window.
 
     Attributes
     ----------
@@ -45,13 +41,13 @@ class Ortho:
     grid
         Grid of the surface and of the orthoimage, projected in metres.
     step
-        Raw pixels along an axis that are averaged, where map pixels are larger.
+        Raw pixels along an axis that are averaged, if map pixels are larger.
     displacement
         Pixels (row, col) of the grid by which one metre of height displaces the orthoimage.
     highest
-        Highest ellipsoidal height of the surface in metres: how far it can hide something.
+        Highest ellipsoidal height of the surface in metres; limits the range of occlusions.
     occlusions
-        Whether pixels that the surface hides from the sensor are masked.
+        Whether pixels that the surface hides from the sensor become no data.
     """
 
     camera: Camera
@@ -72,7 +68,7 @@ class Ortho:
         *,
         occlusions: bool = True,
     ) -> Ortho:
-        """Measure pixel size and line of sight at the centre of the grid.
+        """Compute pixel size and line of sight at the centre of the grid.
 
         Parameters
         ----------
@@ -82,13 +78,13 @@ class Ortho:
         Raises
         ------
         DataError
-            If the camera sees nothing there.
+            If the RPCs have no solution there.
         """
         median, highest = heights
         direction = camera.direction(grid, median)
         middle = window_grid(grid, Window(grid.shape[0] // 2, grid.shape[1] // 2, 1, 1))
         size = _raw_pixels(camera, middle, median)
-        # A whole number but for rounding counts as that number.
+        # The tolerance is for integers with a rounding error.
         step = max(1, math.floor(size + 1e-3))
         displacement = in_pixels(direction.displacement, grid)
         return cls(camera, image_shape, grid, step, displacement, highest, occlusions)
@@ -99,13 +95,13 @@ class Ortho:
         Parameters
         ----------
         window
-            Pixels of the grid.
+            Window of the grid.
         read_image, read_heights
             Readers of the raw image and of the surface.
 
         Returns
         -------
-        float32 (height, width), NaN outside the image, on its no data and on hidden pixels.
+        float32 (height, width); NaN outside the image, at its no data and at hidden pixels.
         """
         heights = read_heights(window)
         rows, cols = image_coordinates(self.camera, window_grid(self.grid, window), heights)
@@ -115,21 +111,21 @@ class Ortho:
         return image
 
     def _hidden(self, window: Window, heights: Array, read_heights: ReadHeights) -> Mask:
-        """Return the pixels of a window that the surface in and around it hides."""
+        """Return the pixels of a window that the surface hides."""
         length = math.hypot(*self.displacement)
         if length == 0:
             return np.zeros(heights.shape, bool)
-        # Half a pixel of slack along the line of sight: a slope does not hide itself.
+        # Half a pixel of slack along the line of sight, so that a slope does not hide itself.
         slack = 0.5 / length
         rise = max(self.highest, float(heights.max())) - float(heights.min())
         wide = grown(window, min(_FARTHEST, math.ceil(rise * length) + 1), _shape(self.grid))
-        found = hidden(read_heights(wide), self.displacement, slack)
+        mask = hidden(read_heights(wide), self.displacement, slack)
         row, col = window.row - wide.row, window.col - wide.col
-        return found[row : row + window.height, col : col + window.width]
+        return mask[row : row + window.height, col : col + window.width]
 
 
 def _raw_pixels(camera: Camera, pixel: GeoBox, height: float) -> float:
-    """Return how many raw pixels go to one map pixel along an axis."""
+    """Return raw pixels per map pixel along an axis."""
     a = pixel.affine
     x, y = np.array([0.0, a.a, a.b]) + a.c, np.array([0.0, a.d, a.e]) + a.f
     rows, cols = camera.image_of(*to_geographic(pixel, x, y), np.full(3, height))
@@ -139,22 +135,24 @@ def _raw_pixels(camera: Camera, pixel: GeoBox, height: float) -> float:
     return math.sqrt(area) if math.isfinite(area) else 1.0
 
 
-def image_coordinates(
-    camera: Camera, grid: GeoBox, heights: Array
-) -> tuple[Coordinates, Coordinates]:
-    """Return rows and columns of the raw image for the pixel centres of a grid.
+def image_coordinates(camera: Camera, grid: GeoBox, heights: Array) -> tuple[Values, Values]:
+    """Return rows and columns in the raw image of the pixel centres of a grid.
 
     Parameters
     ----------
     heights
         float32 of the grid's shape: metres above the ellipsoid.
+
+    Returns
+    -------
+    float64 of the grid's shape; not limited to the image.
     """
     lon, lat = _geographic(grid)
     return camera.image_of(lon, lat, heights.astype(np.float64))
 
 
-def _geographic(grid: GeoBox) -> tuple[Coordinates, Coordinates]:
-    """Return longitudes and latitudes of pixel centres, bilinear between a lattice's nodes."""
+def _geographic(grid: GeoBox) -> tuple[Values, Values]:
+    """Return longitudes and latitudes of pixel centres, interpolated from a lattice of nodes."""
     shape = _shape(grid)
     nodes = [_nodes(length) for length in shape]
     at = np.meshgrid(nodes[1] + 0.5, nodes[0] + 0.5)
@@ -162,18 +160,18 @@ def _geographic(grid: GeoBox) -> tuple[Coordinates, Coordinates]:
     x = a.a * at[0] + a.b * at[1] + a.c
     y = a.d * at[0] + a.e * at[1] + a.f
     lon, lat = to_geographic(grid, x, y)
-    return _between(lon, nodes, shape), _between(lat, nodes, shape)
+    return _upsampled(lon, nodes, shape), _upsampled(lat, nodes, shape)
 
 
 def _shape(grid: GeoBox) -> tuple[int, int]:
     return int(grid.shape[0]), int(grid.shape[1])
 
 
-def _nodes(length: int) -> Coordinates:
+def _nodes(length: int) -> Values:
     return np.linspace(0, max(length - 1, 1), max(2, math.ceil(length / _LATTICE) + 1))
 
 
-def _between(plane: Coordinates, nodes: list[Coordinates], shape: tuple[int, int]) -> Coordinates:
+def _upsampled(plane: Values, nodes: list[Values], shape: tuple[int, int]) -> Values:
     wide = np.stack([np.interp(np.arange(shape[1]), nodes[1], line) for line in plane])
     place = np.arange(shape[0]) / (nodes[0][1] - nodes[0][0])
     first = np.minimum(place.astype(int), len(nodes[0]) - 2)
@@ -182,9 +180,9 @@ def _between(plane: Coordinates, nodes: list[Coordinates], shape: tuple[int, int
 
 
 def _sample(
-    shape: tuple[int, int], read_image: ReadImage, rows: Coordinates, cols: Coordinates, step: int
+    shape: tuple[int, int], read_image: ReadImage, rows: Values, cols: Values, step: int
 ) -> Array:
-    """Interpolate the raw image by cubic splines at image coordinates; NaN where it has no data."""
+    """Interpolate the raw image by cubic splines at image coordinates; NaN for no data."""
     from scipy.ndimage import map_coordinates
 
     inside = (rows >= 0) & (rows <= shape[0]) & (cols >= 0) & (cols <= shape[1])
@@ -196,22 +194,22 @@ def _sample(
     known = np.isfinite(image)
     if not known.any():
         return out
-    # Pixel centres of the merged image, counted from its first.
+    # Relative to the first pixel centre of the averaged image.
     at = np.stack([(rows - part.row) / step - 0.5, (cols - part.col) / step - 0.5])[:, inside]
     filled = image
     if not known.all():
         filled = np.where(known, image, np.float32(np.median(image[known])))
     values = map_coordinates(filled, at, order=3, mode="mirror").astype(np.float32)
     if not known.all():
-        # A spline rings next to what was filled, so the pixels that touch it go.
-        touch = map_coordinates((~known).astype(np.float32), at, order=1, mode="nearest")
-        values[touch > 0] = np.nan
+        # A spline oscillates next to filled pixels: all pixels that use one become no data.
+        filled_share = map_coordinates((~known).astype(np.float32), at, order=1, mode="nearest")
+        values[filled_share > 0] = np.nan
     out[inside] = values
     return out
 
 
-def _around(rows: Coordinates, cols: Coordinates, shape: tuple[int, int], step: int) -> Window:
-    """Return the window of the raw image that holds the points, in whole merged pixels."""
+def _around(rows: Values, cols: Values, shape: tuple[int, int], step: int) -> Window:
+    """Return the window of the raw image that contains the points, aligned to ``step``."""
     margin = _MARGIN * step
     top = max(0, (math.floor(rows.min()) - margin) // step * step)
     left = max(0, (math.floor(cols.min()) - margin) // step * step)

@@ -1,4 +1,4 @@
-"""Raw images with a camera model, orthorectified on the initial DSM as they are read."""
+"""Raw images with a camera model, orthorectified on the initial DSM when they are read."""
 
 from __future__ import annotations
 
@@ -19,29 +19,30 @@ from demiurge.raster.registration import translation
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.camera import Camera, to_geographic
 from demiurge.scene.files import open_raster
-from demiurge.scene.grid import Window, blocks, grown, same_grid
+from demiurge.scene.grid import Window, full_window, grown, same_grid
 from demiurge.scene.ortho import Ortho
 from demiurge.scene.rpc import make_rpc
 from demiurge.scene.source import Source
 from demiurge.scene.spec import Vertical
+from demiurge.scene.warp import from_tiles
 
-#: Side in pixels of the pieces in which the voids of the DSM are filled, and what is read around
-#: each: the same pieces for every window, so that an orthoimage does not depend on the window.
-_PIECE, _AROUND = 256, 128
-_LOOK = 512
-#: Heights may lie outside the range of the polynomials by so much of it.
+#: Margin in pixels that is read around a tile of the DSM to fill its voids.
+_MARGIN = 128
+#: Side in pixels of the sample of the DSM, and of the windows in which orthoimages are compared.
+_SAMPLE = 512
+#: Tolerance of the height range of the polynomials, as a share of the range.
 _SLACK = 0.5
-#: Pixels by which two orthoimages may lie apart without a word.
-_APART = 0.5
+#: Largest offset in pixels between two orthoimages without a note.
+_MAX_OFFSET = 0.5
 
 
 def camera_of(path: str) -> Camera | None:
-    """Return the camera of a raster that has RPCs and no grid; None for any other.
+    """Return the camera of a raster with RPCs and without a grid; None for other rasters.
 
     Raises
     ------
     ResourceError, DataError
-        If the raster cannot be opened, or its RPCs are incomplete or impossible.
+        If the raster cannot be opened, or its RPCs are incomplete or invalid.
     """
     with open_raster(path) as dataset:
         if dataset.crs is not None or dataset.gcps[0] or dataset.rpcs is None:
@@ -59,26 +60,26 @@ def camera_of(path: str) -> Camera | None:
 def file_sources(
     files: Mapping[str, str | os.PathLike[str]],
     local: float | None,
-    told: Mapping[str, Sequence[float]],
+    nodata: Mapping[str, Sequence[float]],
 ) -> tuple[dict[str, Source], dict[str, tuple[Source, Camera]]]:
-    """Open layers: those with a grid and, apart from them, raw images with their cameras.
+    """Open files as layers; raw images are returned separately, with their cameras.
 
     Parameters
     ----------
     files
         Layer name to file.
     local
-        Pixel size in metres of files without georeference; None refuses them.
-    told
-        No-data values by layer.
+        Pixel size in metres of files without georeference; None raises an error.
+    nodata
+        Stored no-data values by layer, in addition to the declared ones.
     """
     sources: dict[str, Source] = {}
     raws: dict[str, tuple[Source, Camera]] = {}
     for name, file in files.items():
         path, band = split_band(str(file))
         camera = camera_of(path) if name in PANCHROMATIC and "dsm" in files else None
-        frame = local if camera is None else 1.0  # raw images lie in their own pixels
-        source = Source.open(path, layer(name), band, local=frame, nodata=told.get(name))
+        frame = local if camera is None else 1.0  # the frame of a raw image is its pixels
+        source = Source.open(path, layer(name), band, local=frame, nodata=nodata.get(name))
         if camera is None:
             sources[name] = source
         else:
@@ -99,7 +100,7 @@ class RawSource(Source):
     ortho
         Camera and line of sight.
     level
-        Height in metres where nothing of the DSM is measured far and wide.
+        Height in metres of tiles without measured pixels in and around them.
     """
 
     image: Source = field(kw_only=True)
@@ -117,14 +118,14 @@ class RawSource(Source):
         """
         if not same_grid(grid, self.grid):
             raise DataError(
-                f"{self.path}: is a raw image, and can be read on the grid of its DSM alone",
+                f"{self.path}: is a raw image, which can only be read on the grid of its DSM",
                 "prepare a scene with it first",
             )
-        found = self.ortho.read(window, self._raw, self._heights)
-        return np.ascontiguousarray(found[::step, ::step])
+        data = self.ortho.read(window, self._raw, self._heights)
+        return np.ascontiguousarray(data[::step, ::step])
 
     def _raw(self, window: Window, step: int) -> Array:
-        """Read a window of the raw image, each pixel the mean of ``step`` × ``step``."""
+        """Read a window of the raw image as means of ``step`` × ``step`` pixels."""
         data = self.image.read(self.image.grid, window)
         if step == 1:
             return data
@@ -138,103 +139,87 @@ class RawSource(Source):
 
     def _heights(self, window: Window) -> Array:
         """Read a window of the DSM with its voids filled."""
-        found = np.empty((window.height, window.width), np.float32)
-        rows, cols = int(self.grid.shape[0]), int(self.grid.shape[1])
-        for piece in _pieces(window, (rows, cols)):
-            top, left = max(piece.row, window.row), max(piece.col, window.col)
-            bottom = min(piece.row + piece.height, window.row + window.height)
-            right = min(piece.col + piece.width, window.col + window.width)
-            there = (
-                slice(top - window.row, bottom - window.row),
-                slice(left - window.col, right - window.col),
-            )
-            here = (
-                slice(top - piece.row, bottom - piece.row),
-                slice(left - piece.col, right - piece.col),
-            )
-            found[there] = self._tiles.get(("heights", piece), partial(self._filled, piece))[here]
-        return found
-
-    def _filled(self, piece: Window) -> Array:
         shape = int(self.grid.shape[0]), int(self.grid.shape[1])
-        wide = grown(piece, _AROUND, shape)
+
+        def filled(tile: Window) -> Array:
+            return self._tiles.get(("heights", tile), partial(self._filled, tile, shape))
+
+        return from_tiles(window, shape, filled)
+
+    def _filled(self, tile: Window, shape: tuple[int, int]) -> Array:
+        """Read a tile of the DSM and fill its voids.
+
+        Tiles are fixed, so that an orthoimage does not depend on the window.
+        """
+        wide = grown(tile, _MARGIN, shape)
         heights = self.dsm.read(self.grid, wide)
         measured = np.isfinite(heights)
         if not measured.any():
-            return np.full((piece.height, piece.width), self.level, np.float32)
-        row, col = piece.row - wide.row, piece.col - wide.col
+            return np.full((tile.height, tile.width), self.level, np.float32)
+        row, col = tile.row - wide.row, tile.col - wide.col
         filled = fill_voids(heights, measured)
-        return filled[row : row + piece.height, col : col + piece.width]
-
-
-def _pieces(window: Window, shape: tuple[int, int]) -> list[Window]:
-    """Return the fixed pieces of a raster that a window touches."""
-    row, col = window.row // _PIECE * _PIECE, window.col // _PIECE * _PIECE
-    height = min(shape[0], -(-(window.row + window.height) // _PIECE) * _PIECE) - row
-    width = min(shape[1], -(-(window.col + window.width) // _PIECE) * _PIECE) - col
-    return [Window(row + b.row, col + b.col, b.height, b.width)
-            for b in blocks((height, width), _PIECE)]  # fmt: skip
+        return filled[row : row + tile.height, col : col + tile.width]
 
 
 def orthorectified(
     raws: Mapping[str, tuple[Source, Camera]], dsm: Source, grid: GeoBox, vertical: Vertical
 ) -> tuple[dict[str, RawSource], list[str]]:
-    """Place raw images on a DSM's grid.
+    """Orthorectify raw images on a DSM.
 
     Parameters
     ----------
     raws
-        By layer, the raw image in its own pixels and its camera.
+        By layer, the raw image in its pixels and its camera.
     dsm
         The initial DSM.
     grid
         The scene's grid.
     vertical
-        What the DSM's heights are above.
+        Vertical reference of the DSM.
 
     Returns
     -------
-    The sources by layer, and what to tell the user.
+    The sources by layer, and notes for the user.
 
     Raises
     ------
     DataError
-        If heights are orthometric, or an image does not show the place.
+        If the heights are orthometric, or an image does not cover the DSM.
     """
     if vertical.reference == "orthometric":
         raise DataError(
-            f"{dsm.path}: its heights are {vertical}, but raw images are orthorectified with "
-            "ellipsoidal heights",
-            "give the ellipsoidal DSM, or orthorectify the images first",
+            f"{dsm.path}: its heights are {vertical}, but the orthorectification of raw images "
+            "needs ellipsoidal heights",
+            "give a DSM with ellipsoidal heights, or orthorectify the images first",
         )
-    step = max(1, math.ceil(max(grid.shape) / _LOOK))
-    sample = dsm.read(grid, Window(0, 0, int(grid.shape[0]), int(grid.shape[1])), step)
+    step = max(1, math.ceil(max(grid.shape) / _SAMPLE))
+    sample = dsm.read(grid, full_window(grid), step)
     known = sample[np.isfinite(sample)]
     if not known.size:
-        raise DataError(f"{dsm.path}: holds no heights", "choose another DSM")
+        raise DataError(f"{dsm.path}: contains no heights", "choose another DSM")
     level, highest = float(np.median(known)), float(known.max())
-    found = {}
+    orthos = {}
     for name, (image, camera) in raws.items():
         _require_view(image, camera, grid, level)
         shape = int(image.grid.shape[0]), int(image.grid.shape[1])
         ortho = Ortho.plan(camera, shape, grid, (level, highest))
         kept = {f.name: getattr(image, f.name) for f in fields(Source) if f.init}
-        found[name] = RawSource(
+        orthos[name] = RawSource(
             **{**kept, "grid": grid}, image=image, dsm=dsm, ortho=ortho, level=level
         )
-    return found, [*_told(found, vertical), *_apart(found, grid)]
+    return orthos, [*_view_notes(orthos, vertical), *_offset_notes(orthos, grid)]
 
 
 def _require_view(image: Source, camera: Camera, grid: GeoBox, level: float) -> None:
-    """Raise unless the camera sees some of the grid at heights that it was made for."""
+    """Raise unless the camera sees a part of the grid within its height range."""
     low, high = camera.height_range
     slack = _SLACK * (high - low)
     if not low - slack <= level <= high + slack:
         raise DataError(
-            f"{image.path}: its RPCs hold for heights of {low:g} to {high:g} m, but the DSM lies "
-            f"at {level:.4g} m",
-            "check that heights are metres above the ellipsoid and that image and DSM show one "
-            "place",
+            f"{image.path}: its RPCs are valid for heights of {low:g} to {high:g} m, but the DSM "
+            f"is at {level:.4g} m",
+            "check that heights are metres above the ellipsoid, and that image and DSM show the "
+            "same place",
         )
     rows, cols = np.meshgrid(*(np.linspace(0, n, 9) for n in grid.shape), indexing="ij")
     a = grid.affine
@@ -244,16 +229,21 @@ def _require_view(image: Source, camera: Camera, grid: GeoBox, level: float) -> 
     seen = (down >= 0) & (down <= height) & (right >= 0) & (right <= width)
     if not seen.any():
         raise DataError(
-            f"{image.path}: does not show the place of the DSM",
-            "check that its RPCs are its own, and that image and DSM belong together",
+            f"{image.path}: does not cover the DSM",
+            "check that its RPCs belong to it, and that image and DSM show the same place",
         )
 
 
-def _told(found: Mapping[str, RawSource], vertical: Vertical) -> list[str]:
-    views = ", ".join(f"{n} {_elevation(s.ortho):.0f}° above the horizon" for n, s in found.items())
+def _view_notes(orthos: Mapping[str, RawSource], vertical: Vertical) -> list[str]:
+    """Return notes on the viewing directions and on the assumed vertical reference."""
+    views = ", ".join(
+        f"{n} {_elevation(s.ortho):.0f}° above the horizon" for n, s in orthos.items()
+    )
     notes = [f"raw images are orthorectified on the DSM (sensors: {views})"]
     if vertical.reference == "unknown":
-        notes.append("heights of the DSM are taken as ellipsoidal: its CRS does not say")
+        notes.append(
+            "heights of the DSM are assumed to be ellipsoidal: its CRS has no vertical reference"
+        )
     return notes
 
 
@@ -263,21 +253,22 @@ def _elevation(ortho: Ortho) -> float:
     return 90 - math.degrees(math.atan(slant))
 
 
-def _apart(found: Mapping[str, RawSource], grid: GeoBox) -> list[str]:
-    """Say how far two orthoimages lie apart, which errors of pointing and of heights cause."""
-    if len(found) != 2:
+def _offset_notes(orthos: Mapping[str, RawSource], grid: GeoBox) -> list[str]:
+    """Return a note on the offset of two orthoimages, caused by pointing and height errors."""
+    if len(orthos) != 2:
         return []
     rows, cols = int(grid.shape[0]), int(grid.shape[1])
-    height, width = min(rows, _LOOK), min(cols, _LOOK)
+    height, width = min(rows, _SAMPLE), min(cols, _SAMPLE)
     window = Window((rows - height) // 2, (cols - width) // 2, height, width)
-    left, right = (source.read(grid, window) for source in found.values())
-    moved = translation(left, right)
-    if moved is None:
-        return ["the two orthoimages could not be compared: they share too little"]
-    apart = math.hypot(moved.row, moved.col)
-    if apart <= _APART:
+    left, right = (source.read(grid, window) for source in orthos.values())
+    shift = translation(left, right)
+    if shift is None:
+        return ["the two orthoimages cannot be compared: they overlap too little"]
+    offset = math.hypot(shift.row, shift.col)
+    if offset <= _MAX_OFFSET:
         return []
     return [
-        f"the two orthoimages lie {apart:.1f} px apart ({moved.row:+.1f} rows, {moved.col:+.1f} "
-        "columns): the RPCs are not bundle-adjusted, or heights are not ellipsoidal"
+        f"the two orthoimages are offset by {offset:.1f} px ({shift.row:+.1f} rows, "
+        f"{shift.col:+.1f} columns): the RPCs are not bundle-adjusted, or the heights are not "
+        "ellipsoidal"
     ]

@@ -1,7 +1,7 @@
-"""Readers of rational polynomial coefficients (RPC): tags and the side files of the vendors.
+"""Readers of rational polynomial coefficients (RPC) from tags and from side files of vendors.
 
-Offsets of lines and samples count from the centre of the first pixel, as in GDAL's metadata.
-DIMAP files count from 1; the reader subtracts it.
+Offsets of lines and samples count from the centre of the first pixel, as in GDAL's metadata. DIMAP
+files count from 1; the reader subtracts 1.
 """
 
 from __future__ import annotations
@@ -47,7 +47,8 @@ _MAXAR = {
     "sampdencoef": "samp_den_coeff",
 }
 
-Values = dict[str, Any]
+#: RPC values by name in lower case.
+RpcValues = dict[str, Any]
 
 
 def read_rpc(path: str | Path) -> Any:
@@ -65,9 +66,9 @@ def read_rpc(path: str | Path) -> Any:
     Raises
     ------
     ResourceError
-        If there is no such file.
+        If the file does not exist or cannot be read.
     DataError
-        If it holds no complete RPCs, or values that cannot be.
+        If its RPCs are incomplete or invalid.
     """
     try:
         text = Path(path).read_text(encoding="utf-8", errors="replace")
@@ -85,19 +86,26 @@ def read_rpc(path: str | Path) -> Any:
 
 
 def make_rpc(values: Mapping[str, Any], where: str) -> Any:
-    """Check RPC values and return rasterio's ``RPC``.
+    """Validate RPC values and return rasterio's ``RPC``.
+
+    Parameters
+    ----------
+    values
+        By name in lower case; offsets and scales as numbers, coefficients as 20 numbers.
+    where
+        The file, for error messages.
 
     Raises
     ------
     DataError
-        For values that are missing, not finite, of the wrong number, or impossible.
+        For values that are missing, not finite, wrong in number, or impossible.
     """
     from rasterio.rpc import RPC
 
     missing = [name for name in (*_SCALARS, *_SERIES) if name not in values]
     if missing:
         raise DataError(
-            f"{where}: holds no {missing[0].upper()} of an RPC camera",
+            f"{where}: contains no RPC value {missing[0].upper()}",
             "name the image's _RPC.TXT, .RPB, Maxar XML or DIMAP RPC XML file",
         )
     series = {name: [float(v) for v in values[name]] for name in _SERIES}
@@ -106,11 +114,11 @@ def make_rpc(values: Mapping[str, Any], where: str) -> Any:
         if name in _SERIES and len(numbers) != 20:
             raise DataError(f"{where}: {name.upper()} has {len(numbers)} values, not 20", _DAMAGED)
         if not all(math.isfinite(v) for v in numbers):
-            raise DataError(f"{where}: {name.upper()} is not a number", _DAMAGED)
+            raise DataError(f"{where}: {name.upper()} is not a finite number", _DAMAGED)
     if any(scalars[name] == 0 for name in _SCALARS if name.endswith("scale")):
         raise DataError(f"{where}: a scale of the RPCs is 0", _DAMAGED)
     if not (abs(scalars["lat_off"]) <= 90 and abs(scalars["long_off"]) <= 360):
-        raise DataError(f"{where}: the RPCs lie outside the Earth's coordinates", _DAMAGED)
+        raise DataError(f"{where}: the RPC offsets are not on the Earth", _DAMAGED)
     if any(not any(series[name]) for name in _SERIES):
         raise DataError(f"{where}: the RPC coefficients are all 0", _DAMAGED)
     return RPC(
@@ -121,62 +129,61 @@ def make_rpc(values: Mapping[str, Any], where: str) -> Any:
     )
 
 
-_DAMAGED = "copy the file again, or ask its provider"
+_DAMAGED = "copy the file again, or contact its provider"
 
 
 def _optional(values: Mapping[str, Any], name: str) -> float | None:
     return float(values[name]) if name in values else None
 
 
-def _from_text(text: str) -> Values:
+def _from_text(text: str) -> RpcValues:
     """Read ``LINE_OFF: +005000.00 pixels`` and ``LINE_NUM_COEFF_1: …``."""
-    found: Values = {}
+    values: RpcValues = {}
     for line in text.splitlines():
         match = re.match(r"\s*([A-Z_]+?)(?:_(\d+))?\s*[:=]\s*([-+0-9.eEdD]+)", line, re.IGNORECASE)
         if not match:
             continue
-        name, place = match[1].lower(), match[2]
-        _put(found, name, place, match[3])
-    return _ordered(found)
+        _put(values, match[1].lower(), match[2], match[3])
+    return _ordered(values)
 
 
-def _from_rpb(text: str) -> Values:
+def _from_rpb(text: str) -> RpcValues:
     """Read ``lineOffset = 5000;`` and ``lineNumCoef = (1, 2, …);``."""
-    found: Values = {}
+    values: RpcValues = {}
     for name, body in re.findall(r"(\w+)\s*=\s*(\([^)]*\)|[^;\n]+)\s*;?", text):
         key = _MAXAR.get(name.lower())
         if key is None:
             if name.lower() in ("errbias", "errrand"):
-                found["err_" + name.lower()[3:]] = _number(body)
+                values["err_" + name.lower()[3:]] = _number(body)
             continue
         numbers = [_number(v) for v in re.findall(r"[-+0-9.eEdD]+", body)]
-        found[key] = numbers if key in _SERIES else numbers[0] if numbers else math.nan
-    return found
+        values[key] = numbers if key in _SERIES else numbers[0] if numbers else math.nan
+    return values
 
 
-def _from_xml(path: str | Path, text: str) -> Values:
+def _from_xml(path: str | Path, text: str) -> RpcValues:
     try:
         root = ElementTree.fromstring(text)
     except ElementTree.ParseError:
         raise DataError(f"{path}: is not readable XML", _DAMAGED) from None
     for element in root.iter():
-        element.tag = element.tag.rpartition("}")[2]  # without its namespace
+        element.tag = element.tag.rpartition("}")[2]  # remove the namespace
     if root.find(".//RFM_Validity") is not None:
         return _from_dimap(root)
-    found: Values = {}
+    values: RpcValues = {}
     for element in root.iter():
         key = _MAXAR.get(element.tag.lower())
         if key is None:
             continue
         numbers = [_number(v) for v in (element.text or "").split()]
         if numbers:
-            found[key] = numbers if key in _SERIES else numbers[0]
-    return found
+            values[key] = numbers if key in _SERIES else numbers[0]
+    return values
 
 
-def _from_dimap(root: ElementTree.Element) -> Values:
+def _from_dimap(root: ElementTree.Element) -> RpcValues:
     """Read DIMAP: Pléiades, SPOT 6 and 7 (``Inverse_Model``), Pléiades Neo (``GroundtoImage``)."""
-    found: Values = {}
+    values: RpcValues = {}
     model = root.find(".//Inverse_Model")
     if model is None:
         model = root.find(".//GroundtoImage_Values")
@@ -185,25 +192,25 @@ def _from_dimap(root: ElementTree.Element) -> Values:
     for element in (*(model if model is not None else ()), *validity):
         match = re.fullmatch(r"([A-Z_]+?)(?:_(\d+))?", element.tag)
         if match and element.text and not len(element):
-            _put(found, match[1].lower(), match[2], element.text.strip())
+            _put(values, match[1].lower(), match[2], element.text.strip())
     for name in ("line_off", "samp_off"):
-        if name in found:
-            found[name] -= 1
-    return _ordered(found)
+        if name in values:
+            values[name] -= 1
+    return _ordered(values)
 
 
-def _put(found: Values, name: str, place: str | None, text: str) -> None:
-    if name in _SERIES and place is not None:
-        found.setdefault(name, {})[int(place)] = _number(text)
+def _put(values: RpcValues, name: str, index: str | None, text: str) -> None:
+    if name in _SERIES and index is not None:
+        values.setdefault(name, {})[int(index)] = _number(text)
     elif name in _SCALARS or name in ("err_bias", "err_rand"):
-        found[name] = _number(text)
+        values[name] = _number(text)
 
 
-def _ordered(found: Values) -> Values:
-    """Turn numbered coefficients into lists."""
+def _ordered(values: RpcValues) -> RpcValues:
+    """Convert numbered coefficients to lists."""
     return {
         name: [value[k] for k in sorted(value)] if isinstance(value, dict) else value
-        for name, value in found.items()
+        for name, value in values.items()
     }
 
 

@@ -1,4 +1,4 @@
-"""One band of one raster file, read by window on any grid, NaN for no data."""
+"""The reader of raster files: one band, read by window on any grid, with NaN for no data."""
 
 from __future__ import annotations
 
@@ -23,41 +23,41 @@ from demiurge.scene.files import open_raster, unreadable
 from demiurge.scene.footprint import moved_grid, pixel_ratio, source_window, window_across_seam
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import Window, pixel_shift, same_grid, window_grid
-from demiurge.scene.undeclared import Level, level_apart, look, usual
+from demiurge.scene.undeclared import SuspectValue, common_nodata, inspect, isolated_value
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of
 from demiurge.scene.vertical import require_metres
 from demiurge.scene.warp import Tiles, from_tiles, halves, warp
 
-#: Source pixels that are warped at a time.
+#: Largest number of source pixels that are warped at once.
 _MOST = 2**22
 
 
 @dataclass(frozen=True)
 class Source:
-    """A band of a raster file that plays the part of a layer.
+    """A band of a raster file as a layer.
 
     Attributes
     ----------
     path, band
         The file (or GDAL URL) and the band, counted from 1.
     vector
-        The bands whose norm is the layer, where it is stored as a vector; else empty.
+        The bands whose norm is the layer, if it is stored as a vector; else empty.
     layer
-        What the band means.
+        The layer of the band.
     grid
-        The file's own grid; may be rotated, south-up or in degrees.
+        The grid of the file; may be rotated, south-up or in degrees.
     undeclared
-        Stored values that are no data although the file does not declare them.
+        Stored no-data values that the file does not declare.
     detect_nodata
-        Whether windows are refused that hold a value which is most likely no data.
+        Whether reading raises an error for values that are probably no data.
     role
-        What ``--nodata`` calls the layer.
+        Name of the layer in ``--nodata``.
     remarks
-        What a look at the file found that its user should know, in sentences.
+        Results of the inspection of the file for the user, one sentence each.
     dirty
-        Whether that look found no data that the file does not declare.
+        Whether the inspection found no data that the file does not declare.
     native
-        The grid of the file that the band was once warped from, if it was.
+        The grid of the file that the band was warped from, if it was.
     """
 
     path: str
@@ -77,11 +77,11 @@ class Source:
     _tiles: Tiles = field(default_factory=Tiles, init=False, compare=False, repr=False)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Leave open files behind: another process opens its own."""
+        """Omit open files: another process opens its own."""
         return {k: v for k, v in self.__dict__.items() if k not in ("_local", "_tiles")}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        """Take over all but open files and warped tiles."""
+        """Restore all fields except open files and warped tiles."""
         self.__dict__.update(state, _local=threading.local(), _tiles=Tiles())
 
     @classmethod
@@ -96,31 +96,31 @@ class Source:
         role: str = "",
         opened: Any = None,
     ) -> Source:
-        """Look at a file and check that the band can be what it is said to be.
+        """Inspect a file and check that its band can be the layer.
 
         Parameters
         ----------
         band
-            Counted from 1; None chooses it by :func:`demiurge.scene.bands.choose_bands`.
+            Counted from 1; if None, :func:`demiurge.scene.bands.choose_bands` chooses it.
         local
-            Pixel size in metres for a raster without georeference, which then gets a frame of
-            its own; None refuses it.
+            Pixel size in metres of a raster without georeference, which then gets a local
+            frame; None raises an error.
         nodata
-            Stored values that are no data besides what the file declares; empty if no others
-            are, whatever they look like. None looks for such values.
+            Stored no-data values in addition to the declared one; empty for no others. None
+            searches for such values.
         role
-            What ``--nodata`` calls the layer, if not by its name.
+            Name of the layer in ``--nodata``; that of the layer if empty.
         opened
-            The file's dataset, if it is open already; it stays open.
+            The open dataset of the file, if there is one; it stays open.
 
         Raises
         ------
         ResourceError, DataError
-            For a missing file, a file that is no raster, a band that is not there, a raster
-            without CRS or georeference, heights in other units than metres, values that are
-            most likely no data.
+            For a missing file, a file that is not a raster, a missing band, a raster without
+            CRS or georeference, heights that are not in metres, values that are probably no
+            data.
         UsageError
-            If no band is named and it is not clear which is meant.
+            If no band is given and the choice is ambiguous.
         """
         with open_raster(path) if opened is None else nullcontext(opened) as dataset:
             bands: tuple[int, ...] = ()
@@ -140,7 +140,7 @@ class Source:
             if dataset.crs is not None and layer.unit == "m":
                 require_metres(f"{path}, band {band}", grid.crs, dataset.units[band - 1])
             detect_nodata = nodata is None or len(nodata) > 0
-            undeclared = (*usual(layer), *(nodata or ())) if detect_nodata else ()
+            undeclared = (*common_nodata(layer), *(nodata or ())) if detect_nodata else ()
             source = cls(
                 str(path),
                 band,
@@ -155,36 +155,36 @@ class Source:
             if not source.detect_nodata:
                 return source
             rule = validity_of(dataset, band, layer, undeclared)
-            found = look(dataset, band, layer, rule, source.role)
-        if found.level is not None:
-            raise source.doubt(found.level)
-        return replace(source, remarks=(*source.remarks, *found.remarks), dirty=found.dirty)
+            result = inspect(dataset, band, layer, rule, source.role)
+        if result.suspect is not None:
+            raise source.nodata_error(result.suspect)
+        return replace(source, remarks=(*source.remarks, *result.remarks), dirty=result.dirty)
 
-    def doubt(self, level: Level) -> DataError:
-        """Return the error for a value that is most likely no data."""
+    def nodata_error(self, suspect: SuspectValue) -> DataError:
+        """Return the error for a value that is probably no data."""
         return DataError(
-            f"{self.path}: layer '{self.role}', band {self.band}: {level}",
-            f"say that it is no data with --nodata {self.role}={level.value:.7g}, or keep it as a "
-            f"height with --nodata {self.role}=none",
+            f"{self.path}: layer '{self.role}', band {self.band}: {suspect}",
+            f"declare it as no data with --nodata {self.role}={suspect.value:.7g}, or keep it as "
+            f"a height with --nodata {self.role}=none",
         )
 
     def read(self, grid: GeoBox, window: Window, step: int = 1) -> Array:
-        """Read the window of a grid.
+        """Read a window of a grid.
 
         Parameters
         ----------
         grid
-            The grid to read on; where it is not the file's own, the band is warped with the
-            layer's resampling, after all no data has become NaN.
+            The grid of the result. If it is not that of the file, the band is warped with the
+            layer's resampling; no data is ignored.
         window
-            Pixels of that grid.
+            Window of that grid.
         step
             Read only about every ``step``-th pixel (nearest), for statistics.
 
         Returns
         -------
-        float32 of shape (height, width), or about 1/step of it; NaN for no data; scale and
-        offset of the file applied.
+        float32 (height, width), divided by ``step``; NaN for no data; scale and offset of the
+        file are applied.
 
         Raises
         ------
@@ -209,28 +209,28 @@ class Source:
             raise unreadable(self.path, where, error) from None
 
     def _aligned(self, grid: GeoBox, window: Window, step: int) -> Array | None:
-        """Read a window of a grid whose pixels are the file's own: cropped, never resampled."""
+        """Crop a window of a grid whose pixels coincide with those of the file, else None."""
         shift = None if same_grid(self.grid, grid) else pixel_shift(self.grid, grid)
         if shift is None:
             return None
         row, col = window.row + shift[0], window.col + shift[1]
-        wanted = Window(row, col, window.height, window.width)
+        own = Window(row, col, window.height, window.width)
         top, left = max(row, 0), max(col, 0)
         height = min(row + window.height, self.grid.shape[0]) - top
         width = min(col + window.width, self.grid.shape[1]) - left
         inside = Window(top, left, height, width)
-        if inside == wanted:
-            return self.read(self.grid, wanted, step)
+        if inside == own:
+            return self.read(self.grid, own, step)
         if step > 1:
             return None
-        found = np.full((window.height, window.width), np.nan, np.float32)
+        data = np.full((window.height, window.width), np.nan, np.float32)
         if height > 0 and width > 0:
-            place = Window(top - row, left - col, height, width)
-            found[place.slices] = self.read(self.grid, inside)
-        return found
+            target = Window(top - row, left - col, height, width)
+            data[target.slices] = self.read(self.grid, inside)
+        return data
 
     def _read_own(self, window: Window, shape: tuple[int, int]) -> Array:
-        """Read a window of the file's own grid, NaN for no data, thinned to a shape."""
+        """Read a window of the file's grid with NaN for no data, thinned to a shape."""
         dataset, rules = self._opened()
         rule = rules[self.band]
         stored = read_stored(dataset, self.band, window, shape)
@@ -238,28 +238,28 @@ class Source:
         for band in self.vector[1:]:
             part = read_stored(dataset, band, window, shape)
             np.hypot(data, clean(part, dataset, band, window, rules[band]), out=data)
-        whole = shape == (window.height, window.width)
-        if self.detect_nodata and whole and self.layer.kind is Kind.HEIGHT:
-            level = level_apart(data, rule)
-            if level is not None:
-                raise self.doubt(level)
+        thinned = shape != (window.height, window.width)
+        if self.detect_nodata and not thinned and self.layer.kind is Kind.HEIGHT:
+            suspect = isolated_value(data, rule)
+            if suspect is not None:
+                raise self.nodata_error(suspect)
         return data
 
     def _tile(self, grid: GeoBox, tile: Window) -> Array:
-        """Warp a tile of a grid, or find it among the last."""
+        """Return a warped tile of a grid, from the cache if possible."""
         key = (_key(grid), tile)
         return self._tiles.get(
             key, lambda: self._warped(window_grid(grid, tile), self._scale(grid))
         )
 
     def _warped(self, target: GeoBox, scale: float | None) -> Array:
-        """Warp to a target.
+        """Warp to a target grid.
 
         Parameters
         ----------
         scale
-            Target pixels for one source pixel, the same for all parts of a grid. None thins the
-            source to the target's fineness first, for a quick look.
+            Target pixels per source pixel, the same for all parts of a grid. None first thins
+            the source to the target's pixel size, for sampling.
         """
         shape = (int(target.shape[0]), int(target.shape[1]))
         margin = 4 if scale is None else 4 + math.ceil(2 / min(scale, 1.0))
@@ -280,9 +280,9 @@ class Source:
         return warp(data, here, target, self.layer.resampling, scale)
 
     def _read_around(self, window: Window) -> Array:
-        """Read a window across the ends of a file around the globe."""
+        """Read a window across the seam of a global file."""
         columns = np.arange(window.col, window.col + window.width) % self.grid.shape[1]
-        cut = int(np.argmin(columns))  # where the file's first column comes after its last
+        cut = int(np.argmin(columns))  # the file's first column follows its last
         pieces = [
             Window(window.row, int(part[0]), window.height, len(part))
             for part in (columns[:cut], columns[cut:])
@@ -291,7 +291,7 @@ class Source:
         return np.concatenate([self._read_own(p, (p.height, p.width)) for p in pieces], axis=1)
 
     def _scale(self, grid: GeoBox) -> float:
-        """Return how many pixels of a grid go to one of the file's."""
+        """Return pixels of a grid per pixel of the file."""
         cache: dict[Any, float] = self._local.__dict__.setdefault("scales", {})
         key = _key(grid)
         if key not in cache:
@@ -301,7 +301,7 @@ class Source:
         return cache[key]
 
     def _opened(self) -> tuple[Any, dict[int, Validity]]:
-        """Return this thread's open file, and what is no data in each band that is read."""
+        """Return this thread's open file and the validity rule of each band."""
         dataset = _shared(self.path)
         known: tuple[Any, dict[int, Validity]] | None = self._local.__dict__.get("rules")
         if known is None or known[0] is not dataset:
@@ -317,15 +317,15 @@ def _key(grid: GeoBox) -> Hashable:
     return tuple(grid.shape), tuple(grid.affine), str(grid.crs)
 
 
-#: This thread's open files.
+#: Open files of each thread.
 _OPEN = threading.local()
 
 
 def _shared(path: str) -> Any:
-    """Return this thread's open raster, one for all bands, so that a block is decoded once."""
+    """Return this thread's open raster, shared by all bands, so that blocks are decoded once."""
     cache: WeakValueDictionary[Any, Any] = _OPEN.__dict__.setdefault("files", WeakValueDictionary())
-    found = local_file(path)
-    state = found.stat() if found is not None and found.exists() else None
+    file = local_file(path)
+    state = file.stat() if file is not None and file.exists() else None
     key = (path, None if state is None else (state.st_size, state.st_mtime_ns, state.st_ino))
     dataset = cache.get(key)
     if dataset is None or dataset.closed:

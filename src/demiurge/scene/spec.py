@@ -1,4 +1,4 @@
-"""``scene.yaml``: what a scene folder says of itself, checked by pydantic."""
+"""Schema of ``scene.yaml``, the description of a scene folder."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ SPEC_NAME = "scene.yaml"
 
 
 class GridSpec(Strict):
-    """The scene's grid: CRS, affine and shape."""
+    """A grid: CRS, affine and shape."""
 
     crs: str = Field(description="CRS as EPSG code or WKT")
     transform: tuple[float, float, float, float, float, float] = Field(
@@ -28,23 +28,23 @@ class GridSpec(Strict):
 
 
 class LayerSpec(Strict):
-    """Where one layer lies."""
+    """File and band of one layer."""
 
     file: str = Field(description="path relative to scene.yaml, or a GDAL URL")
     band: Annotated[int, Field(gt=0)] | None = Field(
-        None, description="counted from 1; left out: the band that its description tells"
+        None, description="counted from 1; if omitted, the band whose description names the layer"
     )
     equalised: bool = Field(False, description="contrast already equalised to 0 … 1")
     nodata: list[float] | None = Field(
-        None, description="no data besides what the file declares; empty: nothing else is"
+        None, description="no-data values in addition to the declared one; empty: no others"
     )
     native: GridSpec | None = Field(
-        None, description="grid of the coarser file that it was warped from"
+        None, description="grid of the coarser file that the layer was warped from"
     )
 
 
 class Vertical(Strict):
-    """What the heights are above."""
+    """Vertical reference of heights."""
 
     reference: Literal["ellipsoidal", "orthometric", "unknown"] = "unknown"
     datum: str = Field("", description="name of the vertical datum or geoid, if known")
@@ -61,18 +61,18 @@ class Angles(Strict):
 
 
 class SceneSpec(Strict):
-    """The content of ``scene.yaml``."""
+    """Content of ``scene.yaml``."""
 
     format: Literal[1] = 1
     name: str = ""
-    grid: GridSpec | None = Field(None, description="left out: the grid of the first height layer")
+    grid: GridSpec | None = Field(None, description="if omitted, the grid of the leading layer")
     vertical: Vertical = Vertical()
     acquired: list[dt.date] = Field(default_factory=list, description="dates of the images")
     sun: Angles | None = None
     views: list[Angles] = Field(default_factory=list)
     layers: dict[str, LayerSpec]
     sources: dict[str, str] = Field(
-        default_factory=dict, description="file name each layer was prepared from"
+        default_factory=dict, description="name of the source file by layer"
     )
 
     @field_validator("layers")
@@ -89,7 +89,13 @@ class SceneSpec(Strict):
 
 
 def load_spec(path: Path) -> SceneSpec:
-    """Read and check ``scene.yaml``."""
+    """Read and validate ``scene.yaml``.
+
+    Raises
+    ------
+    ResourceError, ConfigError
+        If the file does not exist or violates the schema.
+    """
     content = read_yaml(path, "scene")
     try:
         return SceneSpec.model_validate(content)
@@ -98,6 +104,6 @@ def load_spec(path: Path) -> SceneSpec:
 
 
 def dump_spec(spec: SceneSpec) -> str:
-    """Return a spec as YAML text, without what was never set."""
+    """Return a spec as YAML text, without fields that are not set."""
     content = spec.model_dump(mode="json", exclude_unset=True)
     return yaml.safe_dump({"format": spec.format, **content}, sort_keys=False, allow_unicode=True)

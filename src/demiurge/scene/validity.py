@@ -1,4 +1,4 @@
-"""What counts as valid: a window of a band, read with NaN for all that is no data."""
+"""Validity of stored pixels: no-data values, masks, alpha, scale and value limits of a band."""
 
 from __future__ import annotations
 
@@ -11,38 +11,38 @@ from demiurge.arrays import Array
 from demiurge.layers import Kind, Layer
 from demiurge.scene.grid import Window, blocks, sample_windows
 
-#: Heights outside these metres are none: the deepest trench and the highest summit of the earth.
+#: Possible heights on the Earth in metres, from the deepest trench to the highest summit.
 EARTH_RANGE = (-12000.0, 9000.0)
-#: The same for all other bodies with a solid surface.
+#: Possible heights on other bodies with a solid surface.
 OTHER_RANGE = (-30000.0, 30000.0)
-#: Larger numbers are no measurements of anything.
+#: Larger magnitudes are no data.
 HUGE = 1e30
 
-#: Semi-major axis of the earth in metres; its ellipsoids differ by less than 1 %.
+#: Semi-major axis of the Earth in metres; its ellipsoids differ by less than 1 %.
 _EARTH = 6378137.0
-#: Pixels a side that are looked at to learn what an opaque alpha is.
+#: Side in pixels of the sample from which the opaque alpha value is determined.
 _LOOK = 512
 _BLOCK = 2048
 
 
 @dataclass(frozen=True)
 class Validity:
-    """What makes a pixel of a band no data, besides NaN, infinity and huge numbers.
+    """Rule for no-data pixels of a band, in addition to NaN, infinity and huge numbers.
 
     Attributes
     ----------
     declared
-        The stored value that the file declares as no data, if any.
+        The stored no-data value that the file declares, if any.
     undeclared
-        Stored values that mean no data although the file does not say so.
+        Stored no-data values that the file does not declare.
     masked
-        Whether the file has a mask of its own, internal or in a sidecar.
+        Whether the file has a mask, internal or in a sidecar.
     alpha, opaque
-        The alpha band, 0 if there is none, and the least alpha of a valid pixel.
+        The alpha band, 0 without one, and the least alpha of a valid pixel.
     scale, offset
-        What turns stored values into those of the layer.
+        Conversion of stored values to those of the layer: scale · value + offset.
     limits
-        Least and greatest value that the layer can have, or None.
+        Least and greatest possible value of the layer, or None.
     """
 
     declared: tuple[float, ...] = ()
@@ -55,11 +55,11 @@ class Validity:
     limits: tuple[float, float] | None = None
 
     def as_declared(self) -> Validity:
-        """Return what the file itself says."""
+        """Return the rule that the file declares, without additions."""
         return replace(self, undeclared=(), limits=None)
 
     def value(self, stored: float) -> np.float32:
-        """Return what a stored value is in the layer's unit, rounded as pixels are."""
+        """Convert a stored value to the layer's unit, with the rounding of pixels."""
         if (self.scale, self.offset) == (1.0, 0.0):
             return np.float32(stored)
         scaled = np.float32(stored) * np.float32(self.scale)
@@ -69,14 +69,14 @@ class Validity:
 def validity_of(
     dataset: Any, band: int, layer: Layer, undeclared: tuple[float, ...] = ()
 ) -> Validity:
-    """Return what makes a pixel of a band no data.
+    """Return the validity rule of a band.
 
     Parameters
     ----------
     dataset
         An open raster.
     undeclared
-        Stored values that mean no data although the file does not say so.
+        Stored no-data values that the file does not declare.
     """
     from rasterio.enums import ColorInterp, MaskFlags
 
@@ -98,7 +98,7 @@ def validity_of(
 
 
 def height_range(crs: Any) -> tuple[float, float]:
-    """Return the least and greatest height in metres on the body that a rasterio CRS is of."""
+    """Return the least and greatest possible height in metres on the body of a rasterio CRS."""
     from pyproj import CRS
     from pyproj.exceptions import CRSError
 
@@ -111,22 +111,22 @@ def height_range(crs: Any) -> tuple[float, float]:
 
 
 def _opaque(dataset: Any, alpha: int) -> float:
-    """Return half of the largest alpha: files write 1, 255, 65535 or 1.0 for opaque."""
+    """Return half of the largest alpha: opaque is stored as 1, 255, 65535 or 1.0."""
     most = max(
-        _most(dataset, alpha, w) for row in sample_windows(dataset.shape, _LOOK) for w in row
+        _largest(dataset, alpha, w) for row in sample_windows(dataset.shape, _LOOK) for w in row
     )
     if most > 0:
         return most / 2
     for window in blocks(dataset.shape, _BLOCK):
-        most = _most(dataset, alpha, window)
+        most = _largest(dataset, alpha, window)
         if most > 0:
             return most / 2
     return 1.0
 
 
-def _most(dataset: Any, band: int, window: Window) -> float:
-    found = dataset.read(band, window=_rio(window), out_dtype="float32")
-    return float(np.nanmax(found, initial=0.0))
+def _largest(dataset: Any, band: int, window: Window) -> float:
+    values = dataset.read(band, window=_rio(window), out_dtype="float32")
+    return float(np.nanmax(values, initial=0.0))
 
 
 def _rio(window: Window) -> Any:
@@ -138,21 +138,21 @@ def _rio(window: Window) -> Any:
 def read_stored(
     dataset: Any, band: int, window: Window, shape: tuple[int, int] | None = None
 ) -> Array:
-    """Read a window as it is stored, as float32; ``shape`` thins it to the nearest pixels."""
+    """Read the stored values of a window as float32; ``shape`` thins it to nearest pixels."""
     shape = (window.height, window.width) if shape is None else shape
     data = dataset.read(band, window=_rio(window), out_shape=shape, out_dtype="float32")
     return np.asarray(data, np.float32)
 
 
 def clean(stored: Array, dataset: Any, band: int, window: Window, rule: Validity) -> Array:
-    """Turn stored values into those of the layer, NaN for all that is no data.
+    """Convert stored values to those of the layer, with NaN for no data.
 
     Parameters
     ----------
     stored
-        float32 (rows, columns) from :func:`read_stored`; changed in place.
+        float32 (rows, columns) from :func:`read_stored`; modified in place.
     dataset, band, window
-        Where it comes from; the masks are read there.
+        Their origin; masks and alpha are read there.
     """
     data = stored
     for value in (*rule.declared, *rule.undeclared):
