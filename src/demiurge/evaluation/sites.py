@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,7 +20,7 @@ from demiurge.evaluation.strata import Stratum, strata
 from demiurge.progress import Advance, silent
 from demiurge.scene.options import NoData
 from demiurge.scene.undeclared import for_layers
-from demiurge.tables import open_geopackage
+from demiurge.tables import read_records
 
 ROLES = ("surface", "reference", "baseline", "landcover", "ground", "mask")
 _NEEDED = ("surface", "reference")
@@ -243,7 +241,7 @@ def read_table(path: Path) -> dict[str, dict[str, str | None]]:
     """
     if not path.exists():
         raise ResourceError(f"{path}: there is no such file", "check the path")
-    rows = _geopackage(path) if path.suffix.lower() == ".gpkg" else _csv(path)
+    rows = read_records(path)
     if not rows:
         raise DataError(f"{path}: names no site", "write one row for each site")
     missing = [key for key in _NEEDED if key not in rows[0]]
@@ -256,9 +254,7 @@ def read_table(path: Path) -> dict[str, dict[str, str | None]]:
     for number, row in enumerate(rows, start=1):
         name = next((row[key] for key in _NAMES if row.get(key)), f"site {number}")
         if name in sites:
-            raise DataError(
-                f"{path}: names site '{name}' twice", "give every site a different name"
-            )
+            raise DataError(f"{path}: names site '{name}' twice", "give each site its own name")
         lacking = [key for key in _NEEDED if not row.get(key)]
         if lacking:
             raise DataError(f"{path}: site '{name}' has no {lacking[0]}", "fill in its file")
@@ -273,33 +269,3 @@ def _resolved(table: Path, file: str | None) -> str | None:
     if "://" in file or file.startswith("/vsi"):
         return file
     return str(table.parent / file)
-
-
-def _csv(path: Path) -> list[dict[str, str]]:
-    try:
-        with path.open(newline="", encoding="utf-8-sig") as file:
-            reader = csv.DictReader(file, skipinitialspace=True)
-            return [
-                {k.strip().lower(): (v or "").strip() for k, v in row.items() if k}
-                for row in reader
-            ]
-    except (UnicodeDecodeError, csv.Error):
-        raise DataError(f"{path}: is no CSV table", "use CSV or GeoPackage") from None
-
-
-def _geopackage(path: Path) -> list[dict[str, str]]:
-    try:
-        with open_geopackage(path) as base:
-            table = base.execute(
-                "SELECT table_name FROM gpkg_contents WHERE data_type IN ('features','attributes')"
-            ).fetchone()
-            if table is None:
-                raise DataError(f"{path}: contains no table", "write one row for each site")
-            cursor = base.execute(f'SELECT * FROM "{table[0]}"')
-            names = [entry[0].lower() for entry in cursor.description]
-            return [
-                {k: v for k, v in zip(names, row, strict=True) if isinstance(v, str)}
-                for row in cursor
-            ]
-    except sqlite3.Error as error:
-        raise DataError(f"{path}: is no GeoPackage ({error})") from None
