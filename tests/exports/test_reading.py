@@ -1,4 +1,4 @@
-"""Exports read heights and colours as every other command does, and lie in metres."""
+"""Exports read heights and colours like other commands, and have coordinates in metres."""
 
 import errno
 import json
@@ -6,6 +6,7 @@ import struct
 from collections.abc import Callable
 from pathlib import Path
 
+import laspy
 import numpy as np
 import pytest
 from rasterio.transform import Affine, from_origin
@@ -20,11 +21,12 @@ Write = Callable[..., Path]
 
 
 def points_of(path: Path) -> np.ndarray:
-    return np.loadtxt(path, ndmin=2)[:, :3]
+    cloud = laspy.read(path)
+    return np.stack([cloud.x, cloud.y, cloud.z], axis=1)
 
 
 def mesh_of(path: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return vertices as east, north, up about the origin, and triangles."""
+    """Return vertices as east, north, up from the origin, and triangles."""
     content = path.read_bytes()
     size = struct.unpack_from("<I", content, 12)[0]
     head, body = json.loads(content[20 : 20 + size]), content[28 + size :]
@@ -44,71 +46,68 @@ def test_scale_offset_and_undeclared_voids(raster: Write, tmp_path: Path) -> Non
     stored = np.rint(terrain(40, 50) * 100).astype(np.int16)
     stored[:3] = -9999
     packed = raster("p.tif", stored, scale=0.01, offset=-20.0)
-    points = points_of(export(packed, tmp_path / "p.xyz").path)
+    points = points_of(export(packed, tmp_path / "p.las").path)
     assert len(points) == 37 * 50
     np.testing.assert_allclose(points[:, 2], stored[3:].ravel() * 0.01 - 20, atol=2e-3)
 
 
-def test_the_sample_that_ships_is_in_metres(tmp_path: Path) -> None:
-    points = points_of(export(sample_files()["dsm"], tmp_path / "p.xyz").path)
+def test_the_shipped_sample_is_in_metres(tmp_path: Path) -> None:
+    points = points_of(export(sample_files()["dsm"], tmp_path / "p.las").path)
     assert 0 < np.median(points[:, 2]) < 60
 
 
 @pytest.mark.parametrize("kind", ["las", "laz"])
 def test_huge_undeclared_values_are_voids(raster: Write, tmp_path: Path, kind: str) -> None:
-    laspy = pytest.importorskip("laspy")
     heights = terrain(40, 50)
     heights[5, :7], heights[6, :7] = np.float32(-3.4e38), np.float32(3e9)
-    found = export(raster("h.tif", heights), tmp_path / f"p.{kind}")
-    assert found.points == 40 * 50 - 14
-    z = np.asarray(laspy.read(found.path).z)
+    result = export(raster("h.tif", heights), tmp_path / f"p.{kind}")
+    assert result.points == 40 * 50 - 14
+    z = np.asarray(laspy.read(result.path).z)
     assert 60 < z.min() < z.max() < 140
 
 
 def test_las_of_a_continent(raster: Write, tmp_path: Path) -> None:
-    """Millimetres from the middle do not fit into 32 bits; the step grows as needed."""
-    laspy = pytest.importorskip("laspy")
+    """Millimetres from the centre exceed 32 bits; the coordinate step is larger."""
     wide = from_origin(1_021_000, 6_510_000, 600_000, 600_000)
-    found = export(
+    result = export(
         raster("c.tif", terrain(11, 11), crs="EPSG:3035", transform=wide), tmp_path / "p.las"
     )
-    x = np.asarray(laspy.read(found.path).x)
+    x = np.asarray(laspy.read(result.path).x)
     np.testing.assert_allclose([x.min(), x.max()], [1_321_000, 7_321_000], atol=0.01)
 
 
 @pytest.mark.parametrize(
-    ("raised", "kind", "says"),
+    ("raised", "kind", "message"),
     [
-        (OverflowError("too big"), DataError, "LAS cannot hold"),
+        (OverflowError("too big"), DataError, "LAS cannot store"),
         (RuntimeError("failed to write to the encoder"), ResourceError, "cannot be written"),
         (OSError(errno.ENOSPC, "No space left on device"), ResourceError, "free some space"),
     ],
 )
-def test_codecs_that_fail_are_one_sentence(
+def test_failing_codecs_give_one_sentence(
     raster: Write,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     raised: Exception,
     kind: type[Exception],
-    says: str,
+    message: str,
 ) -> None:
-    laspy = pytest.importorskip("laspy")
     surface = raster("h.tif", terrain(40, 50))
 
     def fail(*_: object) -> None:
         raise raised
 
     monkeypatch.setattr(laspy.LasWriter, "write_points", fail)
-    with pytest.raises(kind, match=says):
+    with pytest.raises(kind, match=message):
         export(surface, tmp_path / "p.laz")
     assert not list(tmp_path.glob("*p.*laz"))
 
 
 @pytest.mark.parametrize(
     ("kind", "writer"),
-    [("xyz", clouds._Xyz), ("ply", clouds._Ply), ("glb", meshes._Glb), ("obj", meshes._Obj)],
+    [("las", clouds._Las), ("ply", clouds._Ply), ("glb", meshes._Glb), ("obj", meshes._Obj)],
 )
-def test_a_full_disk_leaves_nothing(
+def test_a_full_disk_leaves_no_file(
     raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str, writer: type
 ) -> None:
     def full(*_: object) -> None:
@@ -122,7 +121,7 @@ def test_a_full_disk_leaves_nothing(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["h.tif", "i.tif"]
 
 
-def test_too_large_a_glb_names_the_option(
+def test_an_oversized_glb_names_the_option(
     raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(meshes, "_GLB_LIMIT", 1000)
@@ -136,22 +135,22 @@ TURNED = Affine.translation(LEFT, TOP) * Affine.rotation(30) * Affine.scale(PIXE
 
 
 @pytest.mark.parametrize("transform", [SOUTH_UP, MIRRORED, TURNED])
-def test_triangles_face_up_however_rows_run(
+def test_triangles_face_up_for_any_orientation_of_rows(
     raster: Write, tmp_path: Path, transform: Affine
 ) -> None:
     heights = terrain(40, 50)
     surface = raster("h.tif", heights, transform=transform)
-    found = areas(export(surface, tmp_path / "m.glb", tolerance=0.5).path)
-    assert (found > 0).all()
-    np.testing.assert_allclose(found.sum(), 39 * 49 * PIXEL**2, rtol=1e-4)
-    # Every pixel stays where it lies, with its own height.
+    result = areas(export(surface, tmp_path / "m.glb", tolerance=0.5).path)
+    assert (result > 0).all()
+    np.testing.assert_allclose(result.sum(), 39 * 49 * PIXEL**2, rtol=1e-4)
+    # Every pixel keeps its position and height.
     rows, columns = np.indices(heights.shape)
     x, y = transform @ (columns.ravel() + 0.5, rows.ravel() + 0.5)
-    points = points_of(export(surface, tmp_path / "p.xyz").path)
+    points = points_of(export(surface, tmp_path / "p.las").path)
     np.testing.assert_allclose(points, np.stack([x, y, heights.ravel()], 1), atol=2e-3)
 
 
-def test_obj_faces_up_too(raster: Write, tmp_path: Path) -> None:
+def test_triangles_of_obj_face_up(raster: Write, tmp_path: Path) -> None:
     surface = raster("h.tif", terrain(40, 50), transform=SOUTH_UP)
     lines = export(surface, tmp_path / "m.obj", tolerance=0.5).path.read_text().splitlines()
     vertices = np.array([line.split()[1:] for line in lines if line.startswith("v ")], float)
@@ -171,17 +170,17 @@ LATITUDE = 36.0
         ("EPSG:2263", from_origin(980_000, 200_000, 6.5616667, 6.5616667), 100.0, 80.0),
     ],
 )
-def test_what_is_not_in_metres_goes_to_utm(
+def test_rasters_not_in_metres_are_warped_to_utm(
     raster: Write, tmp_path: Path, crs: str, transform: Affine, width: float, height: float
 ) -> None:
     surface = raster("h.tif", terrain(40, 50), crs=crs, transform=transform, unit="m")
-    found = export(surface, tmp_path / "m.glb", tolerance=0.0)
-    assert any("reprojected to" in note for note in found.notes), found.notes
-    vertices, _ = mesh_of(found.path)
+    result = export(surface, tmp_path / "m.glb", tolerance=0.0)
+    assert any("reprojected to" in note for note in result.notes), result.notes
+    vertices, _ = mesh_of(result.path)
     extent = np.ptp(vertices, axis=0)
-    # Reprojected corners are void, and UTM turns the raster a little.
+    # Warped corners are void, and the UTM grid is slightly rotated.
     np.testing.assert_allclose(extent[:2], [width, height], rtol=0.06)
-    assert (areas(found.path) > 0).all()
+    assert (areas(result.path) > 0).all()
 
 
 def test_feet_are_refused_with_the_cure(raster: Write, tmp_path: Path) -> None:
@@ -195,30 +194,30 @@ def test_feet_are_refused_with_the_cure(raster: Write, tmp_path: Path) -> None:
     assert not list(tmp_path.glob("p.*"))
 
 
-def test_relative_heights_are_told(raster: Write, tmp_path: Path) -> None:
+def test_relative_heights_are_noted(raster: Write, tmp_path: Path) -> None:
     import rasterio
 
     surface = raster("r.tif", terrain(40, 50), unit="relative")
     with rasterio.open(surface, "r+") as file:
         file.update_tags(units="relative")
-    found = export(surface, tmp_path / "p.ply")
-    assert found.points == 40 * 50
-    assert any("relative, not metres" in note for note in found.notes)
+    result = export(surface, tmp_path / "p.ply")
+    assert result.points == 40 * 50
+    assert any("relative, not metres" in note for note in result.notes)
 
 
-def test_any_grey_band_gives_colours(raster: Write, tmp_path: Path) -> None:
+def test_a_single_grey_band_gives_colours(raster: Write, tmp_path: Path) -> None:
     grey = np.tile(np.arange(50, dtype=np.uint16) * 40, (40, 1))
     image = raster("WV03_20200101.tif", grey)
-    found = export(raster("h.tif", terrain(40, 50)), tmp_path / "p.xyz", image=image)
-    table = np.loadtxt(found.path)
-    assert np.corrcoef(table[:, 0], table[:, 3])[0, 1] > 0.99
-    assert (table[:, 3] == table[:, 5]).all()
+    result = export(raster("h.tif", terrain(40, 50)), tmp_path / "p.las", image=image)
+    cloud = laspy.read(result.path)
+    assert np.corrcoef(cloud.x, cloud.red)[0, 1] > 0.99
+    assert (cloud.red == cloud.blue).all()
 
 
-def test_an_image_of_elsewhere_is_refused(raster: Write, tmp_path: Path) -> None:
+def test_an_image_of_another_place_is_refused(raster: Write, tmp_path: Path) -> None:
     far = from_origin(LEFT + 1e5, TOP, PIXEL, PIXEL)
     image = raster("far.tif", np.ones((40, 50), np.uint8), transform=far)
-    with pytest.raises(DataError, match="no colour where the surface lies"):
+    with pytest.raises(DataError, match="has no colour on the surface"):
         export(raster("h.tif", terrain(40, 50)), tmp_path / "m.glb", image=image)
     several = raster("several.tif", np.ones((4, 40, 50), np.float32))
     with pytest.raises(UsageError, match="has no red, green and blue"):
@@ -226,7 +225,7 @@ def test_an_image_of_elsewhere_is_refused(raster: Write, tmp_path: Path) -> None
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_the_picture_of_an_obj_replaces_nothing(raster: Write, tmp_path: Path) -> None:
+def test_companions_of_an_obj_replace_no_files(raster: Write, tmp_path: Path) -> None:
     surface = raster("h.tif", terrain(40, 50))
     image = write_raster(tmp_path / "m.jpg.tif", np.ones((40, 50), np.uint8))
     image = image.rename(tmp_path / "m.jpg")

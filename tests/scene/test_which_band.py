@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import laspy
 import numpy as np
 import pytest
 import rasterio
@@ -111,8 +112,8 @@ def test_the_description_decides_which_band_is_heights(
     np.testing.assert_array_equal(
         prepare({"dsm": path}, tmp_path / "s").read(full_window(source.grid), ["dsm"])[0], terrain()
     )
-    export(path, tmp_path / "a.xyz")
-    heights = np.loadtxt(tmp_path / "a.xyz", usecols=2)
+    export(path, tmp_path / "a.las")
+    heights = np.asarray(laspy.read(tmp_path / "a.las").z)
     np.testing.assert_allclose(heights, terrain().ravel(), atol=2e-3)
 
 

@@ -10,7 +10,7 @@ from demiurge.exports.options import ExportOptions
 
 @command
 def export(options: ExportOptions) -> None:
-    """Write heights as a point cloud (las, laz, ply, xyz) or a mesh (glb, obj)."""
+    """Write heights as a point cloud (las, laz, ply) or a mesh (glb, obj)."""
     result = write_export(**options.subset(ExportOptions))
     if options.quiet:
         return

@@ -36,7 +36,7 @@ COMMANDS = {
     "certify": ("certify", "State a surface's accuracy from a few check points."),
     "export": (
         "export",
-        "Write heights as a point cloud (las, laz, ply, xyz) or a mesh (glb, obj).",
+        "Write heights as a point cloud (las, laz, ply) or a mesh (glb, obj).",
     ),
     "recipes": ("recipes", "List the shipped recipes, or all settings of a recipe."),
     "bundles": ("bundles", "List the shipped bundles and those in $DEMIURGE_BUNDLES."),

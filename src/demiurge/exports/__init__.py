@@ -1,1 +1,1 @@
-"""Surfaces as point clouds and meshes."""
+"""Export of surfaces as point clouds and meshes."""

@@ -1,4 +1,4 @@
-"""Point clouds, written as they come: LAS, LAZ, PLY, XYZ."""
+"""Writers of point clouds in blocks: LAS, LAZ, PLY."""
 
 from __future__ import annotations
 
@@ -19,75 +19,71 @@ Colours = npt.NDArray[np.uint8]
 
 
 class CloudWriter(Protocol):
-    """Takes points and is closed once."""
+    """Writer of a point cloud; closed once."""
 
     def add(self, points: Points, colours: Colours | None) -> None:
-        """Write points (count, 3) in the CRS and metres, and their colours."""
+        """Write float64 points (count, 3), x, y in the CRS and heights in metres, and colours."""
 
     def close(self) -> None:
         """Finish the file."""
 
     def release(self) -> None:
-        """Let go of open files, finished or not."""
+        """Close open files, finished or not."""
 
 
 @dataclass(frozen=True)
 class Frame:
-    """What a point cloud says of its coordinates.
+    """Coordinate frame of a point cloud.
 
     Attributes
     ----------
     name
-        What the file is called in errors.
+        Name of the file in errors.
     crs
-        An odc-geo CRS; LAS and PLY keep it.
+        An odc-geo CRS.
     origin
-        About which coordinates are stored.
-    reach
-        How far they may be from it, in metres.
+        Origin of the stored coordinates.
+    extent
+        Longer side of the surface in metres.
     """
 
     name: str
     crs: Any
     origin: tuple[float, float, float]
-    reach: float
+    extent: float
 
 
 def cloud_writer(path: Path, kind: str, frame: Frame, coloured: bool) -> CloudWriter:
-    """Open a point cloud for writing: ``las``, ``laz``, ``ply`` or ``xyz``."""
-    if kind in ("las", "laz"):
-        return _Las(path, kind, frame, coloured)
-    if kind == "ply":
-        return _Ply(path, frame, coloured)
-    return _Xyz(path)
+    """Open a point cloud for writing: ``las``, ``laz`` or ``ply``."""
+    return _Ply(path, frame, coloured) if kind == "ply" else _Las(path, kind, frame, coloured)
 
 
 def release(file: IO[Any]) -> None:
-    """Close a file without a word: what it still holds may not fit on the disk."""
+    """Close a file and ignore errors: buffered data may not fit on the disk."""
     with suppress(OSError):
         file.close()
 
 
 class _Las:
-    """LAS 1.4, millimetres where 32 bits hold them, CRS as WKT."""
+    """LAS 1.4 with the CRS as WKT; millimetres unless 32 bits require larger steps."""
 
     def __init__(self, path: Path, kind: str, frame: Frame, coloured: bool) -> None:
         import laspy
 
         header = laspy.LasHeader(point_format=7 if coloured else 6, version="1.4")
-        step = 10.0 ** max(-3, math.ceil(math.log10(max(frame.reach, 1.0) / 2**31)))
+        step = 10.0 ** max(-3, math.ceil(math.log10(max(frame.extent, 1.0) / 2**31)))
         header.offsets, header.scales = np.array(frame.origin), np.array([step, step, 0.001])
         header.add_crs(frame.crs.proj)
         self._laspy, self._header, self._name = laspy, header, frame.name
-        # Laspy cannot be closed once its file could not be written; the file itself can.
+        # A laspy writer cannot be closed after a failed write; its file can.
         self._file = path.open("w+b")
-        with self._sentences():
+        with self._errors():
             self._writer = laspy.open(
                 self._file, "w", header=header, do_compress=kind == "laz", closefd=False
             )
 
     def add(self, points: Points, colours: Colours | None) -> None:
-        with self._sentences():
+        with self._errors():
             record = self._laspy.ScaleAwarePointRecord.zeros(len(points), header=self._header)
             record.x, record.y, record.z = points.T
             if colours is not None:
@@ -96,7 +92,7 @@ class _Las:
             self._writer.write_points(record)
 
     def close(self) -> None:
-        with self._sentences():
+        with self._errors():
             self._writer.close()
             self._file.close()
 
@@ -104,15 +100,15 @@ class _Las:
         release(self._file)
 
     @contextmanager
-    def _sentences(self) -> Iterator[None]:
-        """Turn what laspy and its coders raise into our errors."""
+    def _errors(self) -> Iterator[None]:
+        """Convert errors of laspy and its codecs to errors of demiurge."""
         try:
             yield
         except OSError:
             raise
         except OverflowError:
             raise DataError(
-                f"{self._name}: has coordinates that LAS cannot hold", "write PLY or XYZ instead"
+                f"{self._name}: has coordinates that LAS cannot store", "write PLY instead"
             ) from None
         except Exception as error:
             raise ResourceError(
@@ -121,7 +117,7 @@ class _Las:
 
 
 class _Ply:
-    """Binary PLY; coordinates are float32 about an origin that a comment tells."""
+    """Binary PLY; float32 coordinates relative to an origin that is stored as a comment."""
 
     def __init__(self, path: Path, frame: Frame, coloured: bool) -> None:
         self._origin = np.array(frame.origin)
@@ -140,10 +136,10 @@ class _Ply:
         self._after = "\n".join(["", *lines, "end_header", ""])
         self._count = 0
         self._file = path.open("w+b")
-        self._head()
+        self._write_header()
 
-    def _head(self) -> None:
-        # The count is padded, so that it can be put in at the end.
+    def _write_header(self) -> None:
+        # The count is padded, so that it can be replaced at the end.
         self._file.seek(0)
         self._file.write(f"{self._before}{self._count:<15d}{self._after}".encode())
 
@@ -158,25 +154,7 @@ class _Ply:
         self._file.write(record.tobytes())
 
     def close(self) -> None:
-        self._head()
-        self._file.close()
-
-    def release(self) -> None:
-        release(self._file)
-
-
-class _Xyz:
-    """Text: x, y, z and perhaps red, green, blue."""
-
-    def __init__(self, path: Path) -> None:
-        self._file = path.open("w", encoding="ascii")
-
-    def add(self, points: Points, colours: Colours | None) -> None:
-        table = points if colours is None else np.hstack([points, colours])
-        form = ["%.3f"] * 3 + ["%d"] * (0 if colours is None else 3)
-        np.savetxt(self._file, table, fmt=form)
-
-    def close(self) -> None:
+        self._write_header()
         self._file.close()
 
     def release(self) -> None:

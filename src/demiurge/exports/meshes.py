@@ -1,4 +1,4 @@
-"""Meshes, written as they come: glTF binary and Wavefront OBJ."""
+"""Writers of meshes in blocks: glTF binary and Wavefront OBJ."""
 
 from __future__ import annotations
 
@@ -13,28 +13,38 @@ from typing import IO, Any, Protocol
 import numpy as np
 import numpy.typing as npt
 
+from demiurge.arrays import Indices
 from demiurge.errors import ResourceError
 from demiurge.exports.clouds import release
 
 Points = npt.NDArray[np.float64]
-Faces = npt.NDArray[np.int64]
 
 _ARRAY_BUFFER, _ELEMENT_BUFFER, _FLOAT, _UINT = 34962, 34963, 5126, 5125
-#: Bytes of vertices and triangles; the format counts to 2³², header and picture included.
+#: Limit of the bytes of vertices and triangles; the file with header and texture has at most 2³².
 _GLB_LIMIT = 2**32 - 2**26
 
 
 class MeshWriter(Protocol):
-    """Takes vertices and triangles and is closed once."""
+    """Writer of a mesh; closed once."""
 
-    def add(self, points: Points, uv: npt.NDArray[np.float32], faces: Faces) -> None:
-        """Write vertices (count, 3) about the origin, texture coordinates, and triangles."""
+    def add(self, points: Points, uv: npt.NDArray[np.float32], faces: Indices) -> None:
+        """Write a block.
+
+        Parameters
+        ----------
+        points
+            (vertices, 3): east, north, up in metres from the origin.
+        uv
+            (vertices, 2): texture coordinates from the upper left, 0 … 1.
+        faces
+            (triangles, 3): indices of the block's vertices.
+        """
 
     def close(self) -> None:
         """Finish the file."""
 
     def release(self) -> None:
-        """Let go of open files, finished or not."""
+        """Close open files, finished or not."""
 
 
 def mesh_writer(
@@ -45,12 +55,12 @@ def mesh_writer(
     Parameters
     ----------
     paths
-        Where to write; after the mesh an OBJ's material and picture, if it has one. In the files
-        they are called after ``about["name"]``.
+        Files to write: the mesh and, for an OBJ with a picture, its material and picture. The
+        files refer to each other by names derived from ``about["name"]``.
     kind
         ``glb`` or ``obj``.
     about
-        ``name``, ``crs`` and ``origin``: told in the file.
+        ``name``, ``crs`` and ``origin``, stored in the file.
     picture
         JPEG of the texture, or None.
     """
@@ -58,7 +68,7 @@ def mesh_writer(
 
 
 class _Glb:
-    """glTF 2.0 binary: y up, metres, x east, z south, about the origin that ``extras`` tell."""
+    """glTF 2.0 binary: x east, y up, z south, in metres from the origin stored in ``extras``."""
 
     def __init__(self, path: Path, about: dict[str, Any], picture: bytes | None) -> None:
         self._path, self._about, self._picture = path, about, picture
@@ -69,7 +79,7 @@ class _Glb:
         self._vertices = self._indices = 0
         self._low, self._high = np.full(3, np.inf), np.full(3, -np.inf)
 
-    def add(self, points: Points, uv: npt.NDArray[np.float32], faces: Faces) -> None:
+    def add(self, points: Points, uv: npt.NDArray[np.float32], faces: Indices) -> None:
         east, north, up = points.T
         turned = np.stack([east, up, -north], axis=1).astype("<f4")
         self._low = np.minimum(self._low, turned.min(axis=0))
@@ -81,7 +91,7 @@ class _Glb:
         self._indices += faces.size
         if sum(self._sizes()) >= _GLB_LIMIT:
             raise ResourceError(
-                f"{self._about['name']}: a GLB holds at most 4 GiB", "allow a larger --thin"
+                f"{self._about['name']}: a GLB file has at most 4 GiB", "allow a larger --thin"
             )
 
     def _sizes(self) -> list[int]:
@@ -154,7 +164,7 @@ class _Glb:
 
 
 class _Obj:
-    """Wavefront OBJ: z up, metres about the origin that a comment tells."""
+    """Wavefront OBJ: z up, in metres from an origin that is stored as a comment."""
 
     def __init__(self, paths: Sequence[Path], about: dict[str, Any], picture: bytes | None) -> None:
         name = Path(about["name"])
@@ -169,9 +179,9 @@ class _Obj:
             self._file.write(f"mtllib {name.stem}.mtl\nusemtl image\n")
         self._vertices = 0
 
-    def add(self, points: Points, uv: npt.NDArray[np.float32], faces: Faces) -> None:
+    def add(self, points: Points, uv: npt.NDArray[np.float32], faces: Indices) -> None:
         np.savetxt(self._file, points, fmt="v %.3f %.3f %.3f")
-        # OBJ counts texture rows from below, glTF from above.
+        # Texture rows run upward in OBJ, downward in glTF.
         np.savetxt(self._file, np.stack([uv[:, 0], 1 - uv[:, 1]], 1), fmt="vt %.6f %.6f")
         numbers = np.repeat(faces + self._vertices + 1, 2, axis=1)
         np.savetxt(self._file, numbers, fmt="f %d/%d %d/%d %d/%d")

@@ -1,4 +1,4 @@
-"""The colours of an image on the grid of a surface."""
+"""Colours of an image on the grid of a surface."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
 
+from demiurge.arrays import Indices
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PANCHROMATIC, Layer, layer
 from demiurge.paths import PathLike, split_band
@@ -23,7 +24,7 @@ _COLOURS = ("red", "green", "blue")
 
 
 def image_sources(image: PathLike, nodata: Sequence[float] | None = None) -> list[Source]:
-    """Open red, green and blue of an image, or its one grey band.
+    """Open red, green and blue of an image, or its single grey band.
 
     Raises
     ------
@@ -32,16 +33,16 @@ def image_sources(image: PathLike, nodata: Sequence[float] | None = None) -> lis
     """
     path = str(image)
     try:
-        found = recognise_bands(path)
-    except UsageError:  # nothing says what its bands are
-        found = {}
-    files = [found[name] for name in _COLOURS if name in found]
+        bands = recognise_bands(path)
+    except UsageError:  # its bands are not named
+        bands = {}
+    files = [bands[name] for name in _COLOURS if name in bands]
     file, band = split_band(path)
     if band is not None:
         files = [path]
     elif len(files) != len(_COLOURS):
         with open_raster(file) as dataset:
-            grey = [found[name] for name in PANCHROMATIC if name in found]
+            grey = [bands[name] for name in PANCHROMATIC if name in bands]
             files = grey[:1] or ([path] if dataset.count == 1 else [])
     if not files:
         raise UsageError(f"{path}: has no red, green and blue", "name an RGB image")
@@ -55,19 +56,19 @@ def _split(file: str, name: str) -> tuple[str, Layer, int | None]:
 
 
 class Texture:
-    """An image in 8 bits, stretched between its 1 % and 99 % over the surface.
+    """An 8-bit image, stretched between its 1 % and 99 % quantiles on the surface.
 
     Parameters
     ----------
     sources
         Red, green and blue, or one grey band.
     grid
-        The surface's.
+        Grid of the surface.
 
     Raises
     ------
     DataError
-        If the image holds nothing there.
+        If the image has no data on the surface.
     """
 
     def __init__(self, sources: Sequence[Source], grid: GeoBox) -> None:
@@ -76,43 +77,41 @@ class Texture:
         self._limits = [self._stretch(scene, source) for source in sources]
 
     def _stretch(self, scene: Scene, source: Source) -> tuple[float, float]:
-        found = scene.statistics(source.layer.name)
-        if not found["measured"]:
-            raise DataError(
-                f"{source.path}: holds no colour where the surface lies", "choose another image"
-            )
-        low, high = float(found["p01"]), float(found["p99"])
+        statistics = scene.statistics(source.layer.name)
+        if not statistics["measured"]:
+            raise DataError(f"{source.path}: has no colour on the surface", "choose another image")
+        low, high = float(statistics["p01"]), float(statistics["p99"])
         return low, max(high, low + 1e-9)
 
     def read(self, window: Window, shape: tuple[int, int] | None = None) -> npt.NDArray[np.uint8]:
-        """Return uint8 (rows, columns, 3) of a window of the surface's grid; black where unknown.
+        """Return uint8 (rows, columns, 3) of a window of the surface's grid; no data is black.
 
         Parameters
         ----------
         shape
-            Rows and columns to give, if not those of the window.
+            Rows and columns of the result; those of the window if None.
         """
         grid = window_grid(self._grid, window)
         if shape is not None:
             grid = grid.zoom_to(shape)
-        whole = Window(0, 0, grid.shape[0], grid.shape[1])
+        window = Window(0, 0, grid.shape[0], grid.shape[1])
         planes = []
         for source, (low, high) in zip(self._sources, self._limits, strict=True):
-            plane = source.read(grid, whole)
+            plane = source.read(grid, window)
             scaled = np.clip((plane - low) / (high - low), 0, 1)
             planes.append(np.rint(255 * np.nan_to_num(scaled)).astype(np.uint8))
         return np.stack(planes * (3 // len(planes)), axis=-1)
 
-    def at(self, pixels: npt.NDArray[np.int64]) -> npt.NDArray[np.uint8]:
-        """Return uint8 (count, 3): the colours of pixels (row, column) of the surface's grid."""
+    def at(self, pixels: Indices) -> npt.NDArray[np.uint8]:
+        """Return the colours, uint8 (count, 3), of pixels (row, column) of the surface's grid."""
         first, last = int(pixels[:, 0].min()), int(pixels[:, 0].max())
         left, right = int(pixels[:, 1].min()), int(pixels[:, 1].max())
-        found = self.read(Window(first, left, last - first + 1, right - left + 1))
-        return np.asarray(found[pixels[:, 0] - first, pixels[:, 1] - left], np.uint8)
+        colours = self.read(Window(first, left, last - first + 1, right - left + 1))
+        return np.asarray(colours[pixels[:, 0] - first, pixels[:, 1] - left], np.uint8)
 
 
 def jpeg(texture: Texture, grid: GeoBox, most: int = 4096) -> bytes:
-    """Return the whole texture as a JPEG of at most ``most`` pixels a side."""
+    """Return the texture on the grid as a JPEG of at most ``most`` pixels a side."""
     from rasterio.errors import NotGeoreferencedWarning
     from rasterio.io import MemoryFile
 

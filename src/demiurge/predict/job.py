@@ -42,7 +42,7 @@ from demiurge.scene.scene import Scene
 #: Maximum number of windows of relative heights: each adds unknowns to their adjustment.
 _MOST_WINDOWS = 30_000
 #: Files that ``demiurge export`` makes of a surface.
-_EXPORTS = (".las", ".laz", ".ply", ".obj", ".glb", ".xyz")
+_EXPORTS = (".las", ".laz", ".ply", ".obj", ".glb")
 
 _ABOUT = {
     "dsm": "surface height",
