@@ -1,394 +1,309 @@
-"""The engine on bundles whose answers are known."""
+"""The engine on sources and sinks of other programs: the pixels are those of files."""
 
-import json
-from collections.abc import Callable
+import subprocess
+import sys
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 import rasterio
+from affine import Affine
+from odc.geo.geobox import GeoBox
 
-from conftest import blur_graph, make_bundle, terrain, write_raster
-from demiurge.errors import BundleError, DataError, UsageError
-from demiurge.model.backend.openvino import OpenVinoRuntime
-from demiurge.predict.api import generate, refine
-from demiurge.predict.inference import Network, predict_rows
-from demiurge.predict.options import Options
-from demiurge.predict.tiling import tile
+import demiurge.predict
+from conftest import CRS, LEFT, PIXEL, TOP, blur_graph, make_bundle, terrain
+from demiurge import Options
+from demiurge.errors import DataError, ResourceError, UsageError
+from demiurge.model.bundle import Bundle
+from demiurge.predict.job import Job
+from demiurge.predict.sinks import CHUNK
 from demiurge.scene.grid import Window
 from demiurge.scene.open import scene_from_files
 
 Write = Callable[..., Path]
+SHAPE = (700, 530)
+GRID = GeoBox(SHAPE, Affine(PIXEL, 0, LEFT, 0, -PIXEL, TOP), CRS)
 
 
-def predicted(scene, bundle, **options) -> np.ndarray:  # type: ignore[no-untyped-def]
-    size = options.pop("size", 64)
-    plan = tile(scene.shape, size, options.pop("overlap", 0.25))
-    runtime = OpenVinoRuntime(bundle, plan.size, "f32")
-    network = Network(bundle, runtime, in_flight=options.pop("in_flight", 4))
-    rows = predict_rows(scene, network, plan, **options)
-    return np.concatenate([r.values for r in rows], axis=1)
+def heights() -> np.ndarray:
+    """Hills with a hole, an empty corner and an outlier."""
+    dsm = terrain(*SHAPE)
+    dsm[300:320, 100:130] = np.nan
+    dsm[:90, 400:] = np.nan
+    dsm[500:503, 60:63] += 2000
+    return dsm
 
 
-def test_a_known_correction_is_added_everywhere(raster: Write, tmp_path: Path) -> None:
-    scene = scene_from_files({"dsm": raster("dsm.tif", terrain())})
-    out = predicted(scene, make_bundle(tmp_path / "a.bundle"))
-    np.testing.assert_allclose(out[0], terrain() + 5, atol=1e-3)
-    np.testing.assert_allclose(out[1], 10 * np.sqrt(2), rtol=1e-5)
+def image() -> np.ndarray:
+    rng = np.random.default_rng(1)
+    return (300 + terrain(*SHAPE, seed=5) * 4 + rng.normal(0, 9, SHAPE)).astype(np.float32)
 
 
-@pytest.mark.parametrize("in_flight", [1, 2, 3, 7])
-def test_the_batch_does_not_change_a_single_pixel(
-    raster: Write, tmp_path: Path, in_flight: int
-) -> None:
-    heights = terrain()
-    heights[20:90, 30:70] = np.nan
-    scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
-    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
-    one = predicted(scene, bundle, in_flight=1)
-    np.testing.assert_array_equal(one, predicted(scene, bundle, in_flight=in_flight))
-
-
-def test_empty_windows_are_skipped_in_order(raster: Write, tmp_path: Path) -> None:
-    """Windows without data lie before, between and after those with data."""
-    heights = np.full((300, 260), np.nan, np.float32)
-    heights[70:110, 60:120] = 10.0
-    heights[200:230, 10:50] = 20.0
-    scene = scene_from_files({"dsm": raster("dsm.tif", heights, nodata=float("nan"))})
-    bundle = make_bundle(tmp_path / "a.bundle")
-    for in_flight in (1, 5):
-        out = predicted(scene, bundle, in_flight=in_flight)[0]
-        np.testing.assert_array_equal(np.isnan(out), np.isnan(heights))
-        np.testing.assert_allclose(out[80, 80], 15.0, atol=1e-3)
-        np.testing.assert_allclose(out[210, 20], 25.0, atol=1e-3)
-
-
-def test_voids_that_heights_enclose_are_filled(raster: Write, tmp_path: Path) -> None:
-    heights = terrain(256, 256)
-    heights[100:110, 50:70] = np.nan  # a hole
-    heights[150:230, 100:180] = np.nan  # one too wide: its middle is told by nothing
-    rows, columns = np.mgrid[:256, :256]
-    outside = rows + columns < 80  # beyond a slanting edge
-    heights[outside] = np.nan
-    scene = scene_from_files({"dsm": raster("dsm.tif", heights, nodata=float("nan"))})
-    bundle = make_bundle(tmp_path / "a.bundle")
-    out = predicted(scene, bundle)[0]
-    assert np.isfinite(out[100:110, 50:70]).all()
-    assert np.isnan(out[185:195, 135:145]).all()
-    assert np.isnan(out[outside]).mean() > 0.9
-    kept = predicted(scene, bundle, keep_voids=True)[0]
-    np.testing.assert_array_equal(np.isnan(kept), np.isnan(heights))
-
-
-def test_voids_are_filled_where_an_image_tells_something(raster: Write, tmp_path: Path) -> None:
-    heights = terrain()
-    heights[20:80, 50:60] = np.nan
-    image = np.ones((160, 192), np.float32)
-    image[:, 100:] = np.nan
-    heights[:, 120:] = np.nan
-    scene = scene_from_files(
-        {"dsm": raster("dsm.tif", heights), "ortho_left": raster("left.tif", image)}
-    )
-    bundle = make_bundle(tmp_path / "a.bundle", layers=("dsm", "ortho_left"))
-    out = predicted(scene, bundle)[0]
-    assert np.isfinite(out[:, :100]).all(), "a void under the image is filled"
-    assert np.isnan(out[:, 140:176]).all(), "no input says anything here"
-    kept = predicted(scene, bundle, keep_voids=True)[0]
-    np.testing.assert_array_equal(np.isnan(kept), np.isnan(heights))
-
-
-def test_no_seams_in_a_network_that_looks_around(raster: Write, tmp_path: Path) -> None:
-    scene = scene_from_files({"dsm": raster("dsm.tif", terrain(260, 260))})
-    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
-    residual = predicted(scene, bundle, overlap=0.5)[0] - terrain(260, 260)
-    steps = np.abs(np.diff(residual, axis=1)).mean(axis=0)
-    plan = tile((260, 260), 64, 0.5)
-    borders = [c for c in plan.columns if 0 < c < 259]
-    away = np.setdiff1d(np.arange(259), [b + d for b in borders for d in (-1, 0)])
-    at_borders = steps[[b - 1 for b in borders]].mean()
-    assert at_borders < 1.2 * steps[away].mean()
-
-
-def test_a_raster_smaller_than_a_window(raster: Write, tmp_path: Path) -> None:
-    scene = scene_from_files({"dsm": raster("dsm.tif", terrain(5, 9))})
-    out = predicted(scene, make_bundle(tmp_path / "a.bundle"))
-    np.testing.assert_allclose(out[0], terrain(5, 9) + 5, atol=1e-3)
-
-
-def test_the_end_of_a_raster_is_no_cliff(raster: Write, tmp_path: Path) -> None:
-    """What a network sees beyond it is the raster mirrored, not nothing."""
-    rows, columns = np.mgrid[:40, :50].astype(np.float32)
-    heights = 500 + 5 * np.sin(rows / 5) + 3 * np.cos(columns / 6)
-    scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
-    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
-    residual = predicted(scene, bundle)[0] - heights
-    beyond = np.pad(heights, ((0, 24), (0, 14)), mode="symmetric")
-    beyond -= beyond.mean()
-    from scipy.ndimage import uniform_filter
-
-    expected = -uniform_filter(beyond.astype(np.float64), 9)[:40, :50]
-    np.testing.assert_allclose(residual[4:, 4:], expected[4:, 4:], atol=0.02)
-    ends = residual[-1, 4:], expected[-1, 4:]
-    assert np.abs(ends[0]).max() > 1, "at its end the mean is not drawn to nothing"
-
-
-def test_the_surface_says_what_it_is(raster: Write, tmp_path: Path) -> None:
-    dsm = raster("dsm.tif", terrain() + 3000, crs="EPSG:32633+5773")
-    bundle = make_bundle(tmp_path / "a.bundle")
-    surface = refine(dsm, tmp_path / "out.tif", bundle=bundle)
-    with rasterio.open(surface.path) as file:
-        assert file.descriptions == ("dsm", "dsm_uncertainty")
-        assert file.units == ("m", "m")
-        assert np.isnan(file.nodata)
-        assert file.dtypes == ("float32", "float32")
-        assert "EGM96" in file.crs.to_wkt()
-        tags = file.tags()
-        assert tags["bundle"] == "a"
-        assert tags["inputs"] == "dsm=dsm.tif"
-        assert tags["units"] == "metre"
-        assert tags["vertical_reference"].startswith("orthometric")
-        assert file.transform == rasterio.open(dsm).transform
-        assert file.profile["tiled"]
-    assert surface.bands == ("dsm", "dsm_uncertainty")
-
-
-def test_both_targets_or_one(raster: Write, tmp_path: Path) -> None:
-    dsm = raster("dsm.tif", terrain())
-    bundle = make_bundle(
-        tmp_path / "a.bundle", targets=("dsm", "dtm"), answers=[0.1, -0.2, 0.0, 1.0]
-    )
-    both = refine(dsm, tmp_path / "both.tif", bundle=bundle, options=Options(target="both"))
-    assert both.bands == ("dsm", "dsm_uncertainty", "dtm", "dtm_uncertainty")
-    with rasterio.open(both.path) as file:
-        np.testing.assert_allclose(file.read(3), terrain() - 2, atol=1e-3)
-        np.testing.assert_allclose(file.read(4), 10 * np.e * np.sqrt(2), rtol=1e-4)
-    one = refine(dsm, tmp_path / "dtm.tif", bundle=bundle, options=Options(target="dtm"))
-    assert one.bands == ("dtm", "dtm_uncertainty")
-    with rasterio.open(one.path) as file:
-        np.testing.assert_allclose(file.read(1), terrain() - 2, atol=1e-3)
-    lone = make_bundle(tmp_path / "b.bundle")
-    with pytest.raises(UsageError, match="predicts no dtm"):
-        refine(dsm, tmp_path / "no.tif", bundle=lone, options=Options(target="dtm"))
-
-
-def test_relative_heights_are_never_taken_for_metres(raster: Write, tmp_path: Path) -> None:
-    rgb = np.random.default_rng(0).integers(0, 255, (3, 80, 80)).astype(np.uint8)
-    image = raster("rgb.tif", rgb, names=["red", "green", "blue"])
-    bundle = make_bundle(
-        tmp_path / "g.bundle",
-        task="generate",
-        layers=("red", "green", "blue"),
-        base=None,
-        targets=("dtm",),
-        relative=True,
-    )
-    surface = generate(image, tmp_path / "out.tif", bundle=bundle)
-    assert surface.bands == ("dtm_relative", "dtm_relative_uncertainty")
-    with rasterio.open(surface.path) as file:
-        assert file.tags()["units"] == "relative"
-        assert file.units[0] == "relative"
-
-
-def test_generate_adds_to_a_prior_on_the_images_grid(raster: Write, tmp_path: Path) -> None:
-    from rasterio.transform import from_origin
-
-    from conftest import LEFT, TOP
-
-    image = raster("rgb.tif", np.ones((3, 90, 90), np.uint8), names=["red", "green", "blue"])
-    flat = np.full((6, 6), 700, np.float32)
-    prior = raster("prior.tif", flat, transform=from_origin(LEFT - 20, TOP + 20, 40, 40))
-    bundle = make_bundle(
-        tmp_path / "g.bundle",
-        task="generate",
-        layers=("dem_prior", "red", "green", "blue"),
-        base="dem_prior",
-        targets=("dtm",),
-    )
-    alone = Options(prior_accuracy=float("inf"))
-    surface = generate(image, tmp_path / "out.tif", prior=prior, bundle=bundle, options=alone)
-    with rasterio.open(surface.path) as file:
-        assert file.shape == (90, 90)
-        np.testing.assert_allclose(file.read(1), 705, atol=1e-2)
-    with pytest.raises(UsageError, match="give it with --prior"):
-        generate(image, tmp_path / "no.tif", bundle=bundle)
-
-
-def test_pixel_sizes_outside_the_bundles_are_refused(raster: Write, tmp_path: Path) -> None:
-    dsm = raster("dsm.tif", terrain())
-    bundle = make_bundle(tmp_path / "a.bundle", pixel=(10.0, 30.0))
-    with pytest.raises(DataError, match="pixel size of 2 m is outside"):
-        refine(dsm, tmp_path / "out.tif", bundle=bundle)
-    assert not (tmp_path / "out.tif").exists()
-    surface = refine(dsm, tmp_path / "out.tif", bundle=bundle, options=Options(any_pixel_size=True))
-    assert surface.unknown == 0
-
-
-def test_layers_that_the_bundle_does_not_see_are_named(raster: Write, tmp_path: Path) -> None:
-    dsm, left = raster("dsm.tif", terrain()), raster("left.tif", terrain())
-    bundle = make_bundle(tmp_path / "a.bundle")
-    surface = refine(dsm, tmp_path / "out.tif", left=left, bundle=bundle)
-    assert any("ortho_left is not used" in note for note in surface.notes)
-
-
-def test_an_equalised_scene_does_not_fit_a_bundle_trained_on_raw_images(
-    raster: Write, tmp_path: Path
-) -> None:
-    from demiurge.model.bundle import Bundle
-
-    files = {"dsm": raster("dsm.tif", terrain()), "ortho_left": raster("left.tif", terrain())}
-    scene = scene_from_files(files).with_equalised()
-    bundle = make_bundle(tmp_path / "a.bundle", layers=("dsm", "ortho_left"))
-    contract = bundle.contract.model_copy(update={"equalise": False})
-    raw = Bundle(bundle.path, bundle.card.model_copy(update={"contract": contract}))
-    with pytest.raises(DataError, match="--no-equalise"):
-        refine(scene, tmp_path / "out.tif", bundle=raw)
-
-
-def test_a_graph_that_breaks_its_cards_promise(raster: Write, tmp_path: Path) -> None:
-    dsm = raster("dsm.tif", terrain())
-    bundle = make_bundle(tmp_path / "a.bundle", answers=[0.5])
-    with pytest.raises(BundleError, match="promises"):
-        refine(dsm, tmp_path / "out.tif", bundle=bundle)
-    bundle = make_bundle(tmp_path / "b.bundle", graph=b"nonsense")
-    with pytest.raises(BundleError, match="cannot be run"):
-        refine(dsm, tmp_path / "out.tif", bundle=bundle)
-
-
-def test_the_same_command_twice_gives_the_same_file(raster: Write, tmp_path: Path) -> None:
-    dsm = raster("dsm.tif", terrain())
-    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
-    for name, batch in (("a.tif", 1), ("b.tif", 1), ("c.tif", 6)):
-        refine(dsm, tmp_path / name, bundle=bundle, options=Options(in_flight=batch))
-    first = (tmp_path / "a.tif").read_bytes()
-    assert first == (tmp_path / "b.tif").read_bytes() == (tmp_path / "c.tif").read_bytes()
-
-
-def test_areas_give_the_pixels_of_the_whole(raster: Write, tmp_path: Path) -> None:
-    heights = terrain(300, 260)
-    heights[40:90, 100:130] = np.nan
-    scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
-    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
-    for overlap in (0.25, 0.6):
-        whole = predicted(scene, bundle, overlap=overlap)
-        for area in (Window(0, 0, 70, 260), Window(130, 50, 91, 101), Window(299, 259, 1, 1)):
-            part = predicted(scene, bundle, overlap=overlap, area=area)
-            np.testing.assert_array_equal(part, whole[(slice(None), *area.slices)])
-
-
-def test_wide_rasters_are_worked_on_in_strips(
-    raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    dsm = raster("dsm.tif", terrain(200, 310))
-    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
-    one = refine(dsm, tmp_path / "one.tif", bundle=bundle)
-    monkeypatch.setattr("demiurge.predict.pipeline.ROW_BYTES", 4 * 64 * 3 * 100)
-    strips = refine(dsm, tmp_path / "strips.tif", bundle=bundle)
-    with rasterio.open(one.path) as a, rasterio.open(strips.path) as b:
-        np.testing.assert_array_equal(a.read(), b.read())
-    assert one.uncertainty == pytest.approx(strips.uncertainty)
-
-
-def test_overviews_are_means_of_what_is_known(raster: Write, tmp_path: Path) -> None:
-    heights = terrain(1101, 1301)
-    heights[100:103, 200:203] = np.nan
-    heights[700:, 900:] = np.nan
-    dsm = raster("dsm.tif", heights)
-    bundle = make_bundle(tmp_path / "a.bundle", window=256)
-    options = Options(keep_voids=True)
-    surface = refine(dsm, tmp_path / "out.tif", bundle=bundle, options=options)
-    with rasterio.open(surface.path) as file:
-        assert file.overviews(1) == [2, 4]
-        assert file.tags(ns="IMAGE_STRUCTURE")["LAYOUT"] == "COG"
-        full = file.read(1)
-    with rasterio.open(surface.path, overview_level=0) as file:
-        half = file.read(1)
-    assert half.shape == (551, 651)
-    quads = full[:1100, :1300].reshape(550, 2, 650, 2)
-    with np.errstate(invalid="ignore"):
-        known = np.isfinite(quads).sum(axis=(1, 3))
-        means = np.nansum(quads, axis=(1, 3)) / known
-    np.testing.assert_allclose(half[:550, :650], means, rtol=1e-6)
-    np.testing.assert_allclose(half[550, 0], full[1100, :2].mean(), rtol=1e-6)
-
-
-def test_a_stac_item_describes_the_surface(raster: Write, tmp_path: Path) -> None:
-    dsm = raster("dsm.tif", terrain())
-    bundle = make_bundle(tmp_path / "a.bundle")
-    refine(dsm, tmp_path / "out.tif", bundle=bundle, options=Options(stac=True))
-    item = json.loads((tmp_path / "out.stac.json").read_text())
-    assert item["stac_version"] == "1.1.0"
-    assert item["assets"]["surface"]["href"] == "./out.tif"
-    assert item["properties"]["proj:code"] == "EPSG:32633"
-    assert item["properties"]["gsd"] == 2
-    assert [b["name"] for b in item["assets"]["surface"]["bands"]] == [
-        "dsm", "dsm_uncertainty",
-    ]  # fmt: skip
-    west, south, east, north = item["bbox"]
-    assert 14.9 < west < east < 15.1
-    assert 36 < south < north < 37
-    for lon, lat in item["geometry"]["coordinates"][0]:
-        assert west - 1e-9 <= lon <= east + 1e-9
-        assert south - 1e-9 <= lat <= north + 1e-9
-
-
-@pytest.mark.parametrize("kind", ["Area", "Point"])
-def test_what_a_pixel_stands_for_is_kept(tmp_path: Path, kind: str) -> None:
-    path = write_raster(tmp_path / "dsm.tif", terrain())
-    with rasterio.open(path, "r+") as file:
-        file.update_tags(AREA_OR_POINT=kind)
-        place = file.transform
+def read(path: Path) -> np.ndarray:
     with rasterio.open(path) as file:
-        assert file.tags()["AREA_OR_POINT"] == kind
-    refine(path, tmp_path / "out.tif", bundle=make_bundle(tmp_path / "a.bundle"))
-    with rasterio.open(tmp_path / "out.tif") as file:
-        assert file.tags()["AREA_OR_POINT"] == kind
-        assert file.transform == place
+        pixels: np.ndarray = file.read()
+    return pixels
 
 
-@pytest.mark.parametrize("place", [(5, 7), (64, 64), (70, 110), (159, 0)])
-def test_gross_outliers_are_voids_counted_and_doubted(
-    raster: Write, tmp_path: Path, place: tuple[int, int]
+@pytest.fixture
+def bundle(tmp_path: Path) -> Bundle:
+    return make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
+
+
+@pytest.fixture
+def expected(raster: Write, bundle: Bundle, tmp_path: Path) -> np.ndarray:
+    path = raster("dsm.tif", heights(), nodata=float("nan"))
+    demiurge.predict.run(path, bundle, tmp_path / "expected.tif")
+    return read(tmp_path / "expected.tif")
+
+
+@dataclass
+class Reader:
+    """A reader that remembers the largest window."""
+
+    grid: GeoBox
+    layers: Sequence[str]
+    data: np.ndarray
+    largest: int = 0
+
+    def read(self, window: Window, layers: Sequence[str]) -> np.ndarray:
+        self.largest = max(self.largest, window.height * window.width)
+        return np.stack([self.data[window.slices] for _ in layers])
+
+
+class Writer:
+    """A writer that keeps its windows."""
+
+    def __init__(self) -> None:
+        self.windows: list[Window] = []
+        self.values: list[np.ndarray] = []
+
+    def write(self, window: Window, values: np.ndarray) -> None:
+        self.windows.append(window)
+        self.values.append(values)
+
+
+def test_arrays_give_the_pixels_of_files(
+    bundle: Bundle, expected: np.ndarray, tmp_path: Path
 ) -> None:
-    heights = terrain()
-    clean = heights.copy()
-    spot = np.zeros(heights.shape, bool)
-    spot[place[0] : place[0] + 3, place[1] : place[1] + 3] = True
-    heights[spot] += 3000
-    bundle = make_bundle(tmp_path / "a.bundle")
-    options = Options(window=64, overwrite=True)
-    surface = refine(raster("dsm.tif", heights), tmp_path / "o.tif", bundle=bundle, options=options)
+    out = np.empty((2, *SHAPE), np.float32)
+    result = demiurge.predict.run({"dsm": heights()}, bundle, out, grid=GRID)
+    np.testing.assert_array_equal(out, expected)
+    assert result.bands == ("dsm", "dsm_uncertainty")
+    assert result.grid == GRID
+    assert result.filled == 20 * 30 + 9
+    assert result.tags["inputs"] == "dsm=<source>"
+    lone = np.empty((2, *SHAPE), np.float32)
+    demiurge.predict.run(heights(), bundle, lone, grid=GRID)
+    np.testing.assert_array_equal(lone, expected)
+    surface = demiurge.predict.run(heights(), bundle, tmp_path / "a.tif", grid=GRID)
+    assert surface.path == tmp_path / "a.tif"
+    np.testing.assert_array_equal(read(surface.path), expected)
     with rasterio.open(surface.path) as file:
-        dsm, spread = file.read()
-    assert np.abs(dsm - clean - 5)[spot].max() < 10
-    np.testing.assert_allclose(dsm[~spot], clean[~spot] + 5, atol=1e-3)
-    assert (spread[spot] > 2900).all()
-    np.testing.assert_allclose(spread[~spot], 10 * np.sqrt(2), rtol=1e-5)
-    (note,) = [n for n in surface.notes if "were treated as voids" in n]
-    assert note.startswith(f"{spot.sum()} pixels")
-    kept = predicted(
-        scene_from_files({"dsm": tmp_path / "dsm.tif"}), bundle, keep_voids=True
-    )  # fmt: skip
-    np.testing.assert_array_equal(np.isnan(kept[0]), spot)
+        assert file.crs.to_epsg() == 32633
+        assert file.transform == GRID.affine
 
 
-def test_outliers_do_not_depend_on_the_area(raster: Write, tmp_path: Path) -> None:
-    heights = terrain()
-    heights[60:68, 90:98] += 2000
-    scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
-    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
-    whole = predicted(scene, bundle)
-    part = predicted(scene, bundle, area=Window(62, 92, 60, 80))
-    np.testing.assert_array_equal(whole[:, 62:122, 92:172], part)
+def test_every_kind_of_array(bundle: Bundle, expected: np.ndarray, tmp_path: Path) -> None:
+    filled = np.where(np.isfinite(heights()), heights(), -32768)
+    mapped = np.memmap(tmp_path / "in.f32", np.float32, "w+", shape=SHAPE)
+    mapped[:] = heights()
+    kinds: dict[str, dict[str, Any]] = {
+        "memory-mapped": {"source": mapped},
+        "masked": {"source": np.ma.masked_equal(filled, -32768)},
+        "no data by value": {"source": filled, "nodata": {"dsm": [-32768]}},
+        "south-up": {
+            "source": heights()[::-1],
+            "grid": GeoBox(SHAPE, Affine(PIXEL, 0, LEFT, 0, PIXEL, TOP - PIXEL * SHAPE[0]), CRS),
+        },
+        "scene": {"source": scene_from_files({"dsm": tmp_path / "dsm.tif"}), "grid": None},
+        "file": {"source": {"dsm": tmp_path / "dsm.tif"}, "grid": None},
+        "reader": {"source": Reader(GRID, ("dsm",), heights()), "grid": None},
+    }
+    for name, how in kinds.items():
+        out = np.memmap(tmp_path / "out.f32", np.float32, "w+", shape=(2, *SHAPE))
+        source = how.pop("source")
+        demiurge.predict.run(source, bundle, out, **{"grid": GRID, **how})
+        np.testing.assert_array_equal(out, expected, err_msg=name)
 
 
-def test_a_deep_network_gets_windows_that_it_can_take(raster: Write, tmp_path: Path) -> None:
-    """A network of depth 8 halves windows of 256 pixels down to one; the raster is smaller."""
+def test_xarray_and_dask(bundle: Bundle, expected: np.ndarray) -> None:
+    xarray = pytest.importorskip("xarray")
+    odc = pytest.importorskip("odc.geo.xr")
+    array = odc.wrap_xr(heights(), GRID).rename("dsm")
+    other = odc.wrap_xr(heights(), GRID)
+    pytest.importorskip("dask")
+    for source in (
+        array,
+        array.chunk(128),
+        other,  # without a name: the only layer that the bundle requires
+        xarray.Dataset({"dsm": array}),
+        array.expand_dims("band"),
+        array[::-1],
+        array.fillna(-9999).assign_attrs(nodata=-9999.0),
+    ):
+        out = np.empty((2, *SHAPE), np.float32)
+        result = demiurge.predict.run(source, bundle, out)
+        np.testing.assert_array_equal(out, expected)
+        assert result.grid.crs == GRID.crs
+
+
+def test_several_layers_of_an_equalising_bundle(raster: Write, tmp_path: Path) -> None:
+    """The equaliser is fitted on thinned reads: those of arrays are those of files."""
+    files = {"dsm": raster("d.tif", heights()), "ortho_left": raster("l.tif", image())}
     bundle = make_bundle(
-        tmp_path / "a.bundle", window=256, recipe={"network": {"depth": 8}, "chips": {"size": 256}}
+        tmp_path / "b.bundle", layers=("dsm", "ortho_left"), graph=blur_graph(4, 2), window=256
     )
-    dsm = raster("dsm.tif", terrain(70, 100))
-    with rasterio.open(refine(dsm, tmp_path / "out.tif", bundle=bundle).path) as file:
-        np.testing.assert_allclose(file.read(1), terrain(70, 100) + 5, atol=1e-3)
-        assert file.tags()["window"].startswith("256 px")
-    with pytest.raises(UsageError, match="takes multiples of 256 pixels"):
-        refine(dsm, tmp_path / "x.tif", bundle=bundle, options=Options(window=128))
+    assert bundle.contract.equalise
+    arrays = {"dsm": heights(), "ortho_left": image()}
+    outs = []
+    for source, grid in ((files, None), (arrays, GRID)):
+        out = np.empty((2, *SHAPE), np.float32)
+        demiurge.predict.run(source, bundle, out, grid=grid, options=Options(window=128))
+        outs.append(out)
+    np.testing.assert_array_equal(*outs)
+
+
+def test_a_zarr_store_holds_the_pixels_of_a_file(
+    bundle: Bundle, expected: np.ndarray, tmp_path: Path
+) -> None:
+    store = tmp_path / "out.zarr"
+    demiurge.predict.run(heights(), bundle, store, grid=GRID)
+    with rasterio.open(f'ZARR:"{store}":/dsm') as dsm:
+        np.testing.assert_array_equal(dsm.read(1), expected[0])
+        assert dsm.block_shapes == [(CHUNK, CHUNK)]
+        assert dsm.crs.to_epsg() == 32633
+        assert dsm.transform.almost_equals(GRID.affine)
+        assert np.isnan(dsm.nodata)
+    with rasterio.open(f'ZARR:"{store}":/dsm_uncertainty') as file:
+        np.testing.assert_array_equal(file.read(1), expected[1])
+    assert not list(tmp_path.glob(".*")), "the checkpoint is removed"
+    with pytest.raises(UsageError, match=r"out\.zarr: exists already"):
+        demiurge.predict.run(heights(), bundle, store, grid=GRID)
+    options = Options(overwrite=True)
+    small = GeoBox((100, 90), GRID.affine, CRS)
+    demiurge.predict.run(terrain(100, 90), bundle, store, grid=small, options=options)
+    with rasterio.open(f'ZARR:"{store}":/dsm') as dsm:
+        assert dsm.shape == (100, 90)
+        assert np.isfinite(dsm.read(1)).all()
+
+
+def test_xarray_opens_a_zarr_store(bundle: Bundle, expected: np.ndarray, tmp_path: Path) -> None:
+    xarray = pytest.importorskip("xarray")
+    zarr = pytest.importorskip("zarr")
+    pytest.importorskip("odc.geo.xr")
+    store = tmp_path / "out.zarr"
+    demiurge.predict.run(heights(), bundle, store, grid=GRID)
+    with xarray.open_zarr(store, consolidated=False) as data:
+        np.testing.assert_array_equal(data["dsm"], expected[0])
+        assert data.odc.geobox == GRID
+    array = zarr.open_array(tmp_path / "b.zarr", mode="w", shape=(2, *SHAPE), dtype="f4")
+    demiurge.predict.run(heights(), bundle, array, grid=GRID)
+    np.testing.assert_array_equal(array[:], expected)
+
+
+def test_a_folder_that_is_no_store_is_not_replaced(bundle: Bundle, tmp_path: Path) -> None:
+    store = tmp_path / "mine.zarr"
+    store.mkdir()
+    (store / "notes.txt").write_text("mine")
+    with pytest.raises(UsageError, match="choose another name"):
+        demiurge.predict.run(heights(), bundle, store, grid=GRID, options=Options(overwrite=True))
+    assert (store / "notes.txt").read_text() == "mine"
+
+
+def test_windows_are_read_and_strips_are_written(bundle: Bundle) -> None:
+    grid, data = GeoBox((1400, 1100), GRID.affine, CRS), terrain(1400, 1100)
+    reader, writer = Reader(grid, ("dsm",), data), Writer()
+    demiurge.predict.run(reader, bundle, writer)
+    assert reader.largest <= 256**2
+    assert [(w.row, w.height, w.width) for w in writer.windows] == [
+        (0, 512, 1100), (512, 512, 1100), (1024, 376, 1100),
+    ]  # fmt: skip
+    out = np.empty((2, 1400, 1100), np.float32)
+    demiurge.predict.run(data, bundle, out, grid=grid)
+    np.testing.assert_array_equal(np.concatenate(writer.values, axis=1), out)
+
+
+def test_heights_are_fitted_to_points_in_arrays_too(bundle: Bundle, tmp_path: Path) -> None:
+    points = tmp_path / "points.csv"
+    lines = ["x,y,z", *(f"{LEFT + 20 * i},{TOP - 30 * i - 500},{50 + i}" for i in range(12))]
+    points.write_text("\n".join(lines))
+    options = Options(points=points, points_crs=CRS)
+    out = np.empty((2, *SHAPE), np.float32)
+    result = demiurge.predict.run(heights(), bundle, out, grid=GRID, options=options)
+    surface = demiurge.predict.run(
+        heights(), bundle, tmp_path / "o.tif", grid=GRID, options=options
+    )
+    assert result.fit == surface.fit is not None
+    np.testing.assert_array_equal(out, read(tmp_path / "o.tif"))
+
+
+def test_a_pixel_size_makes_a_grid(bundle: Bundle) -> None:
+    out = np.empty((2, 100, 80), np.float32)
+    result = demiurge.predict.run(terrain(100, 80), bundle, out, gsd=2.0)
+    assert result.grid.affine.a == 2
+    assert np.isfinite(out).all()
+
+
+@pytest.mark.parametrize(
+    ("how", "error", "match"),
+    [
+        ({}, UsageError, "have no georeference; give their grid"),
+        ({"source": {"dsm": heights()[:9]}, "grid": GRID}, UsageError, "is not on the grid of 700"),
+        ({"source": np.zeros((3, 9, 9)), "gsd": 2.0}, UsageError, r"is not \(rows, columns\)"),
+        ({"source": {"height": heights()}, "gsd": 2.0}, UsageError, "height"),
+        ({"source": 7}, UsageError, "a source of type int cannot be read"),
+        ({"source": {}, "gsd": 2.0}, UsageError, "no layer is given"),
+        ({"source": {"ortho_left": image()}, "gsd": 2.0}, UsageError, "needs layer 'dsm'"),
+        ({"grid": GeoBox(SHAPE, GRID.affine, "EPSG:4326")}, DataError, "not projected in metres"),
+        ({"grid": GRID, "sink": np.zeros((1, *SHAPE))}, UsageError, r"the result \(2, 700, 530\)"),
+        ({"grid": GRID, "sink": 7}, UsageError, "a sink of type int cannot be written"),
+        ({"grid": GRID, "options": Options(stac=True)}, UsageError, "STAC item needs a file"),
+        ({"grid": GRID, "options": Options(cluster="local:2")}, UsageError, "no effect on arrays"),
+        ({"source": "nowhere.tif"}, ResourceError, "nowhere.tif"),
+    ],
+)
+def test_sources_and_sinks_that_do_not_fit(
+    bundle: Bundle, how: dict[str, Any], error: type[Exception], match: str
+) -> None:
+    how = {"source": heights(), "sink": np.empty((2, *SHAPE), np.float32), **how}
+    with pytest.raises(error, match=match):
+        demiurge.predict.run(how.pop("source"), bundle, how.pop("sink"), **how)
+
+
+def test_an_interrupted_store_resumes_from_files_but_never_from_other_arrays(
+    raster: Write, bundle: Bundle, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = raster("dsm.tif", heights(), nodata=float("nan"))
+    predict, rows = Job.predict, []
+
+    def stopped(self: Job, *given: Any) -> Any:
+        for top, values in predict(self, *given):
+            rows.append(top)
+            yield top, values
+            if len(rows) == 3:
+                raise KeyboardInterrupt
+
+    monkeypatch.setattr(Job, "predict", stopped)
+    for source, first in ((path, False), ({"dsm": heights()}, True)):
+        rows.clear()
+        grid = None if source is path else GRID
+        options = Options(overwrite=True)
+        with pytest.raises(KeyboardInterrupt):
+            demiurge.predict.run(source, bundle, tmp_path / "o.zarr", grid=grid, options=options)
+        demiurge.predict.run(source, bundle, tmp_path / "o.zarr", grid=grid, options=options)
+        assert (rows[3] == 0) is first
+
+
+def test_the_import_is_quick() -> None:
+    code = (
+        "import sys, demiurge.predict; print([m for m in ('numpy', 'xarray') if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == "[]"
+    assert {*demiurge.predict.__all__} >= {"run", "WindowReader", "WindowWriter"}
+    with pytest.raises(AttributeError):
+        _ = demiurge.predict.nonsense

@@ -88,7 +88,7 @@ def run_on_cluster(job: Job, checkpoint: Checkpoint) -> Job:
                 name = futures[future]
                 checkpoint.record(name, counts)
                 advance(areas[name].height * areas[name].width / 1e6)
-    if job.output.suffix.lower() != MOSAIC:
+    if checkpoint.target.suffix.lower() != MOSAIC:
         _copy_rows(checkpoint, areas, folder)
     return job
 

@@ -30,6 +30,8 @@ from demiurge.predict.heights.gcp import GcpPixels, place_gcps, require_gcps
 from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.options import Options, Target
+from demiurge.predict.sinks import ZARR, ArrayWriter, WindowWriter
+from demiurge.predict.sources import ReaderBand
 from demiurge.predict.stac import item_path
 from demiurge.predict.surface import BLOCK_NAMES, MOSAIC, BandInfo, blocks_of
 from demiurge.predict.tiling import Tiling, tile
@@ -38,6 +40,7 @@ from demiurge.scene.files import open_raster
 from demiurge.scene.grid import Window, wkt
 from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
+from demiurge.scene.source import Source
 
 #: Maximum number of windows of relative heights: each adds unknowns to their adjustment.
 _MOST_WINDOWS = 30_000
@@ -58,7 +61,7 @@ class Job:
     Attributes
     ----------
     output
-        The file to write.
+        The file to write, or a writer.
     bands, order
         The bands of the file, and the planes of the network's result that they are.
     gcps
@@ -78,7 +81,7 @@ class Job:
     tiling: Tiling
     choice: Choice
     options: Options
-    output: Path
+    output: Path | WindowWriter
     bands: list[BandInfo]
     order: list[int]
     gcps: GcpPixels | None
@@ -164,7 +167,7 @@ class Job:
             {
                 "version": __version__,
                 "layers": {
-                    n: (s.path, s.vector or s.band, s.undeclared, s.detect_nodata, *_stamp(s.path))
+                    n: (s.path, s.vector or s.band, s.undeclared, s.detect_nodata, *_stamp(s))
                     for n, s in scene.sources.items()
                 },
                 "grid": (wkt(scene.grid), *scene.grid.affine, *scene.shape),
@@ -219,7 +222,9 @@ class Job:
             yield rows.top, values
 
 
-def plan(scene: Scene, bundle: Bundle, task: Task, output: Path, options: Options) -> Job:
+def plan(
+    scene: Scene, bundle: Bundle, task: Task, output: Path | WindowWriter, options: Options
+) -> Job:
     """Check that output, scene, bundle and options fit, and decide everything.
 
     Raises
@@ -228,8 +233,13 @@ def plan(scene: Scene, bundle: Bundle, task: Task, output: Path, options: Option
         One sentence each for what does not fit.
     """
     started = time.monotonic()
-    _check_output(output, scene, bundle, options)
-    gcps = _read_gcps(scene, output, options)
+    if isinstance(output, Path):
+        _check_path(output, scene, bundle, options)
+    elif options.stac:
+        raise UsageError("a STAC item needs a file", "leave out stac, or give a path")
+    if options.points_crs is not None and options.points is None:
+        raise UsageError("--points-crs has no effect without --points", "leave it out")
+    gcps = _read_gcps(scene, options)
     targets = _targets(bundle, options.target)
     bundle = bundle.suited(scene.layers)
     require_match(scene, bundle, task, options)
@@ -237,6 +247,8 @@ def plan(scene: Scene, bundle: Bundle, task: Task, output: Path, options: Option
     prior = prior_constraint(scene, bundle, options)
     absolute = _is_absolute(scene, bundle, options)
     bands = _bands(bundle, targets, relative=bundle.contract.relative and not absolute)
+    if isinstance(output, ArrayWriter):
+        output.require_shape((len(bands), *scene.shape))
     if gcps is not None:
         require_gcps(len(gcps.z), scaled=bands[0].unit == "relative")
     tiling = tiling_for(scene, bundle, options)
@@ -291,7 +303,7 @@ def tiling_for(scene: Scene, bundle: Bundle, options: Options) -> Tiling:
     return tile(scene.shape, size, overlap, multiple)
 
 
-def _check_output(path: Path, scene: Scene, bundle: Bundle, options: Options) -> None:
+def _check_path(path: Path, scene: Scene, bundle: Bundle, options: Options) -> None:
     suffix = path.suffix.lower()
     if suffix in _EXPORTS:
         surface = path.with_suffix(".tif").name
@@ -308,21 +320,21 @@ def _check_output(path: Path, scene: Scene, bundle: Bundle, options: Options) ->
         path,
         overwrite=options.overwrite,
         inputs=[*scene.files, bundle.path, *([options.points] if options.points else [])],
-        suffixes=(*RASTERS, *([MOSAIC] if options.cluster else [])),
+        suffixes=() if suffix == ZARR else (*RASTERS, ZARR, *([MOSAIC] if options.cluster else [])),
         companions=[*([item_path(path)] if options.stac else []),
                     *([blocks_of(path)] if mosaic else [])],
     )  # fmt: skip
     if mosaic:
         require_replaceable(blocks_of(path), "", BLOCK_NAMES)
-    if options.points_crs is not None and options.points is None:
-        raise UsageError("--points-crs has no effect without --points", "leave it out")
+    if mosaic and options.points is not None:
+        raise UsageError("blocks are not fitted to ground points", "name the result .tif")
+    if suffix == ZARR:
+        require_replaceable(path, ".zgroup")
 
 
-def _read_gcps(scene: Scene, path: Path, options: Options) -> GcpPixels | None:
+def _read_gcps(scene: Scene, options: Options) -> GcpPixels | None:
     if options.points is None:
         return None
-    if path.suffix.lower() == MOSAIC:
-        raise UsageError("blocks are not fitted to ground points", "name the result .tif")
     points = read_points(options.points, options.points_crs)
     return place_gcps(points, scene.grid, str(options.points))
 
@@ -373,15 +385,17 @@ def _bands(bundle: Bundle, targets: list[str], *, relative: bool) -> list[BandIn
 def _area_or_point(scene: Scene) -> str:
     """Return the raster type of the scene's leading layer."""
     lead = scene.sources.get(scene.base or next(iter(scene.sources)))
-    if lead is None:
+    if lead is None or isinstance(lead, ReaderBand):
         return "Area"
     with open_raster(lead.path) as dataset:
         return str(dataset.tags().get("AREA_OR_POINT", "Area"))
 
 
-def _stamp(path: str) -> tuple[Any, ...]:
-    """Return size and time of a local file."""
-    file = local_file(path)
+def _stamp(source: Source) -> tuple[Any, ...]:
+    """Return size and time of a local file, or the token of a reader."""
+    if isinstance(source, ReaderBand):
+        return (source.token,)
+    file = local_file(source.path)
     if file is None or not file.exists():
         return ()
     status = file.stat()

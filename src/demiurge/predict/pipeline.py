@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import numpy as np
 
 from demiurge.arrays import Array
 from demiurge.layers import PRIOR
 from demiurge.model.bundle import Bundle, Task
+from demiurge.outputs import replace_folder
 from demiurge.paths import PathLike
 from demiurge.predict.checkpoint import Checkpoint, PixelCounts, open_checkpoint
 from demiurge.predict.cluster import publish_blocks, run_on_cluster
@@ -23,8 +27,9 @@ from demiurge.predict.heights.solver import SCALES
 from demiurge.predict.inference import predict_windows
 from demiurge.predict.job import Job, plan
 from demiurge.predict.options import Options
+from demiurge.predict.sinks import CHUNK, ZARR, WindowWriter, ZarrWriter
 from demiurge.predict.stac import published_with_item
-from demiurge.predict.surface import MOSAIC, BandInfo, Surface, finish_surface
+from demiurge.predict.surface import MOSAIC, BandInfo, Prediction, Surface, finish_surface
 from demiurge.predict.tiling import split_columns
 from demiurge.progress import progress
 from demiurge.raster.outliers import NARROW_HEIGHT
@@ -39,13 +44,20 @@ def apply_bundle(
     scene: Scene, bundle: Bundle, task: Task, output: PathLike, options: Options
 ) -> Surface:
     """Plan and run the prediction of a scene."""
-    return run(plan(scene, bundle, task, Path(output), options))
+    surface = run(plan(scene, bundle, task, Path(output), options))
+    assert isinstance(surface, Surface)
+    return surface
 
 
-def run(job: Job) -> Surface:
+def run(job: Job) -> Prediction:
     """Run all stages of a job and write the result.
 
-    Finished rows are kept in a checkpoint, from which the same job resumes.
+    Finished rows are kept in a checkpoint, from which the same job resumes. That of a writer is in
+    a temporary folder.
+
+    Returns
+    -------
+    A :class:`Surface` if the output is a path.
 
     Raises
     ------
@@ -54,9 +66,12 @@ def run(job: Job) -> Surface:
     """
     options, grid = job.options, job.scene.grid
     shape = (len(job.bands), *job.scene.shape)
-    with open_checkpoint(
-        job.output, job.key, shape, quiet=options.quiet, overwrite=options.overwrite
-    ) as checkpoint:
+    with (
+        _checkpoint_path(job) as path,
+        open_checkpoint(
+            path, job.key, shape, quiet=options.quiet, overwrite=options.overwrite
+        ) as checkpoint,
+    ):
         if job.assesses:
             job = _assessed(job)
         if job.adjusts:
@@ -75,8 +90,7 @@ def run(job: Job) -> Surface:
             tags |= _fit_tags(fit, options)
         _finish(job, checkpoint, rows, bands, tags)
     counts = checkpoint.counts
-    return Surface(
-        path=job.output,
+    prediction = Prediction(
         grid=grid,
         bands=tuple(band.name for band in bands),
         unit=bands[0].unit,
@@ -89,6 +103,18 @@ def run(job: Job) -> Surface:
         notes=(*job.scene.notes, *_notes(job, counts, fit)),
         fit=fit,
     )
+    if isinstance(job.output, Path):
+        return Surface(path=job.output, **vars(prediction))
+    return prediction
+
+
+@contextmanager
+def _checkpoint_path(job: Job) -> Iterator[Path]:
+    if isinstance(job.output, Path):
+        yield job.output
+    else:
+        with TemporaryDirectory(prefix="demiurge-") as folder:
+            yield Path(folder) / "result"
 
 
 def _assessed(job: Job) -> Job:
@@ -150,12 +176,30 @@ def _predict(job: Job, checkpoint: Checkpoint) -> None:
 def _finish(
     job: Job, checkpoint: Checkpoint, rows: Path, bands: list[BandInfo], tags: dict[str, str]
 ) -> None:
+    """Write the result from finished rows."""
     path, grid = job.output, job.scene.grid
+    if not isinstance(path, Path):
+        _copy(rows, len(bands), job.scene.shape, path)
+        return
     with published_with_item(path, job.scene, bands, tags, wanted=job.options.stac):
         if path.suffix.lower() == MOSAIC:
             publish_blocks(path, checkpoint, grid, bands, tags)
+        elif path.suffix.lower() == ZARR:
+            store = checkpoint.folder / path.name
+            shutil.rmtree(store, ignore_errors=True)  # of an interrupted run
+            _copy(rows, len(bands), job.scene.shape, ZarrWriter(store, grid, bands, tags))
+            replace_folder(store, path)
         else:
             finish_surface(path, rows, grid, bands, tags)
+
+
+def _copy(rows: Path, bands: int, shape: tuple[int, int], writer: WindowWriter) -> None:
+    """Copy finished rows to a writer, strip by strip."""
+    height, width = shape
+    for top in range(0, height, CHUNK):
+        source = np.memmap(rows, np.float32, "r", shape=(bands, height, width))
+        strip = np.array(source[:, top : top + CHUNK])
+        writer.write(Window(top, 0, strip.shape[1], width), strip)
 
 
 def _fit_tags(fit: GcpFit, options: Options) -> dict[str, str]:

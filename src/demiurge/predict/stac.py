@@ -25,6 +25,7 @@ _TYPES = {
     ".tif": _GEOTIFF,
     ".tiff": _GEOTIFF,
     ".vrt": "application/xml",
+    ".zarr": "application/vnd+zarr",
 }
 
 

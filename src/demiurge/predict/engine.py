@@ -1,0 +1,75 @@
+"""Tiled inference for other programs: any readable source, any writable sink."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from odc.geo.geobox import GeoBox
+
+from demiurge.errors import UsageError
+from demiurge.model.bundle import Bundle, load_bundle
+from demiurge.paths import PathLike
+from demiurge.predict.job import plan
+from demiurge.predict.options import Options
+from demiurge.predict.pipeline import run as run_job
+from demiurge.predict.sinks import WindowWriter, writer_of
+from demiurge.predict.sources import ReaderBand, WindowReader, open_source
+from demiurge.predict.surface import Prediction
+from demiurge.scene.scene import Scene
+
+
+def run(
+    source: Scene | WindowReader | PathLike | Mapping[str, Any] | Any,
+    bundle: PathLike | Bundle,
+    sink: PathLike | WindowWriter | Any,
+    *,
+    grid: GeoBox | None = None,
+    gsd: float | None = None,
+    nodata: Mapping[str, Sequence[float]] | None = None,
+    options: Options | None = None,
+) -> Prediction:
+    """Apply a bundle to a source and write the result to a sink, window by window.
+
+    Neither source nor result is held in memory. Finished rows are kept on disk until the result is
+    complete: next to a sink that is a path, from where an interrupted run resumes, otherwise in a
+    temporary folder.
+
+    Parameters
+    ----------
+    source
+        An opened scene; the path or URL of a scene or a raster; a mapping of layer to file; a
+        mapping of layer to array (rows, columns); an xarray Dataset whose variables are layers, or
+        a DataArray of one layer; any :class:`WindowReader`.
+    bundle
+        A bundle, its file, or the name of a shipped one.
+    sink
+        The path of a GeoTIFF (``.tif``) or a Zarr store (``.zarr``); an array (bands, rows,
+        columns) such as of NumPy, memory-mapped or of Zarr; any :class:`WindowWriter`. The bands
+        are the heights of each target and, after each, its uncertainty.
+    grid
+        Grid of arrays without georeference.
+    gsd
+        Pixel size in metres of arrays or images without any georeference.
+    nodata
+        Values that are no data, by layer.
+
+    Returns
+    -------
+    Bands, grid and counts of the result; a :class:`Surface` with its path if the sink is a path.
+
+    Raises
+    ------
+    UsageError, ResourceError, DataError
+        One sentence each for options, sources and sinks that do not fit.
+    """
+    bundle, options = load_bundle(bundle), options or Options()
+    scene = open_source(source, bundle, grid=grid, gsd=gsd, nodata=nodata)
+    in_memory = any(isinstance(s, ReaderBand) for s in scene.sources.values())
+    if in_memory and options.cluster is not None:
+        raise UsageError("--cluster has no effect on arrays", "give files, or leave out cluster")
+    path = isinstance(sink, str | os.PathLike)
+    output = Path(os.fspath(sink)) if path else writer_of(sink)
+    return run_job(plan(scene, bundle, bundle.card.task, output, options))
