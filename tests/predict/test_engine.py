@@ -1,5 +1,6 @@
 """The engine on sources and sinks of other programs: the pixels are those of files."""
 
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Sequence
@@ -307,3 +308,19 @@ def test_the_import_is_quick() -> None:
     assert {*demiurge.predict.__all__} >= {"run", "WindowReader", "WindowWriter"}
     with pytest.raises(AttributeError):
         _ = demiurge.predict.nonsense
+
+
+def test_the_examples_of_the_page_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("xarray")
+    pytest.importorskip("dask")
+    monkeypatch.chdir(tmp_path)
+    page = Path(__file__).parents[2] / "docs" / "howto" / "engine.md"
+    names: dict[str, Any] = {}
+    examples = re.findall(r"```python\n(.*?)```", page.read_text("utf-8"), re.DOTALL)
+    assert len(examples) == 2
+    for example in examples:
+        exec(example, names)
+    assert names["better"].shape == (4, 320, 320)
+    assert np.isfinite(names["better"]).all()
+    assert names["result"].bands == ("dtm", "dtm_uncertainty")
+    assert (tmp_path / "terrain.zarr" / "dtm" / ".zarray").exists()

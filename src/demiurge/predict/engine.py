@@ -70,6 +70,5 @@ def run(
     in_memory = any(isinstance(s, ReaderBand) for s in scene.sources.values())
     if in_memory and options.cluster is not None:
         raise UsageError("--cluster has no effect on arrays", "give files, or leave out cluster")
-    path = isinstance(sink, str | os.PathLike)
-    output = Path(os.fspath(sink)) if path else writer_of(sink)
+    output = Path(sink) if isinstance(sink, str | os.PathLike) else writer_of(sink)
     return run_job(plan(scene, bundle, bundle.card.task, output, options))

@@ -83,7 +83,7 @@ class ArrayReader:
         """Read a window; see :class:`WindowReader`."""
         out = np.empty((len(layers), window.height, window.width), np.float32)
         for plane, name in zip(out, layers, strict=True):
-            part = self.arrays[name][window.slices]
+            part: Any = self.arrays[name][window.slices]
             if isinstance(part, np.ma.MaskedArray):
                 part = part.astype(np.float32).filled(np.nan)
             plane[:] = np.asarray(part)
