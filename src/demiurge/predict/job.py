@@ -246,7 +246,7 @@ def plan(
     orientations(bundle.card, options.tta)
     prior = prior_constraint(scene, bundle, options)
     absolute = _is_absolute(scene, bundle, options)
-    bands = _bands(bundle, targets, relative=bundle.contract.relative and not absolute)
+    bands, order = _bands(bundle, targets, relative=bundle.contract.relative and not absolute)
     if isinstance(output, ArrayWriter):
         output.require_shape((len(bands), *scene.shape))
     if gcps is not None:
@@ -270,7 +270,7 @@ def plan(
         options=options,
         output=output,
         bands=bands,
-        order=_order(bundle, targets),
+        order=order,
         gcps=gcps,
         warnings=warnings,
         runtime=runtime,
@@ -357,29 +357,22 @@ def _is_absolute(scene: Scene, bundle: Bundle, options: Options) -> bool:
     return options.reconcile and contract.relative and unseen
 
 
-def _order(bundle: Bundle, targets: list[str]) -> list[int]:
-    """Return the planes of the network's result: each target's heights and uncertainty in turn."""
-    contract, order = bundle.contract, []
+def _bands(
+    bundle: Bundle, targets: list[str], *, relative: bool
+) -> tuple[list[BandInfo], list[int]]:
+    """Return the bands of the file, and the planes of the network's result that they are."""
+    contract, bands, order = bundle.contract, [], []
     names: list[str] = list(contract.targets)
+    unit = "DN" if bundle.card.task == "imagine" else "relative" if relative else "m"
     for target in targets:
-        index = names.index(target)
+        name, index = f"{target}_relative" if relative else target, names.index(target)
+        bands.append(BandInfo(name, unit, _ABOUT[target]))
         order.append(index)
         if contract.uncertainty:
-            order.append(len(names) + index)
-    return order
-
-
-def _bands(bundle: Bundle, targets: list[str], *, relative: bool) -> list[BandInfo]:
-    imagined = bundle.card.task == "imagine"
-    unit = "DN" if imagined else "relative" if relative else "m"
-    bands = []
-    for target in targets:
-        name = f"{target}_relative" if relative else target
-        bands.append(BandInfo(name, unit, _ABOUT[target]))
-        if bundle.contract.uncertainty:
             about = "standard deviation of the predicted error distribution"
             bands.append(BandInfo(f"{name}_uncertainty", unit, about))
-    return bands
+            order.append(len(names) + index)
+    return bands, order
 
 
 def _area_or_point(scene: Scene) -> str:

@@ -83,10 +83,10 @@ class ArrayReader:
         """Read a window; see :class:`WindowReader`."""
         out = np.empty((len(layers), window.height, window.width), np.float32)
         for plane, name in zip(out, layers, strict=True):
-            part: Any = self.arrays[name][window.slices]
-            if isinstance(part, np.ma.MaskedArray):
-                part = part.astype(np.float32).filled(np.nan)
-            plane[:] = np.asarray(part)
+            part = self.arrays[name][window.slices]
+            plane[:] = np.ma.getdata(part) if np.ma.isMaskedArray(part) else np.asarray(part)
+            if np.ma.isMaskedArray(part):
+                plane[np.ma.getmaskarray(part)] = np.nan
             for value in self.nodata.get(name, ()):
                 plane[plane == np.float32(value)] = np.nan
         return out
