@@ -209,7 +209,7 @@ def test_no_command_replaces_its_inputs(
 
 @pytest.mark.parametrize("name", ["out.png", "out.jp2", "out.asc", "out", "out.tif.gz"])
 def test_names_that_ask_for_other_formats(place: Path, name: str) -> None:
-    with pytest.raises(UsageError, match=r"name it with one of \.tif, \.tiff\."):
+    with pytest.raises(UsageError, match=r"name it with one of \.tif, \.tiff, \.zarr\."):
         refine("dsm.tif", name, bundle="a.bundle")
     assert not list(place.glob("*out*"))
 
