@@ -1,3 +1,5 @@
+"""Bundles: writing, verification and damage."""
+
 import json
 import pickle
 import re
@@ -12,7 +14,7 @@ from demiurge.errors import BundleError, ResourceError
 from demiurge.model.bundle import MOST_BYTES, default_bundle, load_bundle, shipped_bundles
 
 
-def test_a_bundle_comes_back_as_it_was_saved(tmp_path: Path) -> None:
+def test_a_bundle_is_saved_and_loaded(tmp_path: Path) -> None:
     saved = make_bundle(tmp_path / "a.bundle", layers=("dsm", "ndvi"), optional=("ndvi",))
     loaded = load_bundle(tmp_path / "a.bundle")
     assert loaded.card == saved.card
@@ -21,7 +23,7 @@ def test_a_bundle_comes_back_as_it_was_saved(tmp_path: Path) -> None:
         assert {i.compress_type for i in archive.infolist()} == {zipfile.ZIP_DEFLATED}
 
 
-def test_equal_models_are_equal_files(tmp_path: Path) -> None:
+def test_equal_models_give_equal_files(tmp_path: Path) -> None:
     make_bundle(tmp_path / "a.bundle")
     first = (tmp_path / "a.bundle").read_bytes()
     make_bundle(tmp_path / "a.bundle")
@@ -65,19 +67,19 @@ def rewritten(tmp_path: Path, member: str, content: bytes) -> Path:
     return tmp_path / "b.bundle"
 
 
-def test_a_changed_graph_is_noticed(tmp_path: Path) -> None:
+def test_a_changed_graph_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="not what its card says"):
         load_bundle(rewritten(tmp_path, "graph.onnx", b"other"))
 
 
-def test_a_card_of_another_format_is_named(tmp_path: Path) -> None:
+def test_a_card_of_another_format_is_refused(tmp_path: Path) -> None:
     with pytest.raises(BundleError, match="card is not understood"):
         load_bundle(rewritten(tmp_path, "bundle.json", json.dumps({"format": 9}).encode()))
     with pytest.raises(BundleError, match="card is not understood"):
         load_bundle(rewritten(tmp_path, "bundle.json", b"{"))
 
 
-def test_strangers_in_the_zip_are_refused(tmp_path: Path) -> None:
+def test_unknown_members_are_refused(tmp_path: Path) -> None:
     make_bundle(tmp_path / "a.bundle")
     with zipfile.ZipFile(tmp_path / "a.bundle", "a") as archive:
         archive.writestr("../evil.py", "print()")
@@ -85,7 +87,7 @@ def test_strangers_in_the_zip_are_refused(tmp_path: Path) -> None:
         load_bundle(tmp_path / "a.bundle")
 
 
-def test_what_is_no_bundle(tmp_path: Path) -> None:
+def test_other_files_are_refused(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("hello")
     with pytest.raises(BundleError, match="is not a bundle"):
         load_bundle(tmp_path / "a.txt")
@@ -108,10 +110,10 @@ def test_bundles_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
         default_bundle("imagine")
 
 
-def test_random_damage_ends_in_a_sentence(tmp_path: Path) -> None:
-    """Whatever breaks, the bundle is read as it was or refused: never another error."""
-    whole = make_bundle(tmp_path / "a.bundle", recipe={"filler": list(range(500))})
-    content = whole.path.read_bytes()
+def test_random_damage_gives_a_bundle_error(tmp_path: Path) -> None:
+    """A damaged bundle loads unchanged or raises BundleError, never another error."""
+    intact = make_bundle(tmp_path / "a.bundle", recipe={"filler": list(range(500))})
+    content = intact.path.read_bytes()
     random = np.random.default_rng(0)
     damaged = tmp_path / "b.bundle"
     refused = set()
@@ -133,8 +135,8 @@ def test_random_damage_ends_in_a_sentence(tmp_path: Path) -> None:
             assert "\n" not in str(error)
             refused.add(re.sub(r".*bundle: | \(.*|;.*|'.*", "", str(error)))
         else:
-            assert loaded.card == whole.card
-            assert loaded.graph() == whole.graph()
+            assert loaded.card == intact.card
+            assert loaded.graph() == intact.graph()
     assert len(refused) > 4, refused
 
 

@@ -1,3 +1,5 @@
+"""Encoding of layers and decoding of outputs."""
+
 import numpy as np
 import pytest
 from pydantic import ValidationError
@@ -32,7 +34,7 @@ def window() -> np.ndarray:
     return np.stack([heights, red, np.isfinite(heights).astype(np.float32)])
 
 
-def test_the_network_sees_finite_numbers_and_masks() -> None:
+def test_input_planes_are_finite_and_include_masks() -> None:
     encoded = contract().encode(window(), 0.5, NORMALS)
     assert encoded.planes.shape == (5, 64, 64)
     assert np.isfinite(encoded.planes).all()
@@ -42,7 +44,7 @@ def test_the_network_sees_finite_numbers_and_masks() -> None:
     np.testing.assert_array_equal(encoded.planes[4][40:], 0.0, err_msg="mask of red")
 
 
-def test_heights_are_about_the_windows_mean_whatever_the_datum() -> None:
+def test_heights_are_relative_to_the_mean_of_the_window() -> None:
     a = contract().encode(window(), 0.5, NORMALS)
     shifted = window()
     shifted[0] += 500
@@ -58,18 +60,18 @@ def test_voids_do_not_enter_the_mean() -> None:
     assert encoded.planes[0][known].mean() == pytest.approx(0, abs=1e-4)
 
 
-def test_encode_leaves_its_input_alone() -> None:
+def test_encode_does_not_change_its_input() -> None:
     given = window()
     before = given.copy()
     contract().encode(given, 0.5, NORMALS)
     np.testing.assert_array_equal(given, before)
 
 
-def test_the_answer_is_a_correction_of_the_base() -> None:
+def test_the_output_is_a_correction_of_the_base() -> None:
     chosen = contract()
     encoded = chosen.encode(window(), 0.5, NORMALS)
-    answer = np.stack([np.full((64, 64), 0.25), np.zeros((64, 64))]).astype(np.float32)
-    found = chosen.decode(answer, encoded)
+    output = np.stack([np.full((64, 64), 0.25), np.zeros((64, 64))]).astype(np.float32)
+    found = chosen.decode(output, encoded)
     heights, uncertainty = found[:1], found[1:]
     known = np.isfinite(window()[0])
     np.testing.assert_allclose(heights[0][known], window()[0][known] + 1.0, atol=1e-3)
@@ -82,7 +84,7 @@ def test_units_in_pixels_scale_with_the_pixel_size() -> None:
     assert chosen.encode(window(), 2.0, NORMALS).unit == 8.0
 
 
-def test_without_a_base_heights_stand_on_their_own() -> None:
+def test_without_a_base_heights_are_predicted_directly() -> None:
     chosen = contract(base=None, heights=Heights(scale=10.0, offset=200.0), uncertainty=False)
     encoded = chosen.encode(window(), 0.5, NORMALS)
     heights = chosen.decode(np.ones((1, 64, 64), np.float32), encoded)
@@ -112,7 +114,7 @@ def test_contradictions_are_refused(changes: dict[str, object]) -> None:
         contract(**changes)
 
 
-def test_the_ground_starts_from_an_opening_and_stays_below_the_surface() -> None:
+def test_the_ground_is_a_correction_of_an_opening_below_the_surface() -> None:
     chosen = contract(
         layers=[InputLayer(name="dsm")], targets=["dsm", "dtm"], ground=[4.0, 20.0],
         heights=Heights(scale=2.0),
@@ -123,16 +125,16 @@ def test_the_ground_starts_from_an_opening_and_stays_below_the_surface() -> None
     assert encoded.planes.shape[0] == chosen.channels == 4
     np.testing.assert_array_equal(encoded.starts[0], house[0])
     np.testing.assert_array_equal(encoded.starts[1], 0)
-    # Nothing is narrower than 4 m; openings are smooth, so it shows but near the walls.
+    # No object is narrower than 4 m; smooth openings differ from 0 only near the walls.
     away = np.ones((64, 64), bool)
     away[16:34, 16:34] = False
     away[24:26, 24:26] = True
     np.testing.assert_array_equal(encoded.planes[2][away], 0)
     np.testing.assert_allclose(encoded.planes[2].sum(), 0, atol=1e-3)
     np.testing.assert_allclose(encoded.planes[3], house[0] / 2)
-    answer = np.zeros((4, 64, 64), np.float32)
-    answer[1, :, :32] = 5.0  # the network would lift the ground by 10 m
-    found = chosen.decode(answer, encoded)
+    output = np.zeros((4, 64, 64), np.float32)
+    output[1, :, :32] = 5.0  # the network would lift the ground by 10 m
+    found = chosen.decode(output, encoded)
     np.testing.assert_array_equal(found[0], house[0])
     assert (found[1] <= found[0]).all()
     np.testing.assert_array_equal(found[1][:, 32:], 0)
@@ -162,12 +164,12 @@ def test_without_an_optional_base_heights_are_relative() -> None:
     window = np.stack([np.full((4, 4), np.nan), np.ones((4, 4))]).astype(np.float32)
     encoded = alone.encode(window, 10.0, {"red": (0.0, 1.0)})
     assert not encoded.planes[[0, 2]].any(), "neither heights nor their presence"
-    answer = np.stack([np.ones((4, 4)), np.zeros((4, 4))]).astype(np.float32)
-    found = alone.decode(answer, encoded)
+    output = np.stack([np.ones((4, 4)), np.zeros((4, 4))]).astype(np.float32)
+    found = alone.decode(output, encoded)
     np.testing.assert_allclose(found[1], np.sqrt(2) * 20 * 5)
 
 
-def test_openings_need_a_base_that_is_always_there() -> None:
+def test_openings_need_a_base_that_is_not_optional() -> None:
     with pytest.raises(ValueError, match="not optional"):
         Contract(
             layers=[InputLayer(name="dsm", optional=True)],
@@ -177,7 +179,7 @@ def test_openings_need_a_base_that_is_always_there() -> None:
         )
 
 
-def test_small_forms_of_the_base_are_seen_apart() -> None:
+def test_relief_planes_hold_small_forms_of_the_base() -> None:
     contract = Contract(
         layers=[InputLayer(name="dem_prior", optional=True), InputLayer(name="red")],
         base="dem_prior",
@@ -196,7 +198,7 @@ def test_small_forms_of_the_base_are_seen_apart() -> None:
     assert contract.channels == 6
     inner = (slice(None), slice(8, -8), slice(8, -8))
     np.testing.assert_allclose(flat[inner], 0, atol=1e-3)
-    # Of 40 m, four pixels high, a tent of 2 x 2 half-widths leaves three quarters.
+    # A tent mean of 2 x 2 half-widths leaves three quarters of 40 m (four pixels).
     assert found[0, 32, 32] == pytest.approx(4 * 3 / 4, abs=1e-3)
     assert found[1, 32, 32] == pytest.approx(4 * 63 / 64, abs=1e-3)
     alone = contract.suited(["red"])
@@ -206,7 +208,7 @@ def test_small_forms_of_the_base_are_seen_apart() -> None:
         Contract(layers=contract.layers, base="dem_prior", targets=["dtm"], relief=[6])
 
 
-def test_each_target_has_a_calibration_of_its_own() -> None:
+def test_each_target_has_its_calibration() -> None:
     layers = [InputLayer(name="dsm")]
     both = Contract(layers=layers, base="dsm", targets=["dsm", "dtm"], calibration=[1.0, 3.0])
     window = np.full((1, 4, 4), 100, np.float32)
@@ -220,14 +222,14 @@ def test_each_target_has_a_calibration_of_its_own() -> None:
         Contract(layers=layers, base="dsm", targets=["dsm"], calibration=[1.0, 3.0])
 
 
-def test_shrink_soft_thresholds_the_change_of_measured_heights_alone() -> None:
+def test_shrink_soft_thresholds_the_change_of_measured_heights_only() -> None:
     chosen = contract(targets=["dsm", "dtm"], shrink=0.5, calibration=[1.0, 1.0])
     encoded = chosen.encode(window(), 0.5, NORMALS)
-    answer = np.zeros((4, 64, 64), np.float32)
-    answer[0, :, :32], answer[0, :, 32:] = 0.25, -2.0
-    answer[2] = np.log(0.25 / np.sqrt(2))  # standard deviation: 0.25 units, 1 m
-    answer[1] = 1.0
-    found = chosen.decode(answer, encoded)
+    output = np.zeros((4, 64, 64), np.float32)
+    output[0, :, :32], output[0, :, 32:] = 0.25, -2.0
+    output[2] = np.log(0.25 / np.sqrt(2))  # standard deviation: 0.25 units, 1 m
+    output[1] = 1.0
+    found = chosen.decode(output, encoded)
     base, known = encoded.base, np.isfinite(window()[0])
     left, right = (np.zeros((64, 64), bool) for _ in range(2))
     left[:, :32], right[:, 32:] = True, True
@@ -241,8 +243,8 @@ def test_shrink_soft_thresholds_the_change_of_measured_heights_alone() -> None:
 def test_a_doubtful_change_leaves_measured_heights_as_they_are() -> None:
     chosen = contract(shrink=0.5)
     encoded = chosen.encode(window(), 0.5, NORMALS)
-    answer = np.stack([np.full((64, 64), 0.3), np.zeros((64, 64))]).astype(np.float32)
-    heights = chosen.decode(answer, encoded)[0]
+    output = np.stack([np.full((64, 64), 0.3), np.zeros((64, 64))]).astype(np.float32)
+    heights = chosen.decode(output, encoded)[0]
     known = np.isfinite(window()[0])
     np.testing.assert_array_equal(heights[known], window()[0][known])
 
@@ -255,8 +257,8 @@ def test_shrink_needs_an_uncertainty_and_a_base_that_is_a_target() -> None:
     assert contract().shrink == 0, "bundles without the field"
 
 
-def test_local_heights_do_not_depend_on_a_far_cliff() -> None:
-    """About the window's mean, a steep face at one side moves all that the network sees."""
+def test_local_heights_do_not_depend_on_a_distant_cliff() -> None:
+    """Relative to the mean of the window, a cliff at one side shifts all heights."""
     rng = np.random.default_rng(0)
     plain = rng.normal(100, 1, (1, 192, 192)).astype(np.float32)
     cliff = plain.copy()
@@ -274,20 +276,20 @@ def test_local_heights_do_not_depend_on_a_far_cliff() -> None:
     assert gap[32] < 1e-3
 
 
-def test_shrink_lets_go_what_no_noise_explains() -> None:
-    """A spike whose uncertainty is as large as it is must not be kept for that."""
+def test_shrink_does_not_keep_spikes() -> None:
+    """The uncertainty of a spike is as large as the spike, but its change is kept."""
     chosen = contract(shrink=0.5)
     given = window()
     given[0, 40, 40] += 300
     encoded = chosen.encode(given, 0.5, NORMALS)
-    answer = np.full((2, 64, 64), np.log(300 / 4.0 / np.sqrt(2)), np.float32)
-    answer[0] = -300 / 4.0
-    found = chosen.decode(answer, encoded)
+    output = np.full((2, 64, 64), np.log(300 / 4.0 / np.sqrt(2)), np.float32)
+    output[0] = -300 / 4.0
+    found = chosen.decode(output, encoded)
     change = found[0, 40, 40] - given[0, 40, 40]
     assert change == pytest.approx(-300 + 0.5 * 24 * 0.5, abs=0.1)
 
 
-def test_a_cliff_does_not_move_what_lies_at_its_foot_and_top() -> None:
+def test_a_cliff_does_not_change_its_foot_and_top() -> None:
     chosen = contract(targets=["dsm", "dtm"], ground=[8.0], calibration=[1.0])
     low = terrain(64, 64)[None].repeat(3, axis=0)
     low[1:] = np.nan
@@ -295,9 +297,9 @@ def test_a_cliff_does_not_move_what_lies_at_its_foot_and_top() -> None:
     high[0, :, 32:] += 800
     flat, cliff = (chosen.encode(given, 0.5, NORMALS) for given in (low, high))
     assert np.ptp(cliff.planes[0]) * cliff.unit < np.ptp(low[0]) + 40
-    answer = np.zeros((4, 64, 64), np.float32)
-    found = chosen.decode(answer, cliff)
-    np.testing.assert_allclose(found[0], high[0], atol=1e-3, err_msg="heights come back")
-    expected = chosen.decode(answer, flat)[1]
+    output = np.zeros((4, 64, 64), np.float32)
+    found = chosen.decode(output, cliff)
+    np.testing.assert_allclose(found[0], high[0], atol=1e-3, err_msg="heights are restored")
+    expected = chosen.decode(output, flat)[1]
     np.testing.assert_allclose(found[1][:, :10], expected[:, :10], atol=0.5)
     np.testing.assert_allclose(found[1][:, -10:], expected[:, -10:] + 800, atol=0.5)

@@ -1,4 +1,4 @@
-"""Networks: what they begin with, and what they can tell apart."""
+"""Networks: initial output, gradients, and settings that are rejected."""
 
 import numpy as np
 import pytest
@@ -18,17 +18,16 @@ CASES += [{"architecture": "pix2pix", "depth": 5}]
 
 
 @pytest.mark.parametrize("settings", CASES)
-def test_a_network_begins_with_no_correction(settings: dict[str, object]) -> None:
+def test_the_initial_output_is_no_correction(settings: dict[str, object]) -> None:
     network = build_network(NetworkSettings.model_validate(settings), 5, 2).eval()
     with torch.no_grad():
-        answer = network(torch.randn(2, 5, 64, 96))
-    assert answer.shape == (2, 2, 64, 96)
-    assert (answer == 0).all()
+        output = network(torch.randn(2, 5, 64, 96))
+    assert output.shape == (2, 2, 64, 96)
+    assert (output == 0).all()
 
 
 @pytest.mark.parametrize("settings", CASES)
-def test_every_weight_learns(settings: dict[str, object]) -> None:
-    """Nothing is left over that no gradient reaches."""
+def test_every_weight_has_a_gradient(settings: dict[str, object]) -> None:
     torch.manual_seed(0)
     network = build_network(NetworkSettings.model_validate(settings), 5, 2)
     for last in [m for m in network.modules() if isinstance(m, torch.nn.Conv2d)]:
@@ -38,8 +37,8 @@ def test_every_weight_learns(settings: dict[str, object]) -> None:
     assert idle == []
 
 
-def test_detail_lets_single_pixels_through() -> None:
-    """A checkerboard is invisible to what looks at half resolution by averages."""
+def test_detail_preserves_single_pixels() -> None:
+    """A checkerboard vanishes when averaged to half resolution."""
     torch.manual_seed(0)
     board = torch.from_numpy(np.indices((64, 64)).sum(axis=0) % 2).float()[None, None]
     errors = {}
@@ -70,7 +69,7 @@ def test_detail_lets_single_pixels_through() -> None:
         ({"decoder_channels": []}, "at least 1"),
     ],
 )
-def test_settings_that_no_network_has(settings: dict[str, object], match: str) -> None:
+def test_invalid_settings(settings: dict[str, object], match: str) -> None:
     with pytest.raises(ValidationError, match=match):
         NetworkSettings.model_validate(settings)
 
@@ -78,21 +77,21 @@ def test_settings_that_no_network_has(settings: dict[str, object], match: str) -
 @pytest.mark.parametrize(
     "encoder", ["tu-swin_tiny_patch4_window7_224", "tu-vit_tiny_patch16_224", "tu-nonsense", ""]
 )
-def test_encoders_that_cannot_be_used(encoder: str) -> None:
-    """The first takes windows of 224 px alone."""
+def test_unusable_encoders(encoder: str) -> None:
+    """The first requires windows of 224 px."""
     with pytest.raises(ConfigError, match=f"network.encoder: '{encoder}' cannot be built"):
         build_network(NetworkSettings(encoder=encoder), 3, 1)
 
 
-def test_pretrained_weights_are_asked_for_as_each_library_wants(
+def test_pretrained_weights_are_requested_in_each_library_way(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     import segmentation_models_pytorch as smp
 
-    real, asked = smp.create_model, []
+    real, requested = smp.create_model, []
 
     def create(architecture: str, **options: object) -> torch.nn.Module:
-        asked.append(options["encoder_weights"])
+        requested.append(options["encoder_weights"])
         return real(architecture, **{**options, "encoder_weights": None})
 
     monkeypatch.setattr(smp, "create_model", create)
@@ -102,4 +101,4 @@ def test_pretrained_weights_are_asked_for_as_each_library_wants(
                 {**SMALL, "encoder": encoder, "pretrained": pretrained}
             )
             build_network(settings, 5, 2)
-    assert asked == ["imagenet", None, True, None]
+    assert requested == ["imagenet", None, True, None]

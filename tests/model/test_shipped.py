@@ -1,4 +1,4 @@
-"""The bundles that ship are whole, small, and better than doing nothing."""
+"""Shipped bundles are intact, small, and better than their input."""
 
 from pathlib import Path
 
@@ -14,7 +14,7 @@ SHIPPED = sorted(FOLDER.glob("*.bundle"))
 
 
 @pytest.mark.parametrize("path", SHIPPED, ids=lambda p: p.stem)
-def test_shipped_bundles_are_whole_and_small(path: Path) -> None:
+def test_shipped_bundles_are_intact_and_small(path: Path) -> None:
     card = load_bundle(path).card
     assert path.stat().st_size <= 25e6
     assert card.metrics["mae"] < card.metrics["input_mae"]
@@ -22,7 +22,7 @@ def test_shipped_bundles_are_whole_and_small(path: Path) -> None:
     assert path.stem in shipped_bundles()
 
 
-def test_refine_needs_no_bundle_named(tmp_path: Path) -> None:
+def test_refine_uses_the_shipped_bundle(tmp_path: Path) -> None:
     pytest.importorskip("cv2")
     pytest.importorskip("numba")
     config = {"size": 256}

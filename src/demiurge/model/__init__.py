@@ -1,1 +1,1 @@
-"""What is learned: networks, losses, and the bundle file that carries them."""
+"""Networks, losses, and bundles: the files that hold trained networks."""

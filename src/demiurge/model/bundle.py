@@ -1,8 +1,8 @@
-"""The bundle: a trained model in one file that anyone can open without running its code.
+"""Bundles: a trained model in one file, which is loaded without running code from it.
 
-A zip with three members: ``bundle.json``, the card, with everything needed to use the model
-honestly; ``graph.onnx``, the network with its weights, to apply it without PyTorch;
-``weights.safetensors``, the state that the graph does not hold, to train on from both.
+A bundle is a zip file with three members: ``bundle.json``, the card, which describes the model and
+its inputs; ``graph.onnx``, the network with its weights, to apply it without PyTorch; and
+``weights.safetensors``, the state that the graph lacks, to resume training from both.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from demiurge.scene.spec import Vertical
 SUFFIX = ".bundle"
 CARD, GRAPH, WEIGHTS = "bundle.json", "graph.onnx", "weights.safetensors"
 MEMBERS = (CARD, GRAPH, WEIGHTS)
-#: Bytes that a member may have when unpacked: a damaged or hostile file must not fill the memory.
+#: Maximum unpacked size of the members in bytes: a damaged or hostile file must not fill memory.
 MOST_BYTES = {CARD: 16 * 2**20, GRAPH: 2**30, WEIGHTS: 2**30}
 
 Task = Literal["refine", "generate", "imagine"]
@@ -43,34 +43,35 @@ class PixelSizes(Strict):
     high: Annotated[float, Field(gt=0)]
 
     def fits(self, gsd: float) -> bool:
-        """Tell whether a pixel size is within a quarter of the range."""
+        """Return whether a pixel size in metres is in the range or at most 25 % outside it."""
         return self.low / 1.25 <= gsd <= self.high * 1.25
 
 
 class WindowPlan(Strict):
-    """How rasters are cut for the model, in pixels."""
+    """Windows that rasters are split into, in pixels."""
 
     size: Annotated[int, Field(ge=64, le=4096, multiple_of=32)] = 256
     overlap: Annotated[float, Field(ge=0, lt=1, description="share of a window")] = 0.25
 
-    def over(self, reach: int) -> WindowPlan:
-        """Return the plan whose windows overlap by twice what a network heeds around a pixel.
+    def over(self, receptive_field: int) -> WindowPlan:
+        """Return the plan whose windows overlap by twice the receptive field.
 
         Parameters
         ----------
-        reach
-            Pixels; the overlap is an eighth to a half of the window all the same.
+        receptive_field
+            Pixels around a pixel that affect its output. The overlap is an eighth to a half of the
+            window.
         """
-        sixteenths = int(np.clip(np.ceil(32 * reach / self.size), 2, 8))
+        sixteenths = int(np.clip(np.ceil(32 * receptive_field / self.size), 2, 8))
         return self.model_copy(update={"overlap": sixteenths / 16})
 
     def within(self, side: int) -> WindowPlan:
-        """Return the plan with windows no larger than a side, which overlap by a quarter."""
+        """Return the plan with windows of at most ``side`` pixels; reduced ones overlap by 25 %."""
         return self if self.size <= side else WindowPlan(size=side)
 
 
 class Precision(Strict):
-    """How far a reduced precision is from float32 on held-out windows, in metres."""
+    """Difference between a precision and float32 on held-out windows, in metres."""
 
     mean: float
     p99: float
@@ -94,10 +95,12 @@ class Card(BaseModel):
     window: WindowPlan = WindowPlan()
     clean_below: float | None = Field(
         None,
-        description="smoothness of a base below which it is too clean for the model, which learned "
-        "from raw stereo alone; left out where clean ones were learned from",
+        description="smoothness below which a base is too clean for a model trained on raw stereo "
+        "only; empty if it was also trained on clean ones",
     )
-    recipe: dict[str, Any] = Field(default_factory=dict, description="as trained, resolved")
+    recipe: dict[str, Any] = Field(
+        default_factory=dict, description="resolved recipe of the training"
+    )
     provenance: dict[str, Any] = Field(
         default_factory=dict, description="scenes, versions, device, time, attributions"
     )
@@ -106,27 +109,27 @@ class Card(BaseModel):
     )
     precision: dict[str, Precision] = Field(default_factory=dict)
     runtime_precision: Literal["f32", "bf16"] = Field(
-        "f32", description="precision chosen by default where the hardware has it"
+        "f32", description="default precision if the hardware supports it"
     )
     sha256: dict[str, str] = Field(default_factory=dict, description="of the other members")
 
     @property
     def multiple(self) -> int:
-        """Return what a window's side in pixels must be a multiple of."""
+        """Return the number of pixels that a window's side must be a multiple of."""
         depth = self.recipe.get("network", {}).get("depth", 5)
         return max(32, 1 << int(depth))
 
 
 @dataclass(frozen=True)
 class Bundle:
-    """A bundle that was read and found whole.
+    """A bundle that was read and verified.
 
     Attributes
     ----------
     path
-        Where it lies.
+        The file.
     card
-        Its description.
+        Content of ``bundle.json``.
     """
 
     path: Path
@@ -134,11 +137,11 @@ class Bundle:
 
     @property
     def contract(self) -> Contract:
-        """Return what goes in and what comes out."""
+        """Return the contract of inputs and outputs."""
         return self.card.contract
 
     def suited(self, have: Container[str]) -> Bundle:
-        """Return the bundle as it serves a scene with some layers."""
+        """Return the bundle for a scene with these layers; see :meth:`Contract.suited`."""
         contract = self.contract.suited(have)
         if contract is self.contract:
             return self
@@ -149,14 +152,14 @@ class Bundle:
         return _member(self.path, GRAPH)
 
     def weights(self) -> bytes:
-        """Return the weights that the graph does not hold, in safetensors format."""
+        """Return the weights that the graph lacks, in safetensors format."""
         return _member(self.path, WEIGHTS)
 
 
 def save_bundle(
     path: Path, card: Card, graph: bytes, weights: bytes, *, overwrite: bool = False
 ) -> Bundle:
-    """Write a bundle; it appears under its name only when it is whole."""
+    """Write a bundle. The file appears under its name only when it is complete."""
     sums = {GRAPH: _sha256(graph), WEIGHTS: _sha256(weights)}
     card = card.model_copy(update={"format": 2, "sha256": sums})
     text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
@@ -165,21 +168,21 @@ def save_bundle(
         zipfile.ZipFile(partial, "w", zipfile.ZIP_DEFLATED) as archive,
     ):
         for name, content in ((CARD, text.encode()), (GRAPH, graph), (WEIGHTS, weights)):
-            # A fixed date makes equal models equal files.
+            # A fixed date, so that equal models give equal files.
             info = zipfile.ZipInfo(name, (1980, 1, 1, 0, 0, 0))
             archive.writestr(info, content, zipfile.ZIP_DEFLATED)
     return Bundle(path, card)
 
 
 def load_bundle(name: str | os.PathLike[str] | Bundle) -> Bundle:
-    """Read a bundle from a file, or a shipped one by its name, and check all of it.
+    """Read and verify a bundle from a file, or a shipped bundle by its name.
 
     Raises
     ------
     ResourceError
-        If there is no such bundle.
+        If the bundle does not exist.
     BundleError
-        If it is damaged, of another format, or no bundle at all.
+        If the file is damaged, of another format, or not a bundle.
     """
     if isinstance(name, Bundle):
         return name
@@ -191,16 +194,18 @@ def load_bundle(name: str | os.PathLike[str] | Bundle) -> Bundle:
     except ValidationError as error:
         raise BundleError(
             f"{path}: its card is not understood ({first_fault(error)})",
-            "it may come from another version of demiurge; train or fetch it anew",
+            "it may come from another version of demiurge; train or fetch the bundle again",
         ) from None
     for member in (GRAPH, WEIGHTS):
         if _sha256(_member(path, member)) != card.sha256.get(member):
-            raise BundleError(f"{path}: {member} is not what its card says", "fetch it anew")
+            raise BundleError(
+                f"{path}: {member} is not what its card says", "fetch the bundle again"
+            )
     return Bundle(path, card)
 
 
 def shipped_bundles() -> dict[str, Path]:
-    """Return the bundles that come with demiurge, and those in $DEMIURGE_BUNDLES, by name."""
+    """Return the files of the shipped bundles and of those in $DEMIURGE_BUNDLES, by name."""
     folders = [Path(str(resources.files("demiurge") / "bundles"))]
     extra = os.environ.get("DEMIURGE_BUNDLES")
     folders += [Path(part) for part in extra.split(os.pathsep)] if extra else []
@@ -213,15 +218,15 @@ def default_bundle(task: Task) -> Bundle:
     Raises
     ------
     ResourceError
-        If none is shipped.
+        If no bundle for the task is shipped.
     """
-    found = shipped_bundles()
-    if task not in found:
+    shipped = shipped_bundles()
+    if task not in shipped:
         raise ResourceError(
             f"no bundle for '{task}' comes with this version",
             "train one with: demiurge train SCENE -o my.bundle, and name it with --bundle",
         )
-    return load_bundle(found[task])
+    return load_bundle(shipped[task])
 
 
 def _locate(name: str | os.PathLike[str]) -> Path:
@@ -229,7 +234,7 @@ def _locate(name: str | os.PathLike[str]) -> Path:
     if path.is_file():
         return path
     shipped = shipped_bundles()
-    if str(name) in shipped:  # though a folder may have that name
+    if str(name) in shipped:  # before a folder of that name
         return shipped[str(name)]
     if path.exists():
         return path
@@ -240,7 +245,7 @@ def _locate(name: str | os.PathLike[str]) -> Path:
 
 
 def _refuse_foreign(path: Path) -> None:
-    """Raise a sentence that says what the file is instead of a bundle."""
+    """Raise an error that names the kind of the file if it is not a bundle."""
     if path.is_dir():
         raise BundleError(f"{path}: is a folder, not a bundle", "name the file")
     try:
@@ -256,7 +261,8 @@ def _refuse_foreign(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         cut = head == b"PK\x03\x04"
         what = "is cut short" if cut else "is not a bundle"
-        raise BundleError(f"{path}: {what}", "fetch it anew" if cut else "name a .bundle file")
+        cure = "fetch the bundle again" if cut else "name a .bundle file"
+        raise BundleError(f"{path}: {what}", cure)
     with _readable(path, "its list of members"), zipfile.ZipFile(path) as archive:
         names = archive.namelist()
         sizes = {info.filename: info.file_size for info in archive.infolist()}
@@ -266,15 +272,15 @@ def _refuse_foreign(path: Path) -> None:
             "train a bundle with demiurge train instead",
         )
     missing = [m for m in MEMBERS if m not in names]
-    strange = [n for n in names if n not in MEMBERS]
-    if missing or strange:
-        fault = f"lacks {missing[0]}" if missing else f"holds '{strange[0]}'"
-        raise BundleError(f"{path}: is not a bundle, for it {fault}", "name a .bundle file")
+    unknown = [n for n in names if n not in MEMBERS]
+    if missing or unknown:
+        fault = f"lacks {missing[0]}" if missing else f"contains '{unknown[0]}'"
+        raise BundleError(f"{path}: is not a bundle: it {fault}", "name a .bundle file")
     for member, most in MOST_BYTES.items():
         if sizes[member] > most:
             raise BundleError(
                 f"{path}: {member} has {sizes[member]} bytes, above the limit of {most}",
-                "fetch it anew",
+                "fetch the bundle again",
             )
 
 
@@ -285,10 +291,10 @@ def _member(path: Path, name: str) -> bytes:
 
 @contextmanager
 def _readable(path: Path, what: str) -> Iterator[None]:
-    """Turn whatever a damaged zip makes its reader raise into one sentence.
+    """Turn any error of reading a damaged zip file into a BundleError.
 
-    That is not ``BadZipFile`` alone: also zlib's errors, those of unknown compressions and of
-    encryption, of struct, of decoding names, and more between versions of Python.
+    Besides ``BadZipFile``, the reader raises errors of zlib, of unknown compression methods, of
+    encryption, of struct and of decoding names; they differ between versions of Python.
     """
     try:
         yield
@@ -296,7 +302,9 @@ def _readable(path: Path, what: str) -> Iterator[None]:
         raise
     except Exception as error:
         reason = str(error).strip() or type(error).__name__
-        raise BundleError(f"{path}: {what} cannot be read ({reason})", "fetch it anew") from None
+        raise BundleError(
+            f"{path}: {what} cannot be read ({reason})", "fetch the bundle again"
+        ) from None
 
 
 def _sha256(content: bytes) -> str:
@@ -304,7 +312,7 @@ def _sha256(content: bytes) -> str:
 
 
 def card_summary(card: Card) -> list[tuple[str, str]]:
-    """Return what a card says, as pairs of heading and text."""
+    """Return the content of a card as pairs of heading and text."""
     contract, metrics = card.contract, card.metrics
     names = [f"{e.name} (optional)" if e.optional else e.name for e in contract.layers]
     unit = "relative" if contract.relative else "metres"
@@ -312,22 +320,22 @@ def card_summary(card: Card) -> list[tuple[str, str]]:
         ("name", card.name),
         ("about", card.about),
         ("task", card.task),
-        ("sees", ", ".join(names)),
+        ("inputs", ", ".join(names)),
         ("corrects", _base_text(contract)),
         ("predicts", f"{', '.join(contract.targets)} in {unit}"),
         ("uncertainty", "yes" if contract.uncertainty else "no"),
         ("pixel size", f"{card.pixel_sizes.low:g} to {card.pixel_sizes.high:g} m"),
         ("heights above", str(card.vertical)),
         ("window", f"{card.window.size} px, overlap {card.window.overlap:.0%}"),
-        ("runs in", card.runtime_precision),
+        ("precision", card.runtime_precision),
     ]
     if "mae" in metrics:
         text = f"MAE {metrics['mae']:.3g} m, RMSE {metrics['rmse']:.3g} m"
         rows.append(("validation", f"{text}; its input {metrics['input_mae']:.3g} m MAE"))
-    for target, found in metrics.get("by_target", {}).items():
+    for target, by_target in metrics.get("by_target", {}).items():
         start = "its input" if target == "dsm" else "the opening it corrects"
         rows.append(
-            (f"  {target}", f"MAE {found['mae']:.3g} m; {start} {found['start_mae']:.3g} m")
+            (f"  {target}", f"MAE {by_target['mae']:.3g} m; {start} {by_target['start_mae']:.3g} m")
         )
     without = metrics.get(f"without_{contract.base}")
     if without:
@@ -336,16 +344,16 @@ def card_summary(card: Card) -> list[tuple[str, str]]:
         )
         rows.append((f"  without {contract.base}", text))
     for name, p in card.precision.items():
-        text = f"off f32 by {p.mean:.2g} m (mean), {p.p99:.2g} m (99 %), {p.maximum:.2g} m (most)"
+        text = f"error {p.mean:.2g} m (mean), {p.p99:.2g} m (99 %), {p.maximum:.2g} m (max)"
         rows.append((name, text))
     scenes = [str(s.get("name", "?")) for s in card.provenance.get("scenes", [])]
     first = ", ".join(scenes[:6]) + (", …" if len(scenes) > 6 else "")
     rows.append(("trained on", f"{len(scenes)} scenes: {first}" if scenes else "unknown"))
     if card.provenance.get("credits"):
-        rows.append(("owed to", "; ".join(card.provenance["credits"])))
+        rows.append(("data credits", "; ".join(card.provenance["credits"])))
     rows.append(
         (
-            "made",
+            "created",
             f"{card.provenance.get('created', '')} by demiurge "
             f"{card.provenance.get('demiurge', '?')}",
         )
@@ -355,7 +363,7 @@ def card_summary(card: Card) -> list[tuple[str, str]]:
 
 def _base_text(contract: Contract) -> str:
     if contract.base is None:
-        return "nothing: it predicts heights outright"
+        return "nothing: heights are predicted directly"
     if contract.base in contract.required:
         return contract.base
     return f"{contract.base}; without it heights are relative"

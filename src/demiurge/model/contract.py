@@ -1,9 +1,9 @@
-"""The contract between rasters and a network: the one place where layers become numbers.
+"""The contract between rasters and a network: encoding of layers and decoding of outputs.
 
-A network sees, per window, one plane for each layer (heights about the window's mean, images
-about theirs, all of unit size, 0 where nothing is known) and one plane of 0 and 1 for each layer
-that says where it was measured. It answers with corrections in units of ``heights.scale``, and
-the logarithm of their Laplace scale. Training and applying both go through here.
+The input of a network is, per window, one normalised plane for each layer (heights relative to
+their mean, 0 for no data) and one plane of 0 and 1 for each layer that marks where it has data. The
+output is a correction in units of ``heights.scale`` for each target, and the logarithm of the
+Laplace scale of its error. Training and prediction use the same contract.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Annotated, Literal
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import AfterValidator, Field, field_validator, model_validator
 
 from demiurge import layers as vocabulary
@@ -28,50 +27,50 @@ from demiurge.scene.scene import Scene
 
 def _power_of_two(width: int) -> int:
     if width & (width - 1):
-        raise ValueError("the widths of relief are powers of two")
+        raise ValueError("the widths of relief must be powers of two")
     return width
 
 
 Width = Annotated[int, Field(ge=2, le=256), AfterValidator(_power_of_two)]
 
 _SQRT2 = float(np.sqrt(2))
-#: Pixel sizes that heights of a window may leave out between two of them, as the network sees it.
-_WIDEST_GAP = 36
-#: Pixel sizes up to which an uncertainty holds a change back: what is beyond is no noise.
-_MOST_DOUBT = 24
+#: Maximum height gap, in pixel sizes, between neighbouring heights of a window in the input.
+_MAX_GAP = 36
+#: Maximum uncertainty, in pixel sizes, that shrinks a change: larger changes are not noise.
+_MAX_SHRINK = 24
 
 
 class InputLayer(Strict):
-    """One layer that the network sees.
+    """One input layer.
 
-    ``(value - offset) / scale`` is what it sees of images and indices; heights are seen about
-    their mean, in units of ``scale`` times the contract's own.
+    Images and indices are normalised to ``(value - offset) / scale``; heights relative to their
+    mean are divided by ``scale`` times the contract's unit.
     """
 
     name: str
     offset: float = 0.0
     scale: Annotated[float, Field(gt=0)] = 1.0
     normalise: Literal["bundle", "scene"] = Field(
-        "bundle", description="offset and scale from the training scenes, or from each scene"
+        "bundle", description="normalise by statistics of the training scenes, or of each scene"
     )
-    optional: bool = Field(False, description="the network was trained to do without it")
+    optional: bool = Field(False, description="the network was trained with and without the layer")
     grain: tuple[float, float] | None = Field(
         None,
-        description="range over the training scenes of how much neighbouring pixels of an image "
-        "differ, over its spread",
+        description="range over the training scenes of the mean difference of neighbouring pixels "
+        "of an image, divided by its standard deviation",
     )
 
     @property
     def kind(self) -> Kind:
-        """Return what the numbers of the layer are."""
+        """Return the kind of the layer: heights, image, index or mask."""
         return vocabulary.layer(self.name).kind
 
 
 class Heights(Strict):
-    """How metres become numbers of about unit size."""
+    """Normalisation of heights."""
 
     unit: Literal["metres", "pixels"] = Field(
-        "metres", description="whether `scale` is in metres or in pixel sizes"
+        "metres", description="unit of `scale`: metres or pixel sizes"
     )
     scale: Annotated[float, Field(gt=0)] = 1.0
     offset: float = Field(0.0, description="metres added to results of a network without a base")
@@ -83,22 +82,22 @@ class Heights(Strict):
 
 @dataclass(frozen=True)
 class Encoded:
-    """A window as the network sees it.
+    """The input of the network for a window.
 
     Attributes
     ----------
     planes
         float32 (channels, height, width), finite.
     starts
-        float32 (targets, height, width) in metres: what corrections are added to. The base with
-        its voids filled; for the bare earth its coarsest opening, smoothed, where the contract
+        float32 (targets, height, width) in metres: heights that the corrections are added to. The
+        base with its voids filled; for the bare earth its largest smooth opening, if the contract
         has one.
     unit
-        Metres of one unit of the network's answer.
+        Metres of one unit of the network's output.
     base
         float32 (height, width) in metres: the base with its voids filled; 0 without one.
     measured
-        bool (height, width): where the base was measured; nowhere without one.
+        bool (height, width): where the base was measured; False without one.
     gsd
         Pixel size in metres.
     """
@@ -111,27 +110,48 @@ class Encoded:
     gsd: float
 
 
+@dataclass(frozen=True)
+class _Base:
+    """The base of a window, float32 (height, width) in metres.
+
+    Attributes
+    ----------
+    filled, seen
+        With voids filled; and with wide height gaps narrowed, as input of the network.
+    measured
+        bool (height, width): where the base has data.
+    middle, zero
+        Mean of ``seen``; and the heights that the input is relative to.
+    """
+
+    filled: Array
+    seen: Array
+    measured: Mask
+    middle: np.float32
+    zero: np.float32 | Array
+
+
 class Contract(Strict):
-    """What goes into a network and what comes out."""
+    """Input layers, targets and normalisation of a network."""
 
     layers: list[InputLayer]
-    base: str | None = Field(None, description="height layer that the answer corrects")
+    base: str | None = Field(None, description="height layer that the network corrects")
     targets: list[vocabulary.Target]
     ground: list[Annotated[float, Field(gt=0)]] = Field(
         default_factory=list,
-        description="sides in metres of openings of the base that the network sees; the bare "
-        "earth is a correction of the last",
+        description="sides in metres of openings of the base that are inputs; the bare earth is "
+        "predicted as a correction of the last",
     )
     relief: list[Width] = Field(
         default_factory=list,
-        description="widths in pixels, powers of two: the network also sees the base less its mean "
-        "over so wide a surrounding, in pixel sizes",
+        description="widths in pixels, powers of two: the base less its mean over a surrounding of "
+        "this width, in pixel sizes, is also an input",
     )
     local: Width | None = Field(
         None,
-        description="width in pixels, a power of two: the base is seen about its mean over so "
-        "wide a surrounding, so that neither the window's size nor a far cliff matters; about "
-        "its window's mean if empty",
+        description="width in pixels, a power of two: the base is relative to its mean over a "
+        "surrounding of this width, so that neither the window's size nor a distant cliff "
+        "matters; relative to the mean of the window if empty",
     )
     heights: Heights = Heights()
     relative: bool = Field(False, description="heights are relative, not metres above a datum")
@@ -139,17 +159,17 @@ class Contract(Strict):
     uncertainty: bool = True
     calibration: list[Annotated[float, Field(gt=0)]] = Field(
         default_factory=lambda: [1.0],
-        description="factor on each target's predicted uncertainty, found on validation places; "
-        "one alone is for all",
+        description="factor of the predicted uncertainty for each target, calibrated on validation "
+        "places; a single factor applies to all",
     )
     calibration_relative: list[Annotated[float, Field(gt=0)]] = Field(
         default_factory=lambda: [1.0],
-        description="the same for scenes without the base, where that is optional",
+        description="the same for scenes without the base, if it is optional",
     )
     prior_accuracy: Annotated[float, Field(ge=0)] | None = Field(
         None,
-        description="RMS error in metres of the priors at their own pixels, on real validation "
-        "places; left out where all were simulated",
+        description="RMSE in metres of the priors at their own pixels, on real validation places; "
+        "empty if all were simulated",
     )
     shrink: Annotated[float, Field(ge=0)] = Field(
         0.0,
@@ -161,7 +181,7 @@ class Contract(Strict):
     @field_validator("calibration", "calibration_relative", mode="before")
     @classmethod
     def _listed(cls, value: object) -> object:
-        """Bundles of the first days have one number for all targets."""
+        """Accept a single number, as in early bundles."""
         return value if isinstance(value, list) else [value]
 
     @model_validator(mode="after")
@@ -181,7 +201,7 @@ class Contract(Strict):
             raise ValueError("there is no target")
         if any(len(c) not in (1, len(self.targets)) for c in
                (self.calibration, self.calibration_relative)):  # fmt: skip
-            raise ValueError("there is to be one calibration for each target")
+            raise ValueError("there must be one calibration for each target")
         if self.shrink and not (self.uncertainty and self.base in self.targets):
             raise ValueError("shrink needs uncertainty and a base that is a target")
         return self
@@ -193,11 +213,11 @@ class Contract(Strict):
 
     @property
     def required(self) -> tuple[str, ...]:
-        """Return the layers that cannot be left out."""
+        """Return the names of the layers that are not optional."""
         return tuple(entry.name for entry in self.layers if not entry.optional)
 
     def suited(self, have: Container[str]) -> Contract:
-        """Return the contract for a scene with some layers: without its base, relative heights."""
+        """Return the contract for a scene with these layers; relative heights without the base."""
         if self.base is None or self.base in have:
             return self
         changes = {
@@ -210,12 +230,12 @@ class Contract(Strict):
 
     @property
     def channels(self) -> int:
-        """Return the number of planes the network sees."""
+        """Return the number of input planes."""
         return len(self.layers) + len(self._masked) + len(self.ground) + len(self.relief)
 
     @property
     def outputs(self) -> int:
-        """Return the number of planes the network answers with."""
+        """Return the number of output planes."""
         return len(self.targets) * (2 if self.uncertainty else 1)
 
     @property
@@ -223,131 +243,139 @@ class Contract(Strict):
         return [i for i, entry in enumerate(self.layers) if entry.kind is not Kind.MASK]
 
     def normals(self, scene: Scene) -> dict[str, tuple[float, float]]:
-        """Return offset and scale of every layer for a scene."""
-        found = {}
+        """Return offset and scale of each layer for a scene."""
+        normals = {}
         for entry in self.layers:
             offset, scale = entry.offset, entry.scale
             if entry.normalise == "scene" and entry.name in scene.layers:
                 statistics = scene.statistics(entry.name)
                 if statistics["measured"] and statistics["std"] > 0:
                     offset, scale = statistics["mean"], statistics["std"]
-            found[entry.name] = (offset, scale)
-        return found
+            normals[entry.name] = (offset, scale)
+        return normals
 
     def encode(
         self, window: Array, gsd: float, normals: Mapping[str, tuple[float, float]]
     ) -> Encoded:
-        """Turn a window of layers into what the network sees.
+        """Return the input of the network for a window of layers.
 
         Parameters
         ----------
         window
-            float32 (layers, height, width) in the contract's order and the layers' own units,
-            NaN for no data; not changed.
+            float32 (layers, height, width) in the order of the contract and the units of the
+            layers, NaN for no data; not changed.
         gsd
             Pixel size in metres.
         normals
             Offset and scale by layer, from :meth:`normals`.
         """
         unit = self.heights.metres(gsd)
-        count = len(self.layers)
-        planes = np.empty((self.channels, *window.shape[1:]), np.float32)
         measured = np.isfinite(window)
-        base = seen = np.zeros(window.shape[1:], np.float32)
-        middle = np.float32(0)
-        reference: np.float32 | Array = middle
-        based = np.zeros(window.shape[1:], bool)
-        if self.base is not None:
-            index = self.names.index(self.base)
-            based = measured[index]
-            base = fill_voids(window[index], measured[index])
-            most = _WIDEST_GAP * gsd if self.base == "dsm" else np.inf
-            seen = compress_gaps(base, based, most)
-            reference = middle = _mean(seen, based, seen)
-            if self.local is not None:
-                reference = middle + tent_mean(seen - middle, self.local)
+        base = self._encode_base(window, measured, gsd)
+        planes = np.empty((self.channels, *window.shape[1:]), np.float32)
         for i, entry in enumerate(self.layers):
-            plane, known = planes[i], measured[i]
+            plane, layer, known = planes[i], window[i], measured[i]
             if not known.any():
                 plane[:] = 0
             elif entry.kind is Kind.HEIGHT:
-                filled = seen if entry.name == self.base else fill_voids(window[i], known)
-                about = reference if self.base is not None else _mean(window[i], known, filled)
-                np.subtract(filled, about, out=plane)
+                filled = base.seen if entry.name == self.base else fill_voids(layer, known)
+                zero = base.zero if self.base is not None else _mean(layer, known, filled)
+                np.subtract(filled, zero, out=plane)
                 plane /= np.float32(unit * entry.scale)
             else:
                 offset, scale = normals[entry.name]
-                np.subtract(window[i], np.float32(offset), out=plane)
+                np.subtract(layer, np.float32(offset), out=plane)
                 plane /= np.float32(scale)
                 if not known.all():
                     plane[~known] = 0
-        for channel, i in enumerate(self._masked, start=count):
-            planes[channel] = measured[i]
-        opened = seen
-        for channel, side in enumerate(self.ground, start=count + len(self._masked)):
-            opened = smooth_opening(seen, round(side / gsd))
-            np.subtract(seen, opened, out=planes[channel])
-            planes[channel] /= np.float32(unit)
-        for channel, width in enumerate(self.relief, start=self.channels - len(self.relief)):
-            if self.base is None:
-                planes[channel] = 0
-                continue
-            # About the mean, so that sums over the surrounding keep their digits.
-            np.subtract(seen, middle, out=planes[channel])
-            planes[channel] -= tent_mean(planes[channel], width)
-            planes[channel] /= np.float32(gsd)
-        opened = opened + (base - seen) if seen is not base else opened
-        starts = np.stack([opened if target == "dtm" else base for target in self.targets])
-        return Encoded(planes, starts, unit, base, based, gsd)
+        first = len(self.layers) + len(self._masked)
+        planes[len(self.layers) : first] = measured[self._masked]
+        opened = self._encode_forms(planes[first:], base, gsd, unit)
+        if base.seen is not base.filled:
+            opened = opened + (base.filled - base.seen)
+        starts = np.stack([opened if t == "dtm" else base.filled for t in self.targets])
+        return Encoded(planes, starts, unit, base.filled, base.measured, gsd)
 
-    def decode(self, answer: Array, encoded: Encoded) -> Array:
-        """Turn the network's answer into heights.
+    def _encode_base(self, window: Array, measured: Mask, gsd: float) -> _Base:
+        if self.base is None:
+            zeros = np.zeros(window.shape[1:], np.float32)
+            return _Base(zeros, zeros, np.zeros(zeros.shape, bool), np.float32(0), np.float32(0))
+        index = self.names.index(self.base)
+        known = measured[index]
+        filled = fill_voids(window[index], known)
+        seen = compress_gaps(filled, known, _MAX_GAP * gsd if self.base == "dsm" else np.inf)
+        middle = _mean(seen, known, seen)
+        zero: np.float32 | Array = middle
+        if self.local is not None:
+            zero = middle + tent_mean(seen - middle, self.local)
+        return _Base(filled, seen, known, middle, zero)
+
+    def _encode_forms(self, planes: Array, base: _Base, gsd: float, unit: float) -> Array:
+        """Write the planes of openings and relief; return the last opening."""
+        opened = base.seen
+        for i, side in enumerate(self.ground):
+            opened = smooth_opening(base.seen, round(side / gsd))
+            np.subtract(base.seen, opened, out=planes[i])
+            planes[i] /= np.float32(unit)
+        for i, width in enumerate(self.relief, start=len(self.ground)):
+            if self.base is None:
+                planes[i] = 0
+                continue
+            # Less the mean, so that sums over the surrounding keep their precision.
+            np.subtract(base.seen, base.middle, out=planes[i])
+            planes[i] -= tent_mean(planes[i], width)
+            planes[i] /= np.float32(gsd)
+        return opened
+
+    def decode(self, output: Array, encoded: Encoded) -> Array:
+        """Return the heights of a network's output.
 
         Parameters
         ----------
-        answer
+        output
             float32 (outputs, height, width).
         encoded
-            The window the answer belongs to.
+            The input that the output belongs to.
 
         Returns
         -------
-        float32 (outputs, height, width): the targets' heights in metres; then, if the network
-        tells, their uncertainty: standard deviation in metres, √2 times the scale of the
-        predicted Laplace distribution.
+        float32 (outputs, height, width): the heights of the targets in metres; then, with
+        ``uncertainty``, their standard deviations in metres, √2 times the scales of the predicted
+        Laplace distributions.
         """
         count = len(self.targets)
-        found = np.empty_like(answer)
-        np.multiply(answer[:count], np.float32(encoded.unit), out=found[:count])
-        found[:count] += encoded.starts
+        heights = np.empty_like(output)
+        np.multiply(output[:count], np.float32(encoded.unit), out=heights[:count])
+        heights[:count] += encoded.starts
         if self.base is None and self.heights.offset:
-            found[:count] += np.float32(self.heights.offset)
+            heights[:count] += np.float32(self.heights.offset)
         if self.uncertainty:
-            spread = found[count:]
-            np.clip(answer[count:], -12, 12, out=spread)
-            np.exp(spread, out=spread)
+            deviation = heights[count:]
+            np.clip(output[count:], -12, 12, out=deviation)
+            np.exp(deviation, out=deviation)
             factors = np.array(self.calibration, np.float32)[:, None, None]
-            spread *= np.float32(_SQRT2 * encoded.unit) * factors
+            deviation *= np.float32(_SQRT2 * encoded.unit) * factors
         if self.shrink:
-            self._shrink(found, encoded)
+            self._shrink(heights, encoded)
         if set(self.targets) == {"dsm", "dtm"}:
-            # Nothing stands below the ground.
+            # The ground is not above the surface.
             surface, earth = self.targets.index("dsm"), self.targets.index("dtm")
-            np.minimum(found[earth], found[surface], out=found[earth])
-        return found
+            np.minimum(heights[earth], heights[surface], out=heights[earth])
+        return heights
 
-    def _shrink(self, found: Array, encoded: Encoded) -> None:
-        """Soft-threshold the change of the measured base by its uncertainty, in place."""
+    def _shrink(self, heights: Array, encoded: Encoded) -> None:
+        """Shrink the change of the measured base by its uncertainty (soft threshold), in place."""
         index = [str(target) for target in self.targets].index(str(self.base))
-        change = found[index] - encoded.base
-        doubt = np.minimum(found[len(self.targets) + index], np.float32(_MOST_DOUBT * encoded.gsd))
-        least = np.float32(self.shrink) * doubt
+        change = heights[index] - encoded.base
+        deviation = heights[len(self.targets) + index]
+        deviation = np.minimum(deviation, np.float32(_MAX_SHRINK * encoded.gsd))
+        least = np.float32(self.shrink) * deviation
         kept = np.sign(change) * np.maximum(np.abs(change) - least, 0)
-        np.copyto(found[index], encoded.base + kept, where=encoded.measured)
+        np.copyto(heights[index], encoded.base + kept, where=encoded.measured)
 
 
-def _mean(heights: Array, measured: npt.NDArray[np.bool_], filled: Array) -> np.float32:
-    """Return the mean of the measured heights (in float64), or of the filled ones."""
+def _mean(heights: Array, measured: Mask, filled: Array) -> np.float32:
+    """Return the mean of the measured heights, or of the filled ones if none was measured."""
     if measured.all() or not measured.any():
         return np.float32(filled.mean(dtype=np.float64))
     return np.float32(heights.mean(dtype=np.float64, where=measured))

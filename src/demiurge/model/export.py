@@ -1,7 +1,7 @@
-"""A trained network to the members of a bundle, and back.
+"""Export of a trained network to the members of a bundle, and loading of its weights.
 
-The graph keeps the names and exact values of the network's parameters, batch norms included, so
-the numbers are stored once. Runtimes fold batch norms themselves when they compile the graph.
+The graph keeps the names and exact values of the parameters, including batch norms, so that each
+weight is stored once. Runtimes fold batch norms when they compile the graph.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import io
 import logging
 import tempfile
 import warnings
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,8 @@ _SIDE = 64
 def to_onnx(network: nn.Module, channels: int) -> bytes:
     """Return the network as an ONNX graph with free batch, height and width.
 
-    Initialisers have the names of the network's parameters and buffers. The exporter's notes on
-    the nodes are left out: they hold paths of this machine.
+    Initialisers have the names of the network's parameters and buffers. The exporter's metadata of
+    the nodes are removed: they contain local paths.
     """
     import onnx
 
@@ -38,7 +39,7 @@ def to_onnx(network: nn.Module, channels: int) -> bytes:
     example = torch.zeros(2, channels, side, side)
     network = network.eval().cpu()
     dynamic = torch.export.Dim.DYNAMIC
-    with tempfile.TemporaryDirectory() as folder, _hushed():
+    with tempfile.TemporaryDirectory() as folder, _quiet_exporter():
         path = Path(folder) / "graph.onnx"
         torch.onnx.export(
             network,
@@ -49,7 +50,7 @@ def to_onnx(network: nn.Module, channels: int) -> bytes:
             output_names=["answer"],
             dynamic_shapes=({0: dynamic, 2: dynamic, 3: dynamic},),
             external_data=False,
-            optimize=False,  # it folds batch norms, and the weights could not be read back
+            optimize=False,  # would fold batch norms, so that weights could not be read back
             verbose=False,
         )
         model = onnx.load(path)
@@ -63,9 +64,9 @@ def to_onnx(network: nn.Module, channels: int) -> bytes:
 
 
 def to_safetensors(network: nn.Module, graph: bytes) -> bytes:
-    """Return the weights and buffers that the graph does not hold, in safetensors format.
+    """Return the weights and buffers that the graph lacks or changes, in safetensors format.
 
-    Usually these are the counters of batch norms alone; all that the exporter changes is here.
+    Usually these are only the counters of batch norms.
     """
     from safetensors.torch import save
 
@@ -80,26 +81,27 @@ def to_safetensors(network: nn.Module, graph: bytes) -> bytes:
 
 
 def round_weights(network: nn.Module) -> None:
-    """Round all weights to the 11 significant bits of float16, so that bundles pack well.
+    """Round all weights to the 11 significant bits of float16, in place.
 
-    They stay float32; what is rounded off is far below what training leaves undecided.
+    Bundles then compress well. The weights stay float32; the rounding is far below the
+    uncertainty of the training.
     """
-    spare = 13
+    dropped_bits = 13
     with torch.no_grad():
         for tensor in network.state_dict().values():
             if tensor.dtype == torch.float32:
                 bits = tensor.contiguous().view(torch.int32)
-                bits = (bits + (1 << (spare - 1))) & ~((1 << spare) - 1)
+                bits = (bits + (1 << (dropped_bits - 1))) & ~((1 << dropped_bits) - 1)
                 tensor.copy_(bits.view(torch.float32))
 
 
 def load_weights(network: nn.Module, bundle: Bundle) -> None:
-    """Put a bundle's weights into a network.
+    """Load a bundle's weights into a network.
 
     Raises
     ------
     RuntimeError
-        If they do not fit.
+        If they do not fit the network.
     """
     from safetensors.torch import load
 
@@ -121,7 +123,7 @@ def _initialisers(graph: bytes) -> dict[str, npt.NDArray[np.generic]]:
 
 
 def _same(held: npt.NDArray[np.generic] | None, wanted: npt.NDArray[np.generic]) -> bool:
-    """Tell whether two arrays agree in type, shape and every bit."""
+    """Return whether two arrays have the same type, shape and bits."""
     return (
         held is not None
         and (held.dtype, held.shape) == (wanted.dtype, wanted.shape)
@@ -130,8 +132,8 @@ def _same(held: npt.NDArray[np.generic] | None, wanted: npt.NDArray[np.generic])
 
 
 @contextlib.contextmanager
-def _hushed():  # type: ignore[no-untyped-def]
-    """Keep the exporter's remarks to itself; its errors still come through."""
+def _quiet_exporter() -> Iterator[None]:
+    """Suppress warnings and output of the exporter, but not its errors."""
     logger = logging.getLogger("torch.onnx")
     level = logger.level
     logger.setLevel(logging.ERROR)

@@ -1,4 +1,4 @@
-"""Networks behind one function; most are segmentation-models-pytorch's."""
+"""Networks, most of them from segmentation-models-pytorch."""
 
 from __future__ import annotations
 
@@ -14,56 +14,56 @@ from demiurge.errors import ConfigError, ResourceError
 from demiurge.model.losses import process_count
 from demiurge.model.settings import NetworkSettings
 
-#: Pixels a side of the window that a new network is tried on.
+#: Side in pixels of the window that a new network is tested on.
 _SIDE = 64
 
 
 def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.Module:
-    """Build a network whose first answer is "no correction".
+    """Build a network whose initial output is 0: no correction, unit scale.
 
-    It takes float32 (batch, channels, height, width) as the contract encodes it, height and
-    width multiples of ``settings.multiple``, and returns float32 (batch, outputs, height, width).
+    Its input is float32 (batch, channels, height, width), height and width multiples of
+    ``settings.multiple``; its output is float32 (batch, outputs, height, width).
 
     Parameters
     ----------
     channels, outputs
-        Planes in and planes out, as the contract counts them.
+        Number of input and output planes; see :class:`demiurge.model.contract.Contract`.
 
     Raises
     ------
     ConfigError
-        If there is no such encoder, or it cannot take windows of any size.
+        If the encoder does not exist or requires windows of a fixed size.
     ResourceError
-        If pretrained weights cannot be had.
+        If pretrained weights cannot be downloaded.
     """
     first = (settings.decoder_channels or [64])[0]
     if settings.architecture == "resdepth":
         unet = ResDepthUNet(channels, outputs, settings.depth, first)
-        _begin_at_zero(unet.head)
+        _initialise_with_zeros(unet.head)
         return unet
     if settings.architecture == "pix2pix":
         generator = Pix2PixGenerator(channels, outputs, settings.depth, first)
-        _begin_at_zero(generator.head)
+        _initialise_with_zeros(generator.head)
         return generator
     body = _encoder_decoder(settings, channels, outputs)
     head = body.segmentation_head
     assert isinstance(head, nn.Sequential) and isinstance(head[0], nn.Conv2d)
     if settings.detail:
         body = Detailed(body, head[0].in_channels, channels, settings.detail, outputs)
-        _begin_at_zero(body.answer)
+        _initialise_with_zeros(body.answer)
     else:
-        _begin_at_zero(head[0])
+        _initialise_with_zeros(head[0])
     try:
         shape = _prune(body, channels)
-    except Exception as error:  # every encoder fails in its own way
-        raise _unfit(settings, _short(error)) from None
+    except Exception as error:  # encoders raise errors of many types
+        raise _unusable(settings, _short(error)) from None
     if shape != (1, outputs, _SIDE, _SIDE):
-        raise _unfit(settings, f"it answers {shape[-2]} × {shape[-1]} px for {_SIDE} × {_SIDE}")
+        raise _unusable(settings, f"output of {shape[-2]} × {shape[-1]} px for {_SIDE} × {_SIDE}")
     return body
 
 
 def _encoder_decoder(settings: NetworkSettings, channels: int, outputs: int) -> nn.Module:
-    """Build what segmentation-models-pytorch has."""
+    """Build a network of segmentation-models-pytorch."""
     import segmentation_models_pytorch as smp
 
     options: dict[str, Any] = {
@@ -78,28 +78,28 @@ def _encoder_decoder(settings: NetworkSettings, channels: int, outputs: int) -> 
         options["decoder_channels"] = tuple(widths)
         options["decoder_interpolation"] = settings.upsampling
     try:
-        found: nn.Module = smp.create_model(settings.architecture, **options)
+        network: nn.Module = smp.create_model(settings.architecture, **options)
     except (KeyError, ValueError, RuntimeError, AttributeError, TypeError, AssertionError) as error:
-        raise _unfit(settings, _short(error)) from None
+        raise _unusable(settings, _short(error)) from None
     except OSError as error:
         raise ResourceError(
             f"the pretrained weights of '{settings.encoder}' cannot be fetched ({_short(error)})",
             "connect to the internet once or set network.pretrained=false",
         ) from None
-    return found
+    return network
 
 
 def _weights(settings: NetworkSettings) -> str | bool | None:
     if not settings.pretrained:
         return None
-    # An encoder of timm has the name of its weights in its own.
+    # The name of a timm encoder includes its weights.
     return True if settings.encoder.startswith("tu-") else "imagenet"
 
 
 class Detailed(nn.Module):
-    """A network whose last step sees the input again at full resolution.
+    """A network with a branch at full resolution that is merged before the last layer.
 
-    Encoders halve the resolution at once, and what is one pixel wide suffers.
+    Encoders halve the resolution in their first layer, which loses details of one pixel.
     """
 
     def __init__(
@@ -114,8 +114,8 @@ class Detailed(nn.Module):
 
     def forward(self, planes: Tensor) -> Tensor:
         coarse = self.decoder(self.encoder(planes))
-        found: Tensor = self.answer(self.merge(torch.cat([coarse, self.detail(planes)], dim=1)))
-        return found
+        output: Tensor = self.answer(self.merge(torch.cat([coarse, self.detail(planes)], dim=1)))
+        return output
 
 
 def _block(channels: int, width: int) -> nn.Sequential:
@@ -126,7 +126,7 @@ def _block(channels: int, width: int) -> nn.Sequential:
     )
 
 
-def _unfit(settings: NetworkSettings, reason: str) -> ConfigError:
+def _unusable(settings: NetworkSettings, reason: str) -> ConfigError:
     return ConfigError(
         f"network.encoder: '{settings.encoder}' cannot be built ({reason})",
         "try resnet18, resnet34 or tu-NAME with a name from timm",
@@ -134,11 +134,11 @@ def _unfit(settings: NetworkSettings, reason: str) -> ConfigError:
 
 
 def _prune(body: nn.Module, channels: int) -> tuple[int, ...]:
-    """Remove layers that no input reaches: encoders keep those below the depth asked for.
+    """Remove unused layers: encoders keep those below the requested depth.
 
     Returns
     -------
-    The shape of the answer to one window of 64 px.
+    The shape of the output for one window of 64 px.
     """
     used: set[nn.Module] = set()
     leaves = [m for m in body.modules() if not list(m.children())]
@@ -156,8 +156,8 @@ def _prune(body: nn.Module, channels: int) -> tuple[int, ...]:
     return shape
 
 
-def _begin_at_zero(last: nn.Conv2d | nn.ConvTranspose2d) -> None:
-    """Make the last convolution answer 0 at first: no correction, unit scale."""
+def _initialise_with_zeros(last: nn.Conv2d | nn.ConvTranspose2d) -> None:
+    """Initialise the last convolution with zeros: no correction, unit scale."""
     nn.init.zeros_(last.weight)
     assert last.bias is not None
     nn.init.zeros_(last.bias)

@@ -1,4 +1,4 @@
-"""Which network: settings that are read without PyTorch."""
+"""Settings of the network, readable without PyTorch."""
 
 from __future__ import annotations
 
@@ -10,38 +10,40 @@ from demiurge.config import Strict
 
 
 class NetworkSettings(Strict):
-    """Which network."""
+    """Settings of the network."""
 
     architecture: Literal[
         "unet", "unetplusplus", "fpn", "linknet", "manet", "resdepth", "pix2pix"
     ] = Field(
         "unet",
-        description="decoder family; resdepth and pix2pix are those papers' own U-Nets",
+        description="decoder family; resdepth and pix2pix: the U-Nets of those papers",
     )
-    encoder: str = Field("resnet18", description="encoder; any name that timm knows as tu-NAME")
-    depth: int = Field(5, ge=3, le=8, description="halvings of the resolution")
+    encoder: str = Field("resnet18", description="encoder; any encoder of timm as tu-NAME")
+    depth: int = Field(
+        5, ge=3, le=8, description="number of times that the encoder halves the resolution"
+    )
     decoder_channels: list[Annotated[int, Field(gt=0)]] | None = Field(
         None,
         min_length=1,
-        description="widths of the decoder, coarse to fine, one for each halving; for resdepth and "
-        "pix2pix that of the finest level alone",
+        description="widths of the decoder, coarse to fine, one for each level; for resdepth and "
+        "pix2pix the width of the finest level",
     )
     upsampling: Literal["nearest", "bilinear"] = Field(
         "bilinear",
-        description="how the decoder doubles the resolution; nearest leaves a lattice",
+        description="interpolation in the decoder; nearest leaves a grid pattern",
     )
     detail: int = Field(
         0,
         ge=0,
-        description="width of a branch at full resolution that joins before the answer; 0 for none",
+        description="width of a branch at full resolution, merged before the last layer; 0: none",
     )
     pretrained: bool = Field(
-        False, description="begin with the encoder's ImageNet weights (fetched once)"
+        False, description="start from ImageNet weights of the encoder (downloaded once)"
     )
 
     @model_validator(mode="after")
     def _buildable(self) -> NetworkSettings:
-        """Refuse what no network can be built from, and settings without effect."""
+        """Reject settings that no network can be built from, and settings without effect."""
         own, widths = self.architecture in ("resdepth", "pix2pix"), self.decoder_channels
         if self.depth > 5 and not own:
             raise ValueError("depth is above 5; only resdepth and pix2pix go deeper")
@@ -62,5 +64,5 @@ class NetworkSettings(Strict):
 
     @property
     def multiple(self) -> int:
-        """Return what a window's side in pixels must be a multiple of."""
+        """Return the number of pixels that a window's side must be a multiple of."""
         return max(32, 1 << self.depth)

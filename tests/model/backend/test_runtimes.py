@@ -1,4 +1,4 @@
-"""All runtimes give one answer."""
+"""Inference runtimes: equal outputs, choice and errors."""
 
 import subprocess
 import sys
@@ -16,18 +16,18 @@ from demiurge.predict.api import refine
 from demiurge.predict.augmentation import ORIENTATIONS
 from demiurge.predict.options import Options
 
-QUESTIONS = [np.random.default_rng(i).standard_normal((2, 64, 64)).astype("f4") for i in range(5)]
+WINDOWS = [np.random.default_rng(i).standard_normal((2, 64, 64)).astype("f4") for i in range(5)]
 
 
-def answers(bundle, choice: Choice, **options: int) -> np.ndarray:  # type: ignore[no-untyped-def]
-    return np.stack(list(make_runtime(bundle, 64, choice, **options).run(QUESTIONS, 3)))
+def outputs(bundle, choice: Choice, **options: int) -> np.ndarray:  # type: ignore[no-untyped-def]
+    return np.stack(list(make_runtime(bundle, 64, choice, **options).run(WINDOWS, 3)))
 
 
 def test_onnx_runtime_and_openvino_agree(tmp_path: Path) -> None:
     pytest.importorskip("onnxruntime")
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
-    ours = answers(bundle, Choice("openvino", "CPU", "f32"))
-    theirs = answers(bundle, Choice("onnxruntime", "CPU", "f32"))
+    ours = outputs(bundle, Choice("openvino", "CPU", "f32"))
+    theirs = outputs(bundle, Choice("onnxruntime", "CPU", "f32"))
     np.testing.assert_allclose(ours, theirs, atol=1e-5)
 
 
@@ -47,8 +47,8 @@ os.kill(os.getpid(), signal.SIGINT)
 """
 
 
-def test_a_signal_is_survived_after_runtimes_came_and_went(tmp_path: Path) -> None:
-    """OpenVINO left the process a stack for signals that was gone."""
+def test_a_signal_after_runtimes_were_deleted(tmp_path: Path) -> None:
+    """Overlapping OpenVINO cores leave a dangling signal stack."""
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
     done = subprocess.run(
         [sys.executable, "-c", SIGNAL, str(bundle.path)], capture_output=True, text=True
@@ -59,11 +59,11 @@ def test_a_signal_is_survived_after_runtimes_came_and_went(tmp_path: Path) -> No
 def test_the_number_of_threads_does_not_change_a_pixel(tmp_path: Path) -> None:
     bundle = load_bundle("refine")
     channels = bundle.contract.channels
-    questions = [np.random.default_rng(i).standard_normal((channels, 128, 128)).astype("f4")
+    windows = [np.random.default_rng(i).standard_normal((channels, 128, 128)).astype("f4")
                  for i in range(3)]  # fmt: skip
     found = [
         np.stack(list(make_runtime(bundle, 128, Choice("openvino", "CPU", "f32"), threads=n)
-                      .run(questions, 2)))
+                      .run(windows, 2)))
         for n in (0, 1, 2)
     ]  # fmt: skip
     np.testing.assert_array_equal(found[0], found[1])
@@ -74,24 +74,24 @@ def test_pytorch_and_openvino_agree_on_a_trained_network() -> None:
     pytest.importorskip("segmentation_models_pytorch")
     bundle = load_bundle("refine")
     channels = bundle.contract.channels
-    questions = [np.random.default_rng(i).standard_normal((channels, 64, 64)).astype("f4")
+    windows = [np.random.default_rng(i).standard_normal((channels, 64, 64)).astype("f4")
                  for i in range(3)]  # fmt: skip
     both = [
-        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).run(questions, 2)))
+        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).run(windows, 2)))
         for name in ("openvino", "torch")
     ]
     scale = np.abs(both[0]).max()
     np.testing.assert_allclose(both[0], both[1], atol=1e-3 * scale)
 
 
-def test_pytorch_tells_of_weights_that_make_no_network(tmp_path: Path) -> None:
+def test_pytorch_refuses_weights_of_another_network(tmp_path: Path) -> None:
     pytest.importorskip("segmentation_models_pytorch")
     bundle = make_bundle(tmp_path / "a.bundle")
     with pytest.raises(BundleError, match="do not fit its network"):
         make_runtime(bundle, 64, Choice("torch", "CPU", "f32"))
 
 
-def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_choice_of_runtime_and_precision(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     bundle = make_bundle(tmp_path / "a.bundle")
     monkeypatch.setattr(chosen, "_has_cuda", lambda: False)
     assert choose_runtime(bundle, "auto", "auto") == Choice("openvino", "CPU", "f32")
@@ -106,70 +106,68 @@ def test_what_is_chosen(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None
         choose_runtime(bundle, "torch", "auto")
 
 
-def test_torch_is_asked_for_a_gpu_only_where_there_may_be_one(
+def test_torch_is_imported_only_if_there_may_be_a_gpu(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     torch = pytest.importorskip("torch")
-    asked = []
-    monkeypatch.setattr(torch.cuda, "is_available", lambda: asked.append(1) or True)
+    calls = []
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: calls.append(1) or True)
     monkeypatch.setattr(chosen, "_GPUS", (str(tmp_path / "none"),))
     assert not chosen._has_cuda()
-    assert not asked
+    assert not calls
     monkeypatch.setattr(chosen, "_GPUS", (str(tmp_path / "none"), str(tmp_path)))
     assert chosen._has_cuda()
     monkeypatch.setattr(chosen, "find_spec", lambda _: None)
     assert not chosen._has_cuda()
 
 
-def test_the_surface_says_what_ran(tmp_path: Path) -> None:
+def test_the_surface_names_its_runtime(tmp_path: Path) -> None:
     import rasterio
 
     pytest.importorskip("onnxruntime")
     dsm = write_raster(tmp_path / "dsm.tif", terrain())
     bundle = make_bundle(tmp_path / "a.bundle")
-    for name, said in (("onnxruntime", "ONNX Runtime CPU f32"), ("openvino", "OpenVINO CPU f32")):
+    for name, text in (("onnxruntime", "ONNX Runtime CPU f32"), ("openvino", "OpenVINO CPU f32")):
         options = Options(runtime=name, overwrite=True)
         refine(dsm, tmp_path / "out.tif", bundle=bundle, options=options)
         with rasterio.open(tmp_path / "out.tif") as file:
-            assert file.tags()["runtime"] == said
+            assert file.tags()["runtime"] == text
             np.testing.assert_allclose(file.read(1), terrain() + 5, atol=1e-3)
 
 
-def test_batches_answer_as_single_windows_do() -> None:
+def test_batches_equal_single_windows() -> None:
     pytest.importorskip("segmentation_models_pytorch")
     bundle = load_bundle("refine")
-    questions = [np.random.default_rng(i).standard_normal((bundle.contract.channels, 64, 64))
+    windows = [np.random.default_rng(i).standard_normal((bundle.contract.channels, 64, 64))
                  .astype("f4") for i in range(7)]  # fmt: skip
     found = {}
     for batch in (1, 3):
         runtime = make_runtime(bundle, 64, Choice("torch", "CPU", "f32"))
         runtime.batch = batch
-        # Twice, so that what the first left behind would show.
-        list(runtime.run(questions[::-1], 3))
-        found[batch] = np.stack(list(runtime.run(questions, 3)))
-    assert len(found[3]) == len(questions)
+        # Twice: the first run must not affect the second.
+        list(runtime.run(windows[::-1], 3))
+        found[batch] = np.stack(list(runtime.run(windows, 3)))
+    assert len(found[3]) == len(windows)
     np.testing.assert_allclose(found[1], found[3], atol=1e-4 * np.abs(found[1]).max())
 
 
-def test_every_runtime_takes_turned_windows() -> None:
+def test_every_runtime_accepts_flipped_windows() -> None:
     pytest.importorskip("segmentation_models_pytorch")
     bundle = load_bundle("refine")
     planes = np.random.default_rng(0).standard_normal((bundle.contract.channels, 64, 64))
-    turned = [turn.apply(planes.astype("f4")) for turn in ORIENTATIONS[8]]
+    oriented = [turn.apply(planes.astype("f4")) for turn in ORIENTATIONS[8]]
     found = [
-        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).run(turned, 2)))
+        np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).run(oriented, 2)))
         for name in ("openvino", "torch")
     ]
     np.testing.assert_allclose(*found, atol=1e-3 * np.abs(found[0]).max())
 
 
 @pytest.mark.parametrize(
-    ("kind", "said"),
+    ("kind", "message"),
     [("memory", "the GPU has too little memory"), ("kernel", "no kernel image")],
 )
-def test_what_a_gpu_cannot_do_is_said_in_a_sentence(
-    monkeypatch: pytest.MonkeyPatch, kind: str, said: str
-) -> None:
+def test_gpu_errors_name_a_cure(monkeypatch: pytest.MonkeyPatch, kind: str, message: str) -> None:
     pytest.importorskip("segmentation_models_pytorch")
     import torch
 
@@ -182,15 +180,15 @@ def test_what_a_gpu_cannot_do_is_said_in_a_sentence(
         raise error("no kernel image is available\nand more")
 
     monkeypatch.setattr(runtime, "_network", fail)
-    question = np.zeros((bundle.contract.channels, 64, 64), np.float32)
-    with pytest.raises(ResourceError, match=f"{said}.*use --runtime openvino"):
-        list(runtime.run([question], 1))
+    planes = np.zeros((bundle.contract.channels, 64, 64), np.float32)
+    with pytest.raises(ResourceError, match=f"{message}.*use --runtime openvino"):
+        list(runtime.run([planes], 1))
 
 
-def test_reading_further_ahead_changes_no_pixel(
+def test_reading_ahead_does_not_change_pixels(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As for a GPU, which takes many windows at once."""
+    """A GPU takes many windows per batch."""
     import rasterio
 
     from demiurge.model.backend.openvino import OpenVinoRuntime
