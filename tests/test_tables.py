@@ -1,5 +1,7 @@
-"""Ground points from the text files that people have."""
+"""Tables of ground points, and read-only GeoPackages."""
 
+import sqlite3
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -7,7 +9,9 @@ import pytest
 
 from demiurge.errors import DataError
 from demiurge.scene.points import read_points
+from demiurge.tables import open_geopackage
 
+NAMES = ["plain.gpkg", "a#b.gpkg", "100% sure?.gpkg", "päth.gpkg", "a&mode=rwc.gpkg"]
 X, Y, Z = [500010.5, 500030.25], [4000020.0, 4000040.0], [7.5, 8.5]
 
 
@@ -56,7 +60,7 @@ def test_pnezd_without_a_header(tmp_path: Path, text: str) -> None:
     "first", ["EPSG:32633", "+proj=utm +zone=33 +datum=WGS84 +units=m +no_defs", "WGS84 UTM 33N"]
 )
 def test_lists_of_ground_control_points(tmp_path: Path, first: str) -> None:
-    """Each point stands there once for every image that shows it, and counts once."""
+    """A point is listed once for each image that shows it, and is returned once."""
     path = tmp_path / "gcp_list.txt"
     path.write_text(
         f"{first}\n500010.5\t4000020\t7.5\t812\t410\tA.JPG\tgcp1\n"
@@ -98,3 +102,53 @@ def test_what_is_not_understood(tmp_path: Path, text: str, sentence: str) -> Non
     with pytest.raises(DataError) as found:
         read_points(path)
     assert sentence in str(found.value)
+
+
+def make(path: Path, *pragmas: str) -> sqlite3.Connection:
+    base = sqlite3.connect(path)
+    for pragma in pragmas:
+        base.execute(pragma)
+    base.execute("CREATE TABLE t (v INT)")
+    base.execute("INSERT INTO t VALUES (7)")
+    base.commit()
+    return base
+
+
+def values(path: Path) -> list[int]:
+    with open_geopackage(path) as base:
+        return [row[0] for row in base.execute("SELECT v FROM t")]
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("folder", ["run#3", "plain"])
+def test_any_path_is_read_and_no_file_is_created(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, folder: str
+) -> None:
+    place = tmp_path / folder
+    place.mkdir()
+    make(place / name).close()
+    monkeypatch.chdir(place)
+    for path in (place / name, Path(name)):
+        assert values(path) == [7]
+        with (
+            open_geopackage(path) as base,
+            pytest.raises(sqlite3.OperationalError, match="readonly"),
+        ):
+            base.execute("INSERT INTO t VALUES (8)")
+    assert [p.name for p in tmp_path.rglob("*")] == [folder, name]
+
+
+def test_a_missing_geopackage_is_not_created(tmp_path: Path) -> None:
+    with pytest.raises(sqlite3.OperationalError), open_geopackage(tmp_path / "a#b.gpkg"):
+        pass
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_write_ahead_log_is_read_and_none_is_created(tmp_path: Path) -> None:
+    path = tmp_path / "w.gpkg"
+    with closing(make(path, "PRAGMA journal_mode=WAL")) as writer:
+        writer.execute("INSERT INTO t VALUES (9)")
+        writer.commit()  # remains in the log while the writer is open
+        assert values(path) == [7, 9]
+    assert values(path) == [7, 9]
+    assert [p.name for p in tmp_path.iterdir()] == ["w.gpkg"]

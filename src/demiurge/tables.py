@@ -64,7 +64,7 @@ class PointTable:
 
 
 def height_column(names: Sequence[str]) -> tuple[int, str] | None:
-    """Return the index of the column that holds heights, and the unit in its name.
+    """Return the index of the column of heights, and the unit in its name.
 
     >>> height_column(["id", "Altitude (m)"]), height_column(["POINT_X", "elev_ft"])
     ((1, 'm'), (1, 'ft'))
@@ -88,7 +88,7 @@ def read_point_table(path: Path) -> PointTable:
     Raises
     ------
     DataError
-        If the file is empty, lacks these columns, or holds text in place of a number.
+        If the file is empty, lacks these columns, or contains text in place of a number.
     """
     try:
         text = path.read_text(encoding="utf-8-sig").splitlines()

@@ -4,7 +4,7 @@ from conftest import terrain
 from demiurge.raster.gaps import compress_gaps
 
 
-def test_a_cliff_becomes_a_step_and_its_two_sides_keep_their_shape() -> None:
+def test_a_cliff_is_lowered_and_both_sides_keep_their_shape() -> None:
     ground = terrain(64, 64)
     high = np.zeros((64, 64), bool)
     high[:, 40:] = True
@@ -25,7 +25,7 @@ def test_interpolated_heights_in_a_gap_stay_in_order() -> None:
     assert found.max() < 800
 
 
-def test_scenes_without_a_wide_gap_and_lone_towers_are_not_touched() -> None:
+def test_scenes_without_a_wide_gap_and_towers_do_not_change() -> None:
     heights = terrain(64, 64)
     measured = np.ones((64, 64), bool)
     assert compress_gaps(heights, measured, 20.0) is heights

@@ -8,7 +8,7 @@ from demiurge.raster.morphology import opening, smooth_opening
 
 @pytest.mark.parametrize("side", [1, 2, 3, 8, 13, 40])
 @pytest.mark.parametrize("shape", [(50, 60), (33, 5)])
-def test_it_is_the_opening_that_scipy_knows(side: int, shape: tuple[int, int]) -> None:
+def test_the_opening_equals_that_of_scipy(side: int, shape: tuple[int, int]) -> None:
     heights = terrain(*shape) + np.random.default_rng(0).random(shape).astype(np.float32)
     size = max(side, 1) // 2 * 2 + 1
     lowest = ndimage.minimum_filter(heights, size, mode="constant", cval=np.inf)
@@ -16,7 +16,7 @@ def test_it_is_the_opening_that_scipy_knows(side: int, shape: tuple[int, int]) -
     np.testing.assert_array_equal(opening(heights, side), expected)
 
 
-def test_houses_go_and_hills_stay() -> None:
+def test_the_opening_removes_houses_and_keeps_hills() -> None:
     rows, _ = np.mgrid[:120, :120].astype(np.float32)
     hill = 0.1 * rows
     surface = hill.copy()
@@ -28,7 +28,7 @@ def test_houses_go_and_hills_stay() -> None:
 
 
 @pytest.mark.parametrize("side", [1, 6, 20, 41])
-def test_smoothing_takes_the_square_marks_and_keeps_slopes(side: int) -> None:
+def test_smoothing_removes_steps_and_keeps_slopes(side: int) -> None:
     rows, columns = np.mgrid[:160, :160].astype(np.float32)
     plane = 0.3 * rows - 0.1 * columns
     inside = (slice(60, -60), slice(60, -60))
@@ -40,7 +40,7 @@ def test_smoothing_takes_the_square_marks_and_keeps_slopes(side: int) -> None:
     assert kinks[1] < 0.5 * kinks[0]
 
 
-def test_smoothing_knows_no_direction() -> None:
+def test_smoothing_is_symmetric() -> None:
     heights = np.random.default_rng(0).normal(size=(64, 80)).astype(np.float32)
     found = smooth_opening(heights, 20)
     assert found.shape == heights.shape

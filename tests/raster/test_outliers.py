@@ -1,4 +1,4 @@
-"""Gross outliers are found; towers, cliffs, walls and canyons are not."""
+"""Gross outliers are detected; towers, cliffs, walls and canyons are not."""
 
 import numpy as np
 import pytest
@@ -9,9 +9,7 @@ from demiurge.raster.outliers import MARGIN, gross_outliers
 
 @pytest.mark.parametrize("sign", [1, -1])
 @pytest.mark.parametrize(("side", "height"), [(1, 5000.0), (1, 500.0), (7, 1500.0), (24, 1500.0)])
-def test_specks_and_blobs_far_off_are_found_and_nothing_else(
-    side: int, height: float, sign: int
-) -> None:
+def test_specks_and_blobs_are_detected(side: int, height: float, sign: int) -> None:
     heights = terrain(200, 200)
     wrong = np.zeros(heights.shape, bool)
     wrong[90 : 90 + side, 60 : 60 + side] = True
@@ -19,7 +17,7 @@ def test_specks_and_blobs_far_off_are_found_and_nothing_else(
     np.testing.assert_array_equal(gross_outliers(heights, 0.5), wrong)
 
 
-def test_flanks_that_resampling_made_go_with_the_outlier() -> None:
+def test_resampled_flanks_belong_to_the_outlier() -> None:
     heights = terrain(120, 120)
     heights[50:53, 50:53] += 250.0
     heights[51, 51] += 4000.0
@@ -28,7 +26,7 @@ def test_flanks_that_resampling_made_go_with_the_outlier() -> None:
     np.testing.assert_array_equal(gross_outliers(heights, 0.5), expected)
 
 
-def test_an_outlier_among_voids_is_found() -> None:
+def test_an_outlier_among_voids_is_detected() -> None:
     heights = terrain(120, 120)
     heights[45:60, 45:60] = np.nan
     heights[50:55, 50:55] = 1700.0
@@ -37,7 +35,7 @@ def test_an_outlier_among_voids_is_found() -> None:
     assert found.sum() == 25
 
 
-def test_real_forms_are_left_alone() -> None:
+def test_real_objects_are_not_outliers() -> None:
     rows, columns = np.mgrid[:240, :240]
     ground = terrain(240, 240)
     disc = np.hypot(rows - 120, columns - 120)
@@ -58,7 +56,7 @@ def test_real_forms_are_left_alone() -> None:
             assert not found.any(), f"{name} at {gsd} m"
 
 
-def test_the_answer_depends_on_no_pixel_beyond_the_margin() -> None:
+def test_the_result_depends_on_no_pixel_beyond_the_margin() -> None:
     rng = np.random.default_rng(0)
     heights = terrain(400, 400)
     for row, column in rng.integers(0, 390, (40, 2)):

@@ -14,7 +14,7 @@ def test_independent_noise_gives_two() -> None:
     assert smoothness([noise() + 3000]) == pytest.approx(2, abs=0.05)
 
 
-def test_what_a_matcher_smooths_gives_more_and_a_smooth_form_the_most() -> None:
+def test_smoothed_noise_gives_more_and_a_smooth_surface_most() -> None:
     smoothed = ndimage.uniform_filter(noise(), 3)
     flat = smoothness([smoothed])
     hills = smoothness([terrain()])
@@ -23,7 +23,7 @@ def test_what_a_matcher_smooths_gives_more_and_a_smooth_form_the_most() -> None:
     assert 2.4 < flat < hills <= 8
 
 
-def test_voids_are_no_heights_and_too_little_tells_nothing() -> None:
+def test_voids_are_ignored_and_too_few_squares_give_none() -> None:
     heights = noise()
     heights[:, 100:] = np.nan
     assert smoothness([heights]) == pytest.approx(2, abs=0.05)

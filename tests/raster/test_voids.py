@@ -5,7 +5,7 @@ from conftest import terrain
 from demiurge.raster.voids import enclosed, fill_voids
 
 
-def test_measured_pixels_are_not_touched() -> None:
+def test_measured_pixels_do_not_change() -> None:
     heights = terrain()
     heights[30:90, 40:120] = np.nan
     known = np.isfinite(heights)
@@ -15,7 +15,7 @@ def test_measured_pixels_are_not_touched() -> None:
     assert np.isnan(heights[50, 50]), "the input is left alone"
 
 
-def test_a_plane_is_continued_into_a_hole() -> None:
+def test_a_plane_is_interpolated_into_a_hole() -> None:
     rows, columns = np.mgrid[:128, :128]
     plane = (2000 + 0.5 * columns - 0.2 * rows).astype(np.float32)
     torn = plane.copy()
@@ -33,7 +33,7 @@ def test_any_shape_and_one_measured_pixel(shape: tuple[int, int]) -> None:
     np.testing.assert_allclose(fill_voids(heights), 4807.0)
 
 
-def test_values_stay_between_the_measured(seed: int = 3) -> None:
+def test_filled_values_stay_within_the_measured_range(seed: int = 3) -> None:
     rng = np.random.default_rng(seed)
     heights = rng.uniform(3000, 3100, (97, 61)).astype(np.float32)
     heights[rng.random(heights.shape) < 0.9] = np.nan
@@ -42,7 +42,7 @@ def test_values_stay_between_the_measured(seed: int = 3) -> None:
     assert filled.max() <= np.nanmax(heights) + 1e-2
 
 
-def test_holes_are_enclosed_and_outer_land_is_not() -> None:
+def test_holes_are_enclosed_and_the_outside_is_not() -> None:
     measured = np.zeros((120, 120), bool)
     measured[30:90, 30:90] = True
     measured[50:60, 50:60] = False
@@ -54,7 +54,7 @@ def test_holes_are_enclosed_and_outer_land_is_not() -> None:
     assert not enclosed(wide, 10)[60, 60]
 
 
-def test_enclosed_depends_on_nothing_further_than_twice_the_reach() -> None:
+def test_enclosed_depends_on_no_pixel_beyond_twice_the_radius() -> None:
     rng = np.random.default_rng(5)
     from scipy.ndimage import gaussian_filter
 

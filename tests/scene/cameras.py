@@ -1,4 +1,4 @@
-"""Simulated satellite cameras with known answers."""
+"""Simulated satellite cameras with known geometry."""
 
 from __future__ import annotations
 

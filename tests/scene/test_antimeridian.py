@@ -1,4 +1,4 @@
-"""Across 180° of longitude, and beyond: nothing is lost, nothing flat, nothing slow."""
+"""Rasters across and beyond 180° of longitude."""
 
 import time
 from collections.abc import Callable
@@ -26,7 +26,7 @@ DEGREES = CRS("EPSG:4326")
 
 
 def height(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
-    """Heights that bend slowly and go on across 180°."""
+    """Return smooth heights that are continuous across 180°."""
     return 500 + 300 * np.sin(np.radians(30 * lon)) + 40 * (lat - 66)
 
 
@@ -65,7 +65,7 @@ FILES = [
 @pytest.mark.parametrize("lon", [179.95, 180.0, -179.95])
 @pytest.mark.parametrize("epsg", [32660, 32601])
 @pytest.mark.parametrize("name", ["dem_prior", "dsm"])
-def test_heights_go_on_across_180(
+def test_heights_continue_across_180_degrees(
     raster: Write, left: float, width: float, lon: float, epsg: int, name: str
 ) -> None:
     source = Source.open(degrees(raster, "a.tif", left, width, 0.02), layer(name))
@@ -80,7 +80,7 @@ def test_heights_go_on_across_180(
 
 
 @pytest.mark.parametrize(("left", "width"), FILES)
-def test_generate_has_its_whole_prior(
+def test_generate_reads_its_complete_prior(
     raster: Write, tmp_path: Path, left: float, width: float
 ) -> None:
     grid = utm_grid(180.0, 32660)
@@ -102,7 +102,7 @@ def test_generate_has_its_whole_prior(
 
 
 @pytest.mark.parametrize("left", [179.9, -180.1, 539.9])
-def test_a_dsm_in_degrees_across_180_is_quick_and_whole(raster: Write, left: float) -> None:
+def test_a_dsm_in_degrees_across_180_is_complete_and_fast(raster: Write, left: float) -> None:
     size = 0.2 / 320
     lon = 179.9 + size * (np.arange(320) + 0.5)
     lat = 66 - size * (np.arange(320) + 0.5)
@@ -120,7 +120,7 @@ def test_a_dsm_in_degrees_across_180_is_quick_and_whole(raster: Write, left: flo
     assert np.abs(found - expected(scene.grid))[known].max() < 0.5
 
 
-def test_an_ortho_in_degrees_lies_whole_under_a_dsm(raster: Write) -> None:
+def test_an_ortho_in_degrees_covers_a_dsm(raster: Write) -> None:
     grid = utm_grid(180.0, 32660)
     dsm = raster("dsm.tif", expected(grid).astype(np.float32), crs="EPSG:32660",
                  transform=grid.affine)  # fmt: skip
@@ -131,8 +131,8 @@ def test_an_ortho_in_degrees_lies_whole_under_a_dsm(raster: Write) -> None:
     assert np.abs(image - expected(grid)).max() < 0.5
 
 
-def test_longitudes_beyond_180_hold_data(raster: Write) -> None:
-    """A file in 0 … 360 knows the west as 190."""
+def test_longitudes_beyond_180_have_data(raster: Write) -> None:
+    """A file in 0 … 360 has western longitudes above 180."""
     source = Source.open(degrees(raster, "a.tif", 189, 2, 0.02), layer("dsm"))
     grid = utm_grid(-170.0, 32602)
     found = source.read(grid, full_window(grid))
@@ -140,13 +140,13 @@ def test_longitudes_beyond_180_hold_data(raster: Write) -> None:
     assert utm_of(source.grid).epsg == 32602
 
 
-def test_files_on_the_other_side_of_the_globe_are_apart(raster: Write) -> None:
+def test_files_on_opposite_sides_of_the_globe_are_disjoint(raster: Write) -> None:
     source = Source.open(degrees(raster, "a.tif", 179, 2, 0.02), layer("dsm"))
     assert source_window(source.grid, utm_grid(0.1, 32631)) is None
     assert source_window(source.grid, utm_grid(180.0, 32660)) is not None
 
 
-def test_a_pole_within_takes_all_longitudes(raster: Write) -> None:
+def test_a_footprint_with_a_pole_spans_all_longitudes(raster: Write) -> None:
     globe = GeoBox((180, 360), Affine(1, 0, -180, 0, -1, 90), "EPSG:4326")
     pole = GeoBox((100, 100), Affine(10_000, 0, -500_000, 0, -10_000, 500_000), "EPSG:3031")
     window = source_window(globe, pole)

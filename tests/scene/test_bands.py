@@ -1,4 +1,4 @@
-"""What bands are, by description, sensor and colour; and which are no heights."""
+"""Recognition of bands by description, sensor and colour; bands that cannot be heights."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -44,7 +44,7 @@ def numbers(path: str) -> dict[str, int]:
         ("plain.tif", ["B04", "B8A"], {"red": 1, "nir_narrow": 2}),
     ],
 )  # fmt: skip
-def test_numbers_go_by_the_sensor(
+def test_band_numbers_depend_on_the_sensor(
     raster: Write, name: str, bands: list[str], expected: dict[str, int]
 ) -> None:
     path = raster(name, stack(len(bands)), names=bands)
@@ -53,7 +53,7 @@ def test_numbers_go_by_the_sensor(
     assert len(set(found.values())) == len(found)
 
 
-def test_the_sensor_may_stand_in_a_tag_or_a_folder(tmp_path: Path, raster: Write) -> None:
+def test_the_sensor_is_read_from_tags_and_folders(tmp_path: Path, raster: Write) -> None:
     path = raster("image.tif", stack(4), names=TM[:4])
     with pytest.raises(
         UsageError, match=r"numbered \(B1, B2, B3\).*the sensor is unknown; write LAYER"
@@ -69,7 +69,7 @@ def test_the_sensor_may_stand_in_a_tag_or_a_folder(tmp_path: Path, raster: Write
     assert numbers(str(folder / "stack.tif"))["nir"] == 4
 
 
-def test_two_sensors_are_none(raster: Write) -> None:
+def test_contradictory_sensors_are_ignored(raster: Write) -> None:
     path = raster("landsat7_or_landsat8.tif", stack(4), names=TM[:4])
     with open_raster(path) as dataset:
         assert sensor_of(str(path), dataset) is None
@@ -78,19 +78,19 @@ def test_two_sensors_are_none(raster: Write) -> None:
 
 
 def test_colours_do_not_name_numbered_bands(raster: Write) -> None:
-    """GDAL calls the first three bands of 8 bits red, green, blue, whatever they are."""
+    """GDAL labels the first three 8-bit bands red, green and blue, whatever their content."""
     path = raster("a.tif", stack(3, "uint8"), names=["B1", "B2", "B3"], photometric="RGB")
     with pytest.raises(UsageError, match="the sensor is unknown"):
         recognise_bands(str(path))
 
 
-def test_a_layer_is_found_once(raster: Write) -> None:
+def test_two_bands_of_one_layer_are_an_error(raster: Write) -> None:
     path = raster("a.tif", stack(3), names=["red", "red", "green"])
     with pytest.raises(UsageError, match="bands 1 and 2 both describe 'red'"):
         recognise_bands(str(path))
 
 
-def test_what_is_used_is_said_and_what_is_not(raster: Write, tmp_path: Path) -> None:
+def test_notes_list_used_and_unused_bands(raster: Write, tmp_path: Path) -> None:
     path = raster("four.tif", stack(5), names=["red", "green", "blue", "", "?"])
     found = bands_of(str(path), "")
     assert found.others == (4, 5)
@@ -124,7 +124,7 @@ def test_what_is_used_is_said_and_what_is_not(raster: Write, tmp_path: Path) -> 
     ],
 )
 @pytest.mark.parametrize("name", ["dem_prior", "dsm", "truth_dtm"])
-def test_pictures_are_no_heights(
+def test_pictures_are_refused_as_heights(
     raster: Write, options: dict[str, Any], dtype: str, match: str, name: str
 ) -> None:
     path = raster("a.tif", stack(3, dtype), **options)
@@ -135,7 +135,7 @@ def test_pictures_are_no_heights(
     assert Source.open(path, layer("red"), 1).band == 1
 
 
-def test_eight_bits_are_no_heights_unless_scaled(raster: Write) -> None:
+def test_eight_bits_are_refused_as_heights_unless_scaled(raster: Write) -> None:
     data = terrain().astype(np.uint8)
     path = raster("a.tif", data)
     with pytest.raises(DataError, match=r"has 8 bits, like a picture.*-ot Int16"):
@@ -145,7 +145,7 @@ def test_eight_bits_are_no_heights_unless_scaled(raster: Write) -> None:
     assert Source.open(path, layer("truth_height")).band == 1  # canopies are low
 
 
-def test_palettes_are_no_heights(raster: Write) -> None:
+def test_palettes_are_refused_as_heights(raster: Write) -> None:
     path = raster("a.tif", terrain().astype(np.uint8), photometric="palette")
     with rasterio.open(path, "r+") as file:
         file.write_colormap(1, {i: (i, 0, 0, 255) for i in range(256)})
@@ -153,7 +153,7 @@ def test_palettes_are_no_heights(raster: Write) -> None:
         Source.open(path, layer("dsm"))
 
 
-def test_one_band_is_not_image_and_heights_at_once(raster: Write, tmp_path: Path) -> None:
+def test_one_band_cannot_be_image_and_heights(raster: Write, tmp_path: Path) -> None:
     path = raster("a.tif", terrain())
     link = tmp_path / "link.tif"
     link.symlink_to(path)

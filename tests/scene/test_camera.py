@@ -67,7 +67,7 @@ def test_ground_and_image_are_inverse_to_a_thousandth_of_a_pixel() -> None:
     assert np.abs(back[1] - col).max() < 1e-3
 
 
-def test_voids_stay_voids() -> None:
+def test_voids_project_to_nan() -> None:
     rows, cols = curved_camera().image_of(
         np.array([15.2, 15.2]), np.array([45.1, 45.1]), np.array([10.0, np.nan])
     )
@@ -87,7 +87,7 @@ def test_displacement_of_a_known_camera(given: tuple[float, float]) -> None:
     )
 
 
-def test_a_sensor_in_the_south_moves_high_points_to_the_north() -> None:
+def test_a_southern_sensor_displaces_high_points_northward() -> None:
     direction = Direction(180, 60)
     east, north = direction.displacement
     assert east == pytest.approx(0, abs=1e-12)
@@ -96,11 +96,11 @@ def test_a_sensor_in_the_south_moves_high_points_to_the_north() -> None:
     assert (again.azimuth, again.elevation) == pytest.approx((180, 60))
 
 
-def test_displacement_in_pixels_counts_rows_downwards() -> None:
+def test_displacement_in_pixels_has_rows_downward() -> None:
     assert in_pixels((2.0, 3.0), grid_of(gsd=0.5)) == pytest.approx((-6.0, 4.0))
 
 
-def test_a_pair_knows_its_base() -> None:
+def test_geometry_of_a_pair() -> None:
     # Two sensors in the east and west, each 20 degrees off the vertical.
     pair = Pair(Direction(90, 70), Direction(270, 70))
     assert pair.convergence == pytest.approx(40)
@@ -116,14 +116,14 @@ def test_impossible_directions_are_refused(elevation: float) -> None:
         Direction(10, elevation)
 
 
-def test_rpcs_that_see_nothing_give_no_direction() -> None:
+def test_degenerate_rpcs_are_refused() -> None:
     camera = affine_camera(grid_of(), (0.1, 0.1))
-    camera.rpc.samp_num_coeff = [0.0] * 20  # every point in one column
+    camera.rpc.samp_num_coeff = [0.0] * 20  # all points in one column
     with pytest.raises(DataError, match="RPCs"):
         camera.direction(grid_of(), 100)
 
 
-def test_the_range_of_heights_is_that_of_the_polynomials() -> None:
+def test_height_range_of_the_polynomials() -> None:
     assert curved_camera().height_range == (-400, 600)
 
 

@@ -1,4 +1,4 @@
-"""Coordinate reference systems that are none, of other bodies, or whose metres are no metres."""
+"""Local CRSs, CRSs of other bodies, and CRSs with large scale errors."""
 
 import json
 import math
@@ -37,9 +37,9 @@ def mercator(lat: float, size: float = 30) -> dict[str, object]:
     return {"crs": "EPSG:3857", "transform": from_origin(x, y, size, size)}
 
 
-def test_scales_on_the_ground() -> None:
+def test_scale_on_the_ground() -> None:
     x, y = pyproj.Transformer.from_crs(4326, 3857, always_xy=True).transform(15.0, 40.0)
-    # On the ellipsoid the scale of the sphere's formula is off by up to a third of a per cent.
+    # The formula of the sphere is off by up to 0.3 % on the ellipsoid.
     assert ground_scale(x, y, CRS("EPSG:3857")) == pytest.approx(
         1 / math.cos(math.radians(40)), 5e-3
     )
@@ -49,11 +49,11 @@ def test_scales_on_the_ground() -> None:
 
 
 @pytest.mark.parametrize("lat", [40.0, -60.0])
-def test_web_mercator_becomes_utm_and_that_is_said(raster: Write, lat: float) -> None:
+def test_web_mercator_is_reprojected_to_utm_with_a_note(raster: Write, lat: float) -> None:
     place = mercator(lat, 30 / math.cos(math.radians(lat)))
     scene = scene_from_files({"dsm": raster("a.tif", terrain(), **place)})
     assert scene.grid.crs.epsg == (32633 if lat > 0 else 32733)
-    # Pixels are 30 m on the ground; taken at their word they would be 39 or 60 m.
+    # Pixels are 30 m on the ground, but 39 or 60 m in units of the CRS.
     assert scene.pixel_size == pytest.approx(30, rel=0.01)
     true = math.cos(math.radians(lat))
     assert f"EPSG:3857, whose metre is {true:.2f}"[:-1] in scene.notes[0]
@@ -62,14 +62,14 @@ def test_web_mercator_becomes_utm_and_that_is_said(raster: Write, lat: float) ->
     assert np.isfinite(area).sum() * scene.pixel_size**2 == pytest.approx(160 * 192 * 900, rel=0.02)
 
 
-def test_a_utm_zone_far_away_becomes_the_right_one(raster: Write) -> None:
+def test_a_distant_utm_zone_is_replaced(raster: Write) -> None:
     x, y = pyproj.Transformer.from_crs(4326, 32633, always_xy=True).transform(28.0, 45.0)
     place = from_origin(x, y, 2, 2)
     scene = scene_from_files({"dsm": raster("a.tif", terrain(), transform=place)})
     assert scene.grid.crs.epsg == 32635
 
 
-def test_a_crs_by_name_may_be_off_by_a_little(raster: Write, tmp_path: Path) -> None:
+def test_a_named_crs_may_have_a_small_scale_error(raster: Write, tmp_path: Path) -> None:
     x, y = pyproj.Transformer.from_crs(4326, 3413, always_xy=True).transform(-45.0, 76.0)
     place = {"crs": "EPSG:3413", "transform": from_origin(x, y, 2, 2)}
     path = raster("a.tif", terrain(), **place)
@@ -93,7 +93,7 @@ def test_evaluation_measures_web_mercator_in_metres(
     assert "reprojected to EPSG:32633" in capfd.readouterr().err
 
 
-def test_local_crss_are_told_and_no_bug(raster: Write) -> None:
+def test_local_crss_are_refused(raster: Write) -> None:
     with pytest.raises(DataError, match="'ETRS89 / UTM 33N' is local"):
         require_crs("a.tif", pyproj.CRS(LOCAL))
     with pytest.raises(UsageError, match="without a position"):
@@ -106,7 +106,7 @@ def test_local_crss_are_told_and_no_bug(raster: Write) -> None:
     assert scene.grid.crs.epsg == 8353
 
 
-def test_bodies_are_kept_apart() -> None:
+def test_celestial_bodies_are_not_mixed() -> None:
     earth, moon = CRS("EPSG:4326"), CRS(MOON)
     assert on_earth(earth)
     assert not on_earth(moon)
@@ -114,7 +114,7 @@ def test_bodies_are_kept_apart() -> None:
         transform([0], [0], earth, moon)
 
 
-def test_a_moon_in_metres_is_read_as_it_is(raster: Write) -> None:
+def test_a_lunar_grid_in_metres_is_kept(raster: Write) -> None:
     place = from_origin(1000, 2000, 2, 2)
     path = raster("moon.tif", terrain(), crs=MOON_METRES, transform=place)
     scene = scene_from_files({"dsm": path})
@@ -122,7 +122,7 @@ def test_a_moon_in_metres_is_read_as_it_is(raster: Write) -> None:
     np.testing.assert_array_equal(scene.read(layers=["dsm"])[0], terrain())
 
 
-def test_longitudes_are_brought_near() -> None:
+def test_longitudes_are_unwrapped() -> None:
     np.testing.assert_allclose(unwrapped([-179, 179, 540, 0], 180), [181, 179, 180, 0])
     assert np.isnan(unwrapped([np.nan], 0)).all()
 
@@ -137,7 +137,7 @@ ODD = [
 
 
 @pytest.mark.parametrize(("name", "options", "says"), ODD, ids=[o[0] for o in ODD])
-def test_every_command_says_it_in_a_sentence(
+def test_every_command_reports_one_sentence(
     raster: Write, tmp_path: Path, name: str, options: dict[str, object], says: str,
     capfd: pytest.CaptureFixture[str],
 ) -> None:  # fmt: skip
@@ -171,7 +171,7 @@ def test_every_command_says_it_in_a_sentence(
         assert re.search(f"{says}|overlap|outside of what", error), error
 
 
-def test_all_transforms_go_through_the_one_door() -> None:
+def test_all_transforms_use_one_module() -> None:
     import demiurge
 
     source = Path(demiurge.__file__).parent
@@ -183,7 +183,7 @@ def test_all_transforms_go_through_the_one_door() -> None:
     assert found == {"scene/crs.py", "predict/stac.py"}  # GDAL cuts outlines at 180° itself
 
 
-def test_an_item_of_another_body_has_no_place_on_earth(raster: Write, tmp_path: Path) -> None:
+def test_an_item_of_another_body_has_no_geometry(raster: Write, tmp_path: Path) -> None:
     path = raster("moon.tif", terrain(), crs=MOON_METRES, transform=from_origin(1000, 2000, 2, 2))
     make_bundle(tmp_path / "r.bundle")
     words = f"refine {path} -o {tmp_path}/out.tif --bundle {tmp_path}/r.bundle --stac -q"

@@ -11,7 +11,7 @@ def image(rows: int = 300, columns: int = 260) -> np.ndarray:
     return dark.astype(np.float32)
 
 
-def test_contrast_spreads_over_the_whole_range() -> None:
+def test_contrast_fills_the_range() -> None:
     whole = image()
     equaliser = fit_equaliser(whole, whole.shape, tile=64)
     assert equaliser is not None
@@ -22,7 +22,7 @@ def test_contrast_spreads_over_the_whole_range() -> None:
     assert out[:, :100].std() > 3 * before
 
 
-def test_it_is_monotone_within_a_place() -> None:
+def test_the_mapping_is_monotone_at_a_pixel() -> None:
     whole = image()
     equaliser = fit_equaliser(whole, whole.shape, tile=1024)
     assert equaliser is not None
@@ -31,7 +31,7 @@ def test_it_is_monotone_within_a_place() -> None:
     assert (np.diff(out.ravel()[order]) >= -1e-6).all()
 
 
-def test_no_data_counts_in_no_histogram() -> None:
+def test_histograms_ignore_no_data() -> None:
     clean = image()
     torn = clean.copy()
     torn[40:90, 30:70] = np.nan
@@ -46,7 +46,7 @@ def test_no_data_counts_in_no_histogram() -> None:
     np.testing.assert_array_equal(np.isnan(out), np.isnan(torn))
 
 
-def test_windows_equal_the_whole() -> None:
+def test_windows_equal_the_full_image() -> None:
     whole = image()
     equaliser = fit_equaliser(whole, whole.shape, tile=64)
     assert equaliser is not None
@@ -57,7 +57,7 @@ def test_windows_equal_the_whole() -> None:
         )
 
 
-def test_an_empty_tile_borrows_and_stays_finite() -> None:
+def test_an_empty_tile_uses_the_nearest_histogram() -> None:
     whole = image()
     whole[:64, :64] = np.nan
     equaliser = fit_equaliser(whole, whole.shape, tile=64)
@@ -65,6 +65,6 @@ def test_an_empty_tile_borrows_and_stays_finite() -> None:
     assert np.isfinite(equaliser.tables).all()
 
 
-def test_nothing_to_equalise() -> None:
+def test_images_without_contrast_have_no_equaliser() -> None:
     assert fit_equaliser(np.full((9, 9), np.nan, np.float32), (9, 9)) is None
     assert fit_equaliser(np.full((9, 9), 5, np.float32), (9, 9)) is None

@@ -1,4 +1,4 @@
-"""Pixels of users' files come through one reader; who opens rasters otherwise is listed here."""
+"""One module reads pixels of users' files; other modules that open rasters are listed here."""
 
 import re
 from pathlib import Path
@@ -7,7 +7,7 @@ import demiurge
 
 SOURCES = Path(demiurge.__file__).parent
 
-#: Modules that write rasters or read back what demiurge wrote itself; outputs.py lists files.
+#: Modules that write rasters or read files of demiurge; outputs.py lists files.
 OWN = {
     "evaluation/accuracy_map.py",
     "outputs.py",
@@ -31,7 +31,7 @@ def found_in(pattern: str) -> set[str]:
     }
 
 
-def test_rasters_are_opened_at_one_door() -> None:
+def test_rasters_are_opened_in_one_module() -> None:
     assert found_in(r"rasterio\.open\(") <= OWN
 
 

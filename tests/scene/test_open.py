@@ -17,7 +17,7 @@ from demiurge.scene.prepare import prepare
 Write = Callable[..., Path]
 
 
-def test_a_plain_dsm_keeps_its_own_grid(raster: Write) -> None:
+def test_a_metric_north_up_dsm_keeps_its_grid(raster: Write) -> None:
     transform = from_origin(LEFT + 0.7, TOP + 0.3, 2, 2)  # not on multiples of the pixel
     scene = scene_from_files({"dsm": raster("dsm.tif", terrain(), transform=transform)})
     assert scene.grid.affine == transform
@@ -26,7 +26,7 @@ def test_a_plain_dsm_keeps_its_own_grid(raster: Write) -> None:
     np.testing.assert_array_equal(scene.read(layers=["dsm"])[0], terrain())
 
 
-def test_the_dsm_gives_the_grid_and_others_are_warped_to_it(raster: Write) -> None:
+def test_the_dsm_defines_the_grid(raster: Write) -> None:
     image = np.full((80, 96), 7, np.uint16)
     scene = scene_from_files(
         {
@@ -39,7 +39,7 @@ def test_the_dsm_gives_the_grid_and_others_are_warped_to_it(raster: Write) -> No
     assert (scene.read(layers=["ortho_left"]) == 7).all()
 
 
-def test_a_prior_never_gives_the_grid_where_there_is_an_image(raster: Write) -> None:
+def test_an_image_defines_the_grid_before_a_prior(raster: Write) -> None:
     coarse = raster("prior.tif", terrain(6, 6), transform=from_origin(LEFT, TOP, 60, 60))
     image = raster("image.tif", np.ones((3, 100, 100), np.uint8), names=["red", "green", "blue"])
     scene = scene_from_files({"dem_prior": coarse, "red": f"{image}:1"})
@@ -47,7 +47,7 @@ def test_a_prior_never_gives_the_grid_where_there_is_an_image(raster: Write) -> 
     assert scene.base == "dem_prior"
 
 
-def test_degrees_become_utm_and_that_is_said(raster: Write) -> None:
+def test_degrees_are_reprojected_to_utm_with_a_note(raster: Write) -> None:
     path = raster("dsm.tif", terrain(), crs="EPSG:4326", transform=from_origin(15, 40, 2e-5, 2e-5))
     scene = scene_from_files({"dsm": path})
     assert scene.grid.crs.epsg == 32633
@@ -55,7 +55,7 @@ def test_degrees_become_utm_and_that_is_said(raster: Write) -> None:
     assert 1.5 < scene.pixel_size < 2.5
 
 
-def test_derived_layers_are_computed_from_inputs_alone(raster: Write) -> None:
+def test_derived_layers_are_computed_from_stored_layers(raster: Write) -> None:
     heights = terrain()
     heights[10:20, 10:20] = -9999
     red, nir = np.full((160, 192), 100, np.uint16), np.full((160, 192), 300, np.uint16)
@@ -85,7 +85,7 @@ def test_windows_and_steps(raster: Write) -> None:
             scene.read(window)
 
 
-def test_files_apart_are_refused(raster: Write) -> None:
+def test_disjoint_files_are_refused(raster: Write) -> None:
     far = raster("far.tif", terrain(), transform=from_origin(LEFT + 1e5, TOP, 2, 2))
     with pytest.raises(DataError, match="does not overlap"):
         scene_from_files({"dsm": raster("dsm.tif", terrain()), "ortho_left": far})
@@ -99,7 +99,7 @@ def test_vertical_references_must_agree(raster: Write) -> None:
     assert scene_from_files({"dsm": a}).vertical.reference == "orthometric"
 
 
-def test_inputs_are_named_by_hand_or_recognised(raster: Write) -> None:
+def test_inputs_are_named_or_recognised(raster: Write) -> None:
     rgb = raster("rgb.tif", np.ones((3, 8, 8), np.uint8), photometric="RGB")
     dsm = raster("dsm.tif", terrain())
     found = name_inputs([str(rgb), str(dsm), "truth_dtm=x.tif:2"])
@@ -153,19 +153,19 @@ def test_a_hand_written_scene_opens_and_warps(raster: Write, tmp_path: Path) -> 
         ("layers:\n  dsm: {file: a.tif}\nsun: {azimuth: 400, elevation: 1}\n", "sun.azimuth"),
     ],
 )
-def test_badly_written_scenes(tmp_path: Path, text: str, match: str) -> None:
+def test_invalid_scene_files(tmp_path: Path, text: str, match: str) -> None:
     with pytest.raises(ConfigError, match=match):
         open_scene(scene_yaml(tmp_path / "s", text))
 
 
-def test_what_is_no_scene(tmp_path: Path) -> None:
+def test_paths_that_are_not_scenes(tmp_path: Path) -> None:
     with pytest.raises(ResourceError, match="is not a scene"):
         open_scene(tmp_path)
     with pytest.raises(ResourceError, match="no such scene"):
         open_scene(tmp_path / "no")
 
 
-def test_several_layers_are_looked_at_at_once(raster: Write) -> None:
+def test_statistics_of_several_layers_at_once(raster: Write) -> None:
     rough = np.random.default_rng(0).standard_normal((160, 192)).astype(np.float32)
     files = {"red": raster("red.tif", terrain()), "green": raster("green.tif", rough)}
     scene = scene_from_files(files)

@@ -12,7 +12,7 @@ from demiurge.scene.ortho import Ortho, image_coordinates
 from scene.cameras import affine_camera, grid_of
 
 GSD = 0.5
-#: Metres east and north per metre of height: the sensor stands in the south-west.
+#: Metres east and north per metre of height: the sensor is in the south-west.
 DISPLACEMENT = (0.4, 0.3)
 
 
@@ -22,10 +22,10 @@ def ground(x: np.ndarray, y: np.ndarray) -> np.ndarray:
 
 
 def raw_image(heights: Callable[[np.ndarray, np.ndarray], np.ndarray]) -> np.ndarray:
-    """Render what the affine camera sees of a smooth surface about 100 m high."""
+    """Render the view of the affine camera of a smooth surface about 100 m high."""
     rows, cols = np.mgrid[0:220, 0:290]
     x, y = (cols + 0.5) * GSD - 5, (rows + 0.5) * GSD - 5
-    # Find the ground point of each pixel: it moved by the displacement times its height.
+    # The ground point of each pixel is shifted by the displacement times its height.
     px, py = x.copy(), y.copy()
     for _ in range(60):
         above = heights(px, py) - 100
@@ -53,7 +53,7 @@ def reader(image: np.ndarray) -> Callable[[Window, int], np.ndarray]:
 
 def setting(gsd: float = 1.0):  # type: ignore[no-untyped-def]
     grid = grid_of(rows=int(96 / gsd), cols=int(128 / gsd), gsd=gsd)
-    # The raw image begins 5 m outside the grid's corner.
+    # The raw image starts 5 m outside the grid's corner.
     camera = affine_camera(grid, DISPLACEMENT, GSD).shifted(5 / GSD, 5 / GSD)
     rows, cols = np.mgrid[0 : grid.shape[0], 0 : grid.shape[1]]
     x, y = (cols + 0.5) * gsd, (rows + 0.5) * gsd
@@ -79,17 +79,17 @@ def orthoimage(
 
 
 @pytest.mark.parametrize("gsd", [1.0, 4.0])
-def test_the_orthoimage_of_a_hill_is_the_ground(gsd: float) -> None:
+def test_the_orthoimage_of_a_hill_shows_the_ground(gsd: float) -> None:
     _, _, x, y = setting(gsd)
     found = orthoimage(raw_image(hill), hill(x, y).astype(np.float32), gsd=gsd)
-    # Pixels of 4 m average the pattern; its waves are then lower, but nowhere displaced.
+    # Pixels of 4 m average the pattern: its amplitude is lower, its phase is the same.
     wanted = ground(x, y)
     assert np.isfinite(found).all()
     assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.999
     assert np.abs(found - wanted).max() < (0.5 if gsd == 1 else 4)
 
 
-def test_windows_give_the_same_as_the_whole() -> None:
+def test_windows_equal_the_full_orthoimage() -> None:
     _, _, x, y = setting()
     surface, image = hill(x, y).astype(np.float32), raw_image(hill)
     surface[40:50, 60:70] += 15
@@ -107,20 +107,20 @@ def test_coordinates_are_exact_to_a_thousandth_of_a_pixel() -> None:
     rows, cols = image_coordinates(camera, grid, heights)
     above = heights - 100.0
     assert np.abs(rows - (y - DISPLACEMENT[1] * above + 5) / GSD).max() < 1e-2
-    # Against every pixel's own geographic coordinates, not those between a lattice's nodes.
+    # Compared with exact geographic coordinates of every pixel, without interpolation.
     lon, lat = to_geographic(grid, grid.affine.c + x, grid.affine.f - y)
     exact = camera.image_of(lon, lat, heights.astype(np.float64))
     assert np.abs(rows - exact[0]).max() < 1e-3
     assert np.abs(cols - exact[1]).max() < 1e-3
 
 
-def test_hidden_ground_is_masked_only_if_asked() -> None:
+def test_hidden_ground_is_masked_on_request() -> None:
     grid = setting()[0]
     surface = np.full(grid.shape, 100, np.float32)
     surface[30:60, 50:80] = 120  # a block 20 m high
     image = raw_image(lambda px, py: np.full_like(px, 100.0))
     masked = np.isnan(orthoimage(image, surface))
-    # 20 m move by 8 m to the east and 6 m to the north; behind the block that much is hidden.
+    # 20 m of height are displaced by 8 m east and 6 m north, which the block hides.
     assert masked[45, 80:87].all()
     assert not masked[45, 90:].any()
     assert masked[25:30, 60].all()
@@ -129,7 +129,7 @@ def test_hidden_ground_is_masked_only_if_asked() -> None:
     assert not np.isnan(orthoimage(image, surface, occlusions=False)).any()
 
 
-def test_what_the_image_does_not_show_is_no_data() -> None:
+def test_pixels_outside_the_image_are_no_data() -> None:
     grid = setting()[0]
     surface = np.full(grid.shape, 100, np.float32)
     image = raw_image(lambda px, py: np.full_like(px, 100.0))[:, :150].copy()

@@ -1,4 +1,4 @@
-"""A raster in metres and north-up is cropped, never shifted: pixels stay what they are."""
+"""A north-up raster in metres is cropped, never shifted: pixels keep their values."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -37,7 +37,7 @@ places = pytest.mark.parametrize("place", PLACES.values(), ids=PLACES.keys())
 
 @places
 @pytest.mark.parametrize("extent", ["intersection", "union"])
-def test_prepare_passes_an_asp_dsm_through_bit_for_bit(
+def test_prepare_keeps_the_bits_of_an_asp_dsm(
     raster: Write, tmp_path: Path, place: Any, extent: str
 ) -> None:
     path = raster("run-DEM.tif", noise(), transform=place)
@@ -49,8 +49,8 @@ def test_prepare_passes_an_asp_dsm_through_bit_for_bit(
 
 
 @places
-def test_prepare_crops_to_what_all_share(raster: Write, tmp_path: Path, place: Any) -> None:
-    """The DSM and an ortho on the same pixels are both cropped and not resampled."""
+def test_prepare_crops_to_the_intersection(raster: Write, tmp_path: Path, place: Any) -> None:
+    """A DSM and an ortho on the same grid are both cropped and not resampled."""
     size = place.a
     moved = from_origin(place.c + 7 * size, place.f - 5 * size, size, size)
     files = {
@@ -68,9 +68,7 @@ def test_prepare_crops_to_what_all_share(raster: Write, tmp_path: Path, place: A
 
 
 @places
-def test_bounds_are_met_by_whole_pixels_of_the_dsm(
-    raster: Write, tmp_path: Path, place: Any
-) -> None:
+def test_bounds_are_covered_by_pixels_of_the_dsm(raster: Write, tmp_path: Path, place: Any) -> None:
     path = raster("run-DEM.tif", noise(), transform=place)
     size = place.a
     box = (
@@ -81,9 +79,7 @@ def test_bounds_are_met_by_whole_pixels_of_the_dsm(
 
 
 @places
-def test_refine_adds_its_change_to_the_very_pixels(
-    raster: Write, tmp_path: Path, place: Any
-) -> None:
+def test_refine_keeps_the_grid_of_the_dsm(raster: Write, tmp_path: Path, place: Any) -> None:
     path = raster("run-DEM.tif", noise(), transform=place)
     bundle = make_bundle(tmp_path / "none.bundle", answers=[0.0, 0.0], pixel=(0.1, 5))
     refine(path, tmp_path / "out.tif", bundle=bundle)
@@ -92,7 +88,7 @@ def test_refine_adds_its_change_to_the_very_pixels(
         np.testing.assert_allclose(found.read(1), noise(), atol=2e-5)
 
 
-def test_images_on_the_dsms_pixels_are_not_resampled(raster: Write) -> None:
+def test_images_on_the_grid_of_the_dsm_are_not_resampled(raster: Write) -> None:
     place = PLACES["asp 0.5 m"]
     wider = from_origin(place.c - 8 * 0.5, place.f + 4 * 0.5, 0.5, 0.5)
     image = noise(200, 240)
@@ -105,14 +101,14 @@ def test_images_on_the_dsms_pixels_are_not_resampled(raster: Write) -> None:
     assert scene.read(Window(3, 5, 64, 32), ["ortho_left"], step=4)[0, 1, 1] in image
 
 
-def test_a_south_up_raster_keeps_its_pixels_places(raster: Write) -> None:
+def test_a_south_up_raster_keeps_its_phase(raster: Write) -> None:
     place = rasterio.Affine(2, 0, 499_999, 0, 2, 4_000_001 - 320)
     scene = scene_from_files({"dsm": raster("south.tif", noise()[::-1], transform=place)})
     assert scene.grid.affine == from_origin(499_999, 4_000_001, 2, 2)
     np.testing.assert_allclose(scene.read(layers=["dsm"])[0], noise(), atol=1e-4)
 
 
-def test_undeclared_no_data_beside_kept_pixels(raster: Write) -> None:
+def test_undeclared_no_data_next_to_kept_pixels(raster: Write) -> None:
     data = noise()
     data[40:50, 60:70] = -9999
     source = Source.open(raster("a.tif", data, transform=PLACES["asp 2 m"]), layer("dsm"))

@@ -30,7 +30,7 @@ def test_tables(tmp_path: Path, text: str) -> None:
     assert found.crs is None
 
 
-def test_degrees_are_known_by_their_names(tmp_path: Path) -> None:
+def test_column_names_identify_degrees(tmp_path: Path) -> None:
     path = tmp_path / "p.csv"
     path.write_text("lat,lon,h_te_best_fit\n36.1441,15.0,100\n")
     moved = read_points(path).in_crs(read_points(path, "EPSG:32633").crs)
@@ -86,10 +86,10 @@ FOOT, US_FOOT = 0.3048, 1200 / 3937
         ("EPSG:32633+5703", 1, None),
     ],
 )
-def test_heights_in_feet_are_brought_to_metres(
+def test_heights_in_feet_are_converted_to_metres(
     tmp_path: Path, crs: str, factor: float, name: str | None
 ) -> None:
-    """Whoever tells it: GeoPackage, LAS, or the option; US survey and international."""
+    """The unit comes from GeoPackage, LAS or the option; US survey and international feet."""
     table = tmp_path / "p.csv"
     table.write_text("x,y,z\n500010,4000020,1000\n")
     wkt = pyproj.CRS(crs).to_wkt()
@@ -102,7 +102,7 @@ def test_heights_in_feet_are_brought_to_metres(
 @pytest.mark.parametrize(
     ("header", "factor"), [("Elev (ft)", FOOT), ("z_ft", FOOT), ("height (US ft)", US_FOOT)]
 )
-def test_a_columns_name_tells_feet(tmp_path: Path, header: str, factor: float) -> None:
+def test_a_column_name_declares_feet(tmp_path: Path, header: str, factor: float) -> None:
     path = tmp_path / "p.csv"
     path.write_text(f"x,y,{header}\n500010,4000020,1000\n")
     found = read_points(path)
@@ -112,7 +112,7 @@ def test_a_columns_name_tells_feet(tmp_path: Path, header: str, factor: float) -
         read_points(path, "EPSG:32633+5703")
 
 
-def test_a_crs_in_feet_that_says_nothing_of_heights_is_refused(tmp_path: Path) -> None:
+def test_a_crs_in_feet_without_a_vertical_unit_is_refused(tmp_path: Path) -> None:
     package = _geopackage(tmp_path / "p.gpkg", 1, 1000.0, pyproj.CRS("EPSG:2249").to_wkt())
     with pytest.raises(
         DataError, match="US survey feet and the unit of heights is unspecified; name"

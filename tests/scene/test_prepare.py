@@ -48,7 +48,7 @@ def test_the_folder_can_be_moved(raster: Write, tmp_path: Path) -> None:
     assert str(tmp_path) not in (tmp_path / "elsewhere" / "scene.yaml").read_text()
 
 
-def test_fingerprint_tells_voids_relief_and_overlaps(raster: Write, tmp_path: Path) -> None:
+def test_fingerprint_records_voids_relief_and_overlaps(raster: Write, tmp_path: Path) -> None:
     prepare(inputs(raster), tmp_path / "scene")
     found = json.loads((tmp_path / "scene" / "fingerprint.json").read_text())
     assert found["layers"]["dsm"]["voids"] == pytest.approx(400 / (160 * 192), abs=1e-6)
@@ -87,7 +87,7 @@ def test_intersection_and_union(raster: Write, tmp_path: Path) -> None:
     assert union.read(layers=["valid"]).sum() == 160 * 192
 
 
-def test_blocks_and_threads_do_not_show(
+def test_the_result_does_not_depend_on_blocks_and_threads(
     raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     files = inputs(raster)
@@ -97,7 +97,7 @@ def test_blocks_and_threads_do_not_show(
     np.testing.assert_array_equal(one.read(), many.read())
 
 
-def test_a_prepared_and_a_loose_scene_show_the_same_contrast(raster: Write, tmp_path: Path) -> None:
+def test_prepared_scenes_and_files_have_the_same_contrast(raster: Write, tmp_path: Path) -> None:
     files = inputs(raster)
     prepared = prepare(files, tmp_path / "scene")
     loose = scene_from_files(files, extent="intersection").with_equalised()
@@ -107,7 +107,7 @@ def test_a_prepared_and_a_loose_scene_show_the_same_contrast(raster: Write, tmp_
     )
 
 
-def test_faults_leave_nothing(raster: Write, tmp_path: Path) -> None:
+def test_failures_leave_no_folder(raster: Write, tmp_path: Path) -> None:
     empty = raster("empty.tif", np.full((160, 192), -9999, np.float32), nodata=-9999)
     with pytest.raises(DataError, match="has no data within"):
         prepare({"dsm": empty}, tmp_path / "scene")
@@ -115,7 +115,7 @@ def test_faults_leave_nothing(raster: Write, tmp_path: Path) -> None:
     assert names == {"empty.tif"}
 
 
-def test_an_existing_scene_is_kept_unless_told(raster: Write, tmp_path: Path) -> None:
+def test_an_existing_scene_is_kept_without_overwrite(raster: Write, tmp_path: Path) -> None:
     files = inputs(raster)
     prepare(files, tmp_path / "scene")
     with pytest.raises(UsageError, match="--overwrite"):
@@ -123,7 +123,7 @@ def test_an_existing_scene_is_kept_unless_told(raster: Write, tmp_path: Path) ->
     assert prepare(files, tmp_path / "scene", gsd=4, overwrite=True).pixel_size == 4
 
 
-def test_truth_elsewhere_is_told(raster: Write, tmp_path: Path) -> None:
+def test_a_reference_without_overlap_is_refused(raster: Write, tmp_path: Path) -> None:
     truth = terrain()
     truth[:, :96] = np.nan
     heights = terrain()
@@ -133,7 +133,7 @@ def test_truth_elsewhere_is_told(raster: Write, tmp_path: Path) -> None:
         prepare(files, tmp_path / "scene")
 
 
-def test_a_large_scene_is_judged_by_patches(raster: Write, tmp_path: Path) -> None:
+def test_a_large_scene_is_checked_by_samples(raster: Write, tmp_path: Path) -> None:
     heights = terrain(1500, 1600)
     scene = scene_from_files(
         {"dsm": raster("dsm.tif", heights), "truth_dsm": raster("t.tif", heights)}
@@ -144,8 +144,8 @@ def test_a_large_scene_is_judged_by_patches(raster: Write, tmp_path: Path) -> No
     assert scene.statistics("dsm")["mean"] == pytest.approx(heights.mean(), abs=0.5)
 
 
-def test_a_crs_that_is_only_like_a_known_one_stays_itself(tmp_path: Path) -> None:
-    """Else the stack would be on another grid than the scene, and be warped at every read."""
+def test_a_crs_similar_to_an_epsg_code_is_kept(tmp_path: Path) -> None:
+    """Otherwise the stack would be on another grid than the scene and be warped at every read."""
     lambert = (
         "+proj=lcc +lat_0=41.75 +lon_0=-120.5 +lat_1=43 +lat_2=45.5 +x_0=400000 +y_0=0 "
         "+ellps=GRS80 +units=m +no_defs"

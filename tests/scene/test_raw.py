@@ -20,7 +20,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreference
 
 def write_raw(path: Path, image: np.ndarray, rpc: RPC, bands: int = 1) -> Path:
     stack = np.stack([image] * bands).astype(np.float32)
-    stack[:-1] = 0  # of several bands, the last holds the image
+    stack[:-1] = 0  # the image is the last band
     with rasterio.open(
         path, "w", driver="GTiff", dtype="float32", count=bands, height=image.shape[0],
         width=image.shape[1], nodata=-1,
@@ -40,7 +40,7 @@ def write_dsm(path: Path, heights: np.ndarray, crs: str = "EPSG:32633") -> Path:
 
 
 def moved(rpc: RPC, pixels: float) -> RPC:
-    """Return the RPCs of an image that begins so many pixels outside the grid's corner."""
+    """Return the RPCs of an image that starts a number of pixels outside the grid's corner."""
     rpc.line_off += pixels
     rpc.samp_off += pixels
     return rpc
@@ -69,14 +69,14 @@ def test_a_raw_image_becomes_an_orthoimage(
     assert np.nanmax(np.abs(found - wanted)) < 0.6
     assert any("sensors: ortho_left 63°" in note for note in scene.notes)
     assert any("assumed to be ellipsoidal" in note for note in scene.notes)
-    # Windows, thinned reads and another process see the same.
+    # Windows, thinned reads and another process give the same pixels.
     window = Window(20, 30, 40, 50)
     part = pickle.loads(pickle.dumps(scene)).read(window, ["ortho_left"])[0]
     assert np.abs(part - found[window.slices]).max() < 0.005
     assert scene.read(window, ["ortho_left"], step=3)[0].shape == (14, 17)
 
 
-def test_voids_of_the_dsm_are_filled_for_it(
+def test_voids_of_the_dsm_are_filled_for_orthorectification(
     tmp_path: Path, place: tuple[np.ndarray, np.ndarray]
 ) -> None:
     heights, wanted = place
@@ -98,7 +98,7 @@ def test_one_band_of_several(tmp_path: Path, place: tuple[np.ndarray, np.ndarray
     assert np.abs(found - wanted).max() < 0.6
 
 
-def test_orthoimages_that_lie_apart_are_told(
+def test_offset_orthoimages_get_a_note(
     tmp_path: Path, place: tuple[np.ndarray, np.ndarray]
 ) -> None:
     heights, _ = place
@@ -148,7 +148,7 @@ def test_cameras_of_another_place_are_refused(
         scene_from_files({"dsm": str(dsm), "ortho_left": str(raw)})
 
 
-def test_without_a_dsm_a_raw_image_is_refused(
+def test_a_raw_image_without_a_dsm_is_refused(
     tmp_path: Path, place: tuple[np.ndarray, np.ndarray]
 ) -> None:
     raw = files_of(tmp_path, place[0])["ortho_left"]

@@ -104,7 +104,7 @@ FILES = {
 
 
 @pytest.mark.parametrize("kind", FILES)
-def test_every_kind_of_side_file_gives_the_same_camera(kind: str, tmp_path: Path) -> None:
+def test_all_formats_of_side_files_give_the_same_camera(kind: str, tmp_path: Path) -> None:
     name, content = FILES[kind]
     (tmp_path / name).write_text(content, encoding="utf-8")
     found = read_rpc(tmp_path / name)
@@ -141,7 +141,7 @@ BAD = {
 
 
 @pytest.mark.parametrize("case", BAD)
-def test_bad_side_files_are_refused_in_a_sentence(case: str, tmp_path: Path) -> None:
+def test_invalid_side_files_are_refused(case: str, tmp_path: Path) -> None:
     name, content, word = BAD[case]
     (tmp_path / name).write_text(content, encoding="utf-8")
     with pytest.raises(DataError, match=word):

@@ -1,4 +1,4 @@
-"""Every way a file can say "no data", on its own grid and warped."""
+"""No data in all its forms, on the grid of the file and warped."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -46,7 +46,9 @@ def conventions() -> list[Any]:
 
 
 @pytest.mark.parametrize(("value", "dtype", "nodata"), conventions())
-def test_no_data_on_the_own_grid(raster: Write, value: float, dtype: str, nodata: float) -> None:
+def test_no_data_on_the_grid_of_the_file(
+    raster: Write, value: float, dtype: str, nodata: float
+) -> None:
     path = raster("a.tif", holed(value, dtype), nodata=nodata)
     source = Source.open(path, layer("dsm"))
     data = source.read(source.grid, full_window(source.grid))
@@ -59,15 +61,13 @@ def test_no_data_on_the_own_grid(raster: Write, value: float, dtype: str, nodata
 
 
 @pytest.mark.parametrize(("value", "dtype", "nodata"), conventions())
-def test_no_data_never_bleeds_when_warped(
-    raster: Write, value: float, dtype: str, nodata: float
-) -> None:
+def test_warping_ignores_no_data(raster: Write, value: float, dtype: str, nodata: float) -> None:
     source = Source.open(raster("a.tif", holed(value, dtype), nodata=nodata), layer("dsm"))
     target = snapped_grid((LEFT + 11, TOP - 300, LEFT + 361, TOP - 13), source.grid.crs, 3)
     data = source.read(target, full_window(target))
     known = data[np.isfinite(data)]
     assert known.size > 0.8 * data.size
-    # A hair of -9999 mixed in would show as a height outside the terrain's range.
+    # Any share of -9999 would give a height outside the range of the terrain.
     assert known.min() > terrain().min() - 1
     assert known.max() < terrain().max() + 1
     middle = data[(45 * 2) // 3 : (55 * 2) // 3, (60 * 2) // 3 - 4 : (70 * 2) // 3 - 4]
@@ -100,7 +100,7 @@ def test_scale_and_offset_are_applied(raster: Write) -> None:
     np.testing.assert_allclose(source.read(source.grid, Window(3, 4, 5, 6)), 30.0, rtol=1e-6)
 
 
-def test_windows_of_a_warped_file_equal_the_whole(raster: Write) -> None:
+def test_windows_of_a_warped_file_equal_the_full_raster(raster: Write) -> None:
     source = Source.open(raster("a.tif", holed(-9999), nodata=-9999), layer("dsm"))
     target = snapped_grid((LEFT, TOP - 320, LEFT + 384, TOP), source.grid.crs, 1.5)
     whole = source.read(target, full_window(target))
@@ -109,8 +109,8 @@ def test_windows_of_a_warped_file_equal_the_whole(raster: Write) -> None:
 
 
 @pytest.mark.parametrize("name", ["dsm", "dem_prior"])
-def test_windows_warped_between_crss_equal_the_whole(raster: Write, name: str) -> None:
-    """Work that goes on after a stop, in other strips, must give the same bits."""
+def test_windows_warped_between_crss_equal_the_full_raster(raster: Write, name: str) -> None:
+    """A resumed run reads other strips and must give the same bits."""
     transform = from_origin(14.99, 36.15, 2.2e-4, 1.8e-4)
     path = raster("a.tif", holed(-9999), nodata=-9999, crs="EPSG:4326", transform=transform)
     target = snapped_grid((LEFT, TOP - 2600, LEFT + 2300, TOP), CRS("EPSG:32633"), 5)
@@ -121,7 +121,7 @@ def test_windows_warped_between_crss_equal_the_whole(raster: Write, name: str) -
         np.testing.assert_array_equal(fresh.read(target, window), whole[window.slices])
 
 
-def test_a_changed_source_does_not_remember_what_was_read_before(raster: Write) -> None:
+def test_a_replaced_source_has_an_empty_cache(raster: Write) -> None:
     path = raster("a.tif", terrain())
     source = Source.open(path, layer("dsm"))
     target = snapped_grid((LEFT, TOP - 320, LEFT + 384, TOP), source.grid.crs, 1.5)
@@ -134,7 +134,7 @@ def test_a_changed_source_does_not_remember_what_was_read_before(raster: Write) 
 
 @pytest.mark.parametrize("kind", ["south-up", "rotated", "degrees", "flipped"])
 def test_odd_grids_give_the_same_heights(raster: Write, kind: str) -> None:
-    """A plane in easting and northing must come out as that plane, however the file lies."""
+    """A plane in easting and northing stays that plane, whatever the orientation of the file."""
     plain = snapped_grid((LEFT + 100, TOP - 200, LEFT + 200, TOP - 100), "EPSG:32633", 2)
     transforms = {
         "south-up": Affine(PIXEL, 0, LEFT, 0, PIXEL, TOP - 320),
@@ -156,13 +156,13 @@ def test_odd_grids_give_the_same_heights(raster: Write, kind: str) -> None:
     rows, columns = np.mgrid[:50, :50] + 0.5
     expected = 100 + 0.1 * (100 + 2 * columns) - 0.05 * (-100 - 2 * rows)
     assert np.isfinite(data).mean() > 0.6
-    # At the file's edge half a pixel has neighbours on one side only.
+    # Half a pixel at the edge of the file has neighbours on one side only.
     known = binary_erosion(np.isfinite(data), iterations=2, border_value=1)
     np.testing.assert_allclose(data[known], expected[known], atol=0.02)
 
 
-def test_warping_is_exact_on_steep_ground(raster: Write) -> None:
-    """GDAL's usual approximation is off by an eighth of a pixel: metres on a mountain."""
+def test_warping_is_exact_on_steep_slopes(raster: Write) -> None:
+    """GDAL's default approximation is off by 1/8 pixel, which is metres on a mountain."""
     transform = from_origin(-105.9, 40.5, 0.0025, 0.0025)
     rows, columns = np.mgrid[:150, :150]
     heights = (3000 + 400 * np.sin(columns / 7) * np.cos(rows / 5)).astype(np.float32)
@@ -210,7 +210,7 @@ def test_missing_and_damaged_files(tmp_path: Path, raster: Write) -> None:
         source.read(source.grid, full_window(source.grid))
 
 
-def test_bands_of_one_file_share_it_and_a_new_file_is_read_anew(
+def test_bands_share_an_open_file_and_a_replaced_file_is_reopened(
     raster: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from demiurge.scene import source as module

@@ -1,4 +1,4 @@
-"""No data that no file declares: taken, told or refused; flat water, roofs and towers kept."""
+"""Undeclared no data: converted, noted or refused; flat water, roofs and towers are kept."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -40,7 +40,7 @@ def whole(source: Source) -> np.ndarray:
 
 
 @pytest.mark.parametrize("value", [32767, 9999, 65535, 1e6, -3.4e38, -9999, -10000, -32768])
-def test_what_cannot_be_a_height_is_void_and_counted(raster: Write, value: float) -> None:
+def test_impossible_heights_become_void_with_a_count(raster: Write, value: float) -> None:
     source = opened(raster("a.tif", holed(value)))
     expected = np.where(holed(1) == 1, np.nan, hills())
     np.testing.assert_array_equal(whole(source), expected)
@@ -55,9 +55,7 @@ def test_what_cannot_be_a_height_is_void_and_counted(raster: Write, value: float
 
 @pytest.mark.parametrize("value", [-999, -99, -500, -8888, 0])
 @pytest.mark.parametrize("name", ["dsm", "dem_prior", "truth_dsm", "truth_dtm"])
-def test_a_value_apart_from_the_rest_is_refused_with_the_cure(
-    raster: Write, value: float, name: str
-) -> None:
+def test_an_isolated_value_is_refused_with_a_cure(raster: Write, value: float, name: str) -> None:
     path = raster("a.tif", holed(value))
     with pytest.raises(DataError, match=rf"24 pixels are exactly {value}.*--nodata {name}={value}"):
         opened(path, name)
@@ -67,7 +65,7 @@ def test_a_value_apart_from_the_rest_is_refused_with_the_cure(
     np.testing.assert_array_equal(whole(kept), holed(value))
 
 
-def test_values_are_those_stored_in_the_file(raster: Write) -> None:
+def test_nodata_values_refer_to_stored_values(raster: Write) -> None:
     data = np.rint(hills() * 10).astype(np.int16)
     path = raster("a.tif", holed(-999, data), scale=0.1, offset=50.0)
     with pytest.raises(DataError, match="--nodata dsm=-999"):
@@ -77,15 +75,15 @@ def test_values_are_those_stored_in_the_file(raster: Write) -> None:
     assert np.nanmin(found) > 200
 
 
-def test_each_of_several_values_is_taken(raster: Write) -> None:
+def test_several_nodata_values_are_applied(raster: Write) -> None:
     data = holed(-999)
     data[:3] = -77
     path = raster("a.tif", data)
     assert np.isnan(whole(opened(path, nodata=[-999, -77]))).sum() == 24 + 150
 
 
-def test_a_few_pixels_of_a_large_file_are_found_where_they_are_read(raster: Write) -> None:
-    """No patch that is looked at when the file is opened holds them."""
+def test_few_pixels_of_a_large_file_are_detected_when_read(raster: Write) -> None:
+    """None of the sample windows at opening contains them."""
     data = np.tile(terrain(), (16, 13))[:, :2300] + np.float32(300)
     seen = np.zeros(data.shape[0], bool)
     for window, *_ in sample_windows(data.shape, 2048):
@@ -146,7 +144,7 @@ def test_true_heights_are_kept(raster: Write, name: str) -> None:
             source.read(source.grid, window)
 
 
-def test_exact_zeros_in_low_land_are_told(raster: Write) -> None:
+def test_exact_zeros_in_lowland_get_a_note(raster: Write) -> None:
     data = terrain(*SHAPE) - np.float32(88)
     assert (data == 0).sum() == 0
     assert not opened(raster("a.tif", data)).remarks
@@ -173,7 +171,7 @@ def test_heights_of_other_bodies_have_other_limits(raster: Write) -> None:
     assert "2500 of 2500 pixels are outside -12000 to 9000 m" in found.remarks[0]
 
 
-def test_a_collar_of_zeros_in_an_image_is_told(raster: Write) -> None:
+def test_a_border_of_zeros_in_an_image_gets_a_note(raster: Write) -> None:
     rng = np.random.default_rng(0)
     image = np.clip(rng.normal(90, 25, (160, 192)), 0, 255).astype(np.uint8)
     assert not opened(raster("a.tif", image), "red").remarks
@@ -181,11 +179,11 @@ def test_a_collar_of_zeros_in_an_image_is_told(raster: Write) -> None:
     (remark,) = opened(raster("b.tif", image), "red").remarks
     assert "exactly 0" in remark
     assert "--nodata red=0" in remark
-    water = np.clip(terrain() - 90, 0, 60).astype(np.uint8)  # dark by and by
+    water = np.clip(terrain() - 90, 0, 60).astype(np.uint8)  # a gradual decrease
     assert not opened(raster("c.tif", water), "nir").remarks
 
 
-def test_check_and_work_report_it(raster: Write) -> None:
+def test_check_and_commands_report_undeclared_no_data(raster: Write) -> None:
     scene = scene_from_files({"dsm": raster("dsm.tif", holed(32767))})
     (found, *_) = check(scene)
     assert found.verdict is Verdict.WARNING
@@ -195,7 +193,7 @@ def test_check_and_work_report_it(raster: Write) -> None:
         scene_from_files({"dsm": raster("dsm.tif", hills())}, nodata={"red": [0]})
 
 
-def test_prepare_refuses_it_or_writes_it_as_void(raster: Write, tmp_path: Path) -> None:
+def test_prepare_refuses_undeclared_no_data_or_writes_voids(raster: Write, tmp_path: Path) -> None:
     files = {"dsm": raster("d.tif", hills()), "truth_dsm": raster("t.tif", holed(-99))}
     with pytest.raises(DataError, match="--nodata truth_dsm=-99"):
         prepare(files, tmp_path / "scene")
@@ -206,8 +204,8 @@ def test_prepare_refuses_it_or_writes_it_as_void(raster: Write, tmp_path: Path) 
     assert any("24 of 2500" in note for note in counted.notes)
 
 
-def test_a_prepared_truth_that_holds_it_is_not_learned_from(raster: Write, tmp_path: Path) -> None:
-    """As a scene folder of an earlier version, or one written by hand, may."""
+def test_training_refuses_undeclared_no_data_in_a_reference(raster: Write, tmp_path: Path) -> None:
+    """Scene folders of earlier versions or written by hand may contain it."""
     files = {"dsm": raster("d.tif", hills()), "truth_dsm": raster("t.tif", holed(-99))}
     prepare(files, tmp_path / "scene", nodata={"truth_dsm": []})
     kept = open_scene(tmp_path / "scene")  # the user's word for it stays with the scene

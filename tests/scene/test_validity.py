@@ -1,4 +1,4 @@
-"""One answer to what is valid, whichever way a file says it."""
+"""Validity of pixels in all forms: values, masks, alpha."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -63,7 +63,7 @@ def test_alpha_of_any_type(tmp_path: Path, raster: Write, dtype: str, opaque: fl
     np.testing.assert_array_equal(np.isnan(warped(path, name="red")), expected)
 
 
-def test_alpha_that_is_opaque_only_where_nobody_samples(tmp_path: Path) -> None:
+def test_opaque_alpha_outside_the_sample(tmp_path: Path) -> None:
     alpha = np.zeros((2200, 700), np.uint8)
     alpha[300:310, 300:310] = 1
     path = write_raster(tmp_path / "a.tif", np.stack([np.full_like(alpha, 7), alpha]))
@@ -79,7 +79,7 @@ def test_the_alpha_band_itself_can_be_a_layer(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("sidecar", [False, True])
 @pytest.mark.parametrize("nodata", [None, -9999])
-def test_mask_and_declared_value_both_count(
+def test_mask_and_declared_value_both_apply(
     tmp_path: Path, raster: Write, sidecar: bool, nodata: float | None
 ) -> None:
     path = with_mask(tmp_path / "m.tif", sidecar=sidecar, nodata=nodata)
@@ -94,17 +94,17 @@ def test_mask_and_declared_value_both_count(
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, -3.4e38, 3.4e38])
 @pytest.mark.parametrize("nodata", [None, -9999.0])
-def test_what_is_warped_is_cleaned_before(
+def test_no_data_is_removed_before_warping(
     raster: Write, value: float, nodata: float | None
 ) -> None:
-    """NaN beside a declared value used to widen voids; infinity spread into its neighbours."""
+    """NaN in addition to a declared value must not widen voids, nor infinity its neighbourhood."""
     data = terrain()
     data[HOLE] = value
     found = warped(raster("a.tif", data, nodata=nodata))
     np.testing.assert_array_equal(found, warped(declared(raster)))
 
 
-def test_every_band_has_its_own_no_data(tmp_path: Path) -> None:
+def test_no_data_by_band(tmp_path: Path) -> None:
     """GeoTIFF declares one value for all bands; VRT and others one for each."""
     data = np.stack([terrain(), terrain() + 50])
     data[0][HOLE], data[1][HOLE] = 100, 200

@@ -100,7 +100,7 @@ def fit_equaliser(sample: Array, shape: tuple[int, int], *, tile: int = TILE) ->
     sample
         float32: the image or a regular sample of it; NaN for no data.
     shape
-        Rows and columns of the whole image.
+        Rows and columns of the full image.
 
     Returns
     -------
@@ -122,7 +122,7 @@ def fit_in_parts(
     rows
         Number of rows of the sample.
     shape
-        Rows and columns of the whole image.
+        Rows and columns of the full image.
     """
     limits = percentiles(read, (0.1, 99.9))
     if limits is None or not limits[1] > limits[0]:

@@ -79,7 +79,7 @@ def read_points(path: str | Path, crs: str | None = None) -> GroundPoints:
     ResourceError
         If the file does not exist.
     DataError
-        If the file cannot be read, holds no heights, or leaves the unit of heights open.
+        If the file cannot be read, contains no heights, or leaves the unit of heights open.
     UsageError
         If ``crs`` is not a CRS.
     """

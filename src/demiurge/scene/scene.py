@@ -273,7 +273,7 @@ class Scene:
         rows = []
         for row in sample_windows(self.shape, most):
             rows.append([self.read(window, [name])[0] for window in row])
-            self.release()  # small windows lie on many pages
+            self.release()  # small windows occupy many pages
         return np.block(rows)
 
     def statistics(self, name: str) -> dict[str, Any]:

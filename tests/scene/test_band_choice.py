@@ -1,4 +1,4 @@
-"""Which band of a file is taken where the user names none, and what names of files mean."""
+"""Choice of the band if the user names none, and special characters in file names."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -28,7 +28,7 @@ Write = Callable[..., Path]
 
 
 def pair(names: tuple[str, ...] = ("ortho", "dsm")) -> np.ndarray:
-    """Return heights as the band called dsm or dtm, brightness as all others."""
+    """Return heights for bands named dsm or dtm, and brightness for others."""
     return np.stack([terrain() if "d" in n[:1] else terrain(seed=3) * 4 for n in names])
 
 
@@ -61,16 +61,14 @@ def palette(raster: Write) -> Path:
 
 
 @pytest.mark.parametrize("name", ["ortho_left", "red", "ndvi", "triangulation_error"])
-def test_numbers_of_a_palette_are_no_brightness(palette: Path, name: str) -> None:
+def test_palettes_are_refused_as_images(palette: Path, name: str) -> None:
     for band in (None, 1):
         with pytest.raises(DataError, match=r"has a palette.*gdal_translate -expand rgb"):
             Source.open(palette, layer(name), band)
     assert Source.open(palette, layer("landcover")).band == 1
 
 
-def test_no_command_takes_a_palette_for_an_image(
-    palette: Path, raster: Write, tmp_path: Path
-) -> None:
+def test_all_commands_refuse_palettes(palette: Path, raster: Write, tmp_path: Path) -> None:
     dsm, out = raster("dsm.tif", terrain()), tmp_path / "out.tif"
     bundle = make_bundle(tmp_path / "r.bundle", layers=("dsm", "ortho_left"))
     pictures = make_bundle(
@@ -93,7 +91,7 @@ def test_no_command_takes_a_palette_for_an_image(
 
 
 @pytest.mark.parametrize("names", [("ortho", "dsm"), ("dsm", "ortho"), ("ortho", "alpha", "DSM")])
-def test_the_description_decides_which_band_is_heights(
+def test_the_description_decides_the_band_of_heights(
     raster: Write, tmp_path: Path, names: tuple[str, ...]
 ) -> None:
     path = raster("two.tif", pair(tuple(n.lower() for n in names)), names=list(names))
@@ -117,7 +115,7 @@ def test_the_description_decides_which_band_is_heights(
     np.testing.assert_allclose(heights, terrain().ravel(), atol=2e-3)
 
 
-def test_what_nothing_describes_is_refused(raster: Write, tmp_path: Path) -> None:
+def test_undescribed_bands_are_refused(raster: Write, tmp_path: Path) -> None:
     path = raster("two.tif", pair(), names=["ortho", "elevation"])
     bare = raster("bare.tif", pair())
     good, out = raster("good.tif", terrain()), tmp_path / "out.tif"
@@ -146,7 +144,7 @@ def test_what_nothing_describes_is_refused(raster: Write, tmp_path: Path) -> Non
     assert export(path, tmp_path / "b.ply", band=2).points == terrain().size
 
 
-def test_a_truth_is_not_the_input_of_the_same_file(raster: Write) -> None:
+def test_a_reference_is_not_the_input_of_the_same_file(raster: Write) -> None:
     names = ["dsm", "red", "dtm", "truth_dtm"]
     path = raster("a.tif", np.stack([terrain(seed=i) for i in range(4)]), names=names)
     chosen = {n: Source.open(path, layer(n)).band for n in ("dsm", "dtm", "truth_dtm", "truth_dsm")}
@@ -160,7 +158,7 @@ def test_a_truth_is_not_the_input_of_the_same_file(raster: Write) -> None:
         Source.open(twice, layer("dsm"))
 
 
-def test_results_are_read_as_what_they_say(raster: Write, tmp_path: Path) -> None:
+def test_results_are_recognised_by_their_descriptions(raster: Write, tmp_path: Path) -> None:
     path = raster("dsm.tif", terrain())
     out = tmp_path / "out.tif"
     refine(path, out, bundle=make_bundle(tmp_path / "r.bundle", targets=("dsm", "dtm")))
@@ -175,7 +173,7 @@ def test_results_are_read_as_what_they_say(raster: Write, tmp_path: Path) -> Non
     ("names", "band"),
     [([], 1), (["left", "nir"], 1), (["nir", "ortho_left"], 2), (["dsm", "pan"], 2)],
 )
-def test_orthos_of_several_bands_say_which_is_taken(
+def test_a_note_names_the_band_of_an_ortho(
     raster: Write, tmp_path: Path, names: list[str], band: int
 ) -> None:
     ortho = raster("ortho.tif", np.stack([terrain(seed=1) * 3, terrain(seed=2)]), names=names)
@@ -216,8 +214,8 @@ def test_the_norm_of_an_error_vector_is_read(raster: Write, tmp_path: Path) -> N
     assert "triangulation_error: " + source.remarks[0] in surface.notes
 
 
-def test_the_norm_is_taken_before_pixels_are_resampled(raster: Write) -> None:
-    """Components of opposite sign would cancel each other."""
+def test_the_norm_is_computed_before_resampling(raster: Write) -> None:
+    """Components of opposite sign would cancel out after resampling."""
     vector = np.full((3, 160, 192), 2, np.float32)
     vector[:, ::2] *= -1
     path = raster("a.tif", vector, transform=from_origin(LEFT + 1, TOP - 1, PIXEL, PIXEL))
@@ -226,7 +224,7 @@ def test_the_norm_is_taken_before_pixels_are_resampled(raster: Write) -> None:
     np.testing.assert_allclose(read[2:-2, 2:-2], 12**0.5, rtol=1e-5)
 
 
-def test_one_component_or_a_picture_is_no_error(raster: Write) -> None:
+def test_one_component_or_a_picture_is_refused_as_error(raster: Write) -> None:
     path = raster("a.tif", components(), nodata=-32767)
     only = Source.open(path, layer("triangulation_error"), 1)
     assert only.vector == ()
@@ -238,7 +236,7 @@ def test_one_component_or_a_picture_is_no_error(raster: Write) -> None:
         Source.open(two, layer("triangulation_error"))
 
 
-def test_names_with_signs_of_their_own(
+def test_file_names_with_special_characters(
     tmp_path: Path, raster: Write, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -250,7 +248,7 @@ def test_names_with_signs_of_their_own(
     assert name_inputs(["run=3/dsm.tif:1"]) == {"dsm": "run=3/dsm.tif:1"}
     assert name_inputs(["dsm=run=3/dsm.tif"]) == {"dsm": "run=3/dsm.tif"}
     assert name_inputs(["dsm=a:3"]) == {"dsm": "a:3"}
-    assert name_inputs(["dsm=dsm.tif"]) == {"dsm": "dsm.tif"}  # a layer, for dsm.tif is there
+    assert name_inputs(["dsm=dsm.tif"]) == {"dsm": "dsm.tif"}  # a layer, because dsm.tif exists
     with pytest.raises(UsageError, match="no layer called 'run'"):
         name_inputs(["run=4/dsm.tif"])
     bundle = make_bundle(tmp_path / "r.bundle")
@@ -266,7 +264,7 @@ def test_names_with_signs_of_their_own(
     np.testing.assert_array_equal(whole(open_scene("scene").sources["dsm"]), terrain())
 
 
-def test_generate_takes_the_band_that_is_named(raster: Write, tmp_path: Path) -> None:
+def test_generate_uses_the_named_band(raster: Write, tmp_path: Path) -> None:
     image = raster("a.tif", np.stack([terrain(), terrain(seed=1)]), names=["red", "green"])
     bundle = make_bundle(
         tmp_path / "g.bundle", task="generate", layers=("dem_prior", "red"), base="dem_prior",

@@ -1,4 +1,4 @@
-"""What heights are measured in: band texts, vertical axes, horizontal feet."""
+"""Vertical references and units of heights: unit texts, vertical axes, horizontal feet."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -15,12 +15,15 @@ from conftest import LEFT, PIXEL, TOP, terrain
 from demiurge.errors import DataError
 from demiurge.layers import layer
 from demiurge.scene.source import Source
+from demiurge.scene.spec import Vertical
 from demiurge.scene.vertical import (
+    agree,
     axis_factor,
     height_factor,
     unit_factor,
     unit_name,
     vertical_factor,
+    vertical_of,
 )
 
 Write = Callable[..., Path]
@@ -62,13 +65,13 @@ def test_axes(crs: str, across: float | None, up: float | None) -> None:
         assert found(pyproj.CRS(crs)) == expected
 
 
-def test_what_is_said_of_heights_and_what_is_not() -> None:
+def test_height_factors_of_unit_texts_and_crss() -> None:
     feet, plain = pyproj.CRS("EPSG:2225"), pyproj.CRS("EPSG:32633")
     assert height_factor("a", plain, "") == 1
     assert height_factor("a", plain, "ft") == 0.3048
     assert height_factor("a", feet, "m") == 1
     assert height_factor("a", pyproj.CRS("EPSG:26910+8228"), "") == 0.3048
-    # The CRS knows which feet they are.
+    # The CRS distinguishes the kinds of feet.
     assert height_factor("a", pyproj.CRS("EPSG:2225+6360"), "ft") == pytest.approx(US_FOOT, 1e-12)
     with pytest.raises(DataError, match="the unit of heights is unspecified"):
         height_factor("a", feet, "unspecified")
@@ -83,7 +86,7 @@ def test_what_is_said_of_heights_and_what_is_not() -> None:
 
 
 @pytest.mark.parametrize("text", ["unspecified", "1", "none", "metres above EGM96", "metro"])
-def test_units_that_are_metres_or_nothing_pass(raster: Write, text: str) -> None:
+def test_metres_and_unspecified_units_pass(raster: Write, text: str) -> None:
     source = Source.open(raster("a.tif", terrain(), unit=text), layer("dsm"))
     assert source.read(source.grid, _whole(source)).max() == terrain().max()
 
@@ -95,7 +98,7 @@ def _whole(source: Source) -> Any:
 
 
 @pytest.mark.parametrize("driver", ["GTiff", "ENVI", "netCDF", "VRT"])
-def test_a_vertical_unit_in_the_crs_counts_in_every_format(tmp_path: Path, driver: str) -> None:
+def test_a_vertical_unit_in_the_crs_applies_in_every_format(tmp_path: Path, driver: str) -> None:
     plain = tmp_path / "plain.tif"
     profile = {"count": 1, "height": 160, "width": 192, "dtype": "float32"}
     place = from_origin(LEFT, TOP, PIXEL, PIXEL)
@@ -121,7 +124,7 @@ def test_a_vertical_unit_in_the_crs_counts_in_every_format(tmp_path: Path, drive
         Source.open(path, layer("dsm"))
 
 
-def test_state_plane_in_feet_needs_a_word_on_heights(raster: Write) -> None:
+def test_state_plane_in_feet_needs_a_unit_of_heights(raster: Write) -> None:
     place = from_origin(6_000_000, 2_000_000, 6, 6)
     silent = raster("silent.tif", terrain(), crs="EPSG:2225", transform=place)
     with pytest.raises(
@@ -142,8 +145,28 @@ def test_a_band_in_metres_under_a_crs_in_feet_is_refused(raster: Write) -> None:
         Source.open(path, layer("dsm"))
 
 
-def test_relative_heights_are_no_feet(raster: Write) -> None:
+def test_relative_heights_are_refused(raster: Write) -> None:
     path = raster("relative.tif", terrain(20, 20), unit="relative")
     with pytest.raises(DataError, match=r"heights are relative, not metres; .*--points") as found:
         Source.open(path, layer("dsm"))
     assert "0.3048" not in str(found.value)
+
+
+@pytest.mark.parametrize(
+    ("crs", "reference"),
+    [
+        ("EPSG:32633", "unknown"),
+        ("EPSG:4979", "ellipsoidal"),
+        ("EPSG:32633+5773", "orthometric"),
+        ("EPSG:4326+3855", "orthometric"),
+    ],
+)
+def test_vertical_references(crs: str, reference: str) -> None:
+    assert vertical_of(pyproj.CRS(crs)).reference == reference
+
+
+def test_unknown_references_adopt_the_known_one() -> None:
+    known = Vertical(reference="ellipsoidal", datum="WGS 84")
+    assert agree({"a": Vertical(), "b": known, "c": Vertical()}) == known
+    with pytest.raises(DataError, match="gdalwarp"):
+        agree({"a": known, "b": Vertical(reference="orthometric", datum="EGM96 height")})

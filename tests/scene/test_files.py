@@ -1,4 +1,4 @@
-"""Names of rasters: subdatasets, archives, folders, URLs; missing files, servers that hang."""
+"""Opening of rasters: subdatasets, archives, folders, URLs, missing files, servers that hang."""
 
 import os
 import shutil
@@ -41,7 +41,7 @@ def heights(path: str | Path, band: int = 1) -> np.ndarray:
 
 @pytest.fixture
 def two(tmp_path: Path, raster: Write) -> Path:
-    """Make a netCDF file that holds two rasters."""
+    """Write a netCDF file with two rasters."""
     path = tmp_path / "two.nc"
     pair = raster("pair.tif", np.stack([terrain(), terrain(seed=1)]))
     rasterio.shutil.copy(pair, path, driver="netCDF")
@@ -96,7 +96,7 @@ def test_bands_are_split_off_last(tmp_path: Path, raster: Write) -> None:
     np.testing.assert_array_equal(heights(called), terrain())
 
 
-def test_folders_that_are_no_raster(tmp_path: Path, two: Path) -> None:
+def test_folders_that_are_not_rasters(tmp_path: Path, two: Path) -> None:
     (tmp_path / "plain").mkdir()
     with pytest.raises(DataError, match="is a folder"):
         open_raster(tmp_path / "plain")
@@ -120,7 +120,7 @@ def vrt_over(path: Path, source: str) -> Path:
     return path
 
 
-def test_a_vrt_names_the_source_that_is_missing(tmp_path: Path, raster: Write) -> None:
+def test_a_missing_source_of_a_vrt_is_named(tmp_path: Path, raster: Write) -> None:
     path = vrt_over(tmp_path / "a.vrt", "tiles/dsm.tif")
     outer = vrt_over(tmp_path / "outer.vrt", "a.vrt")
     for name in (path, outer):
@@ -131,7 +131,7 @@ def test_a_vrt_names_the_source_that_is_missing(tmp_path: Path, raster: Write) -
     np.testing.assert_array_equal(heights(outer), terrain())
 
 
-def test_a_file_that_goes_while_it_is_read(raster: Write) -> None:
+def test_a_file_deleted_while_it_is_read(raster: Write) -> None:
     path = raster("a.tif", terrain())
     source = Source.open(path, layer("dsm"))
     path.unlink()
@@ -139,7 +139,7 @@ def test_a_file_that_goes_while_it_is_read(raster: Write) -> None:
         source.read(source.grid, full_window(source.grid))
 
 
-def test_ground_control_points_get_the_cure_that_works(tmp_path: Path, raster: Write) -> None:
+def test_ground_control_points_get_a_working_cure(tmp_path: Path, raster: Write) -> None:
     path = raster("gcp.tif", np.ones((3, 64, 64), np.uint8), crs=None, photometric="RGB")
     corners = [(0, 0, 15.0, 40.0), (0, 64, 15.01, 40.0), (64, 0, 15.0, 39.99)]
     with rasterio.open(path, "r+") as file:
@@ -155,7 +155,7 @@ def test_ground_control_points_get_the_cure_that_works(tmp_path: Path, raster: W
     assert any("ground control points or camera model are not used" in n for n in surface.notes)
 
 
-def test_the_crs_proposed_fits_the_coordinates(raster: Write) -> None:
+def test_the_suggested_crs_fits_the_coordinates(raster: Write) -> None:
     degrees = raster("a.tif", terrain(), crs=None, transform=from_origin(15, 40, 1e-4, 1e-4))
     with pytest.raises(DataError, match="-a_srs EPSG:4326"):
         Source.open(degrees, layer("dsm"))
@@ -163,7 +163,7 @@ def test_the_crs_proposed_fits_the_coordinates(raster: Write) -> None:
         Source.open(raster("b.tif", terrain(), crs=None), layer("dsm"))
 
 
-def test_a_world_file_tells_the_pixel_size(tmp_path: Path) -> None:
+def test_a_world_file_sets_the_pixel_size(tmp_path: Path) -> None:
     picture, world = tmp_path / "a.png", tmp_path / "a.pgw"
     data = np.random.default_rng(0).integers(1, 255, (3, 96, 96)).astype(np.uint8)
     with rasterio.open(picture, "w", driver="PNG", width=96, height=96, count=3,
@@ -184,7 +184,7 @@ def test_a_world_file_tells_the_pixel_size(tmp_path: Path) -> None:
 
 @pytest.fixture
 def silent_server() -> Iterator[str]:
-    """Run a server on this machine that accepts connections and never answers."""
+    """Run a local server that accepts connections and never responds."""
     server = socket.create_server(("127.0.0.1", 0), backlog=32)
     held: list[socket.socket] = []
     server.settimeout(0.1)
@@ -208,7 +208,7 @@ def silent_server() -> Iterator[str]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Give servers a second; GDAL reads the environment itself, so it is put back by hand."""
+    """Set time limits of 1 s. GDAL reads the environment itself, so it is restored by hand."""
     before = {key: os.environ.pop(key, None) for key in files.NETWORK}
     quick = {"GDAL_HTTP_TIMEOUT": "1", "GDAL_HTTP_LOW_SPEED_TIME": "1"}
     monkeypatch.setattr(files, "NETWORK", {**files.NETWORK, **quick})
@@ -219,7 +219,7 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
             os.environ[key] = value
 
 
-def test_a_server_that_never_answers_is_given_up(silent_server: str, impatient: None) -> None:
+def test_a_silent_server_times_out(silent_server: str, impatient: None) -> None:
     for name in (silent_server, f"/vsicurl/{silent_server}"):
         start = time.monotonic()
         with pytest.raises(ResourceError, match="cannot be reached"):
@@ -227,7 +227,7 @@ def test_a_server_that_never_answers_is_given_up(silent_server: str, impatient: 
         assert time.monotonic() - start < 10
 
 
-def test_commands_end_with_4_where_a_server_never_answers(
+def test_commands_exit_with_4_if_a_server_is_silent(
     silent_server: str, impatient: None, tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     make_bundle(tmp_path / "r.bundle")
@@ -240,7 +240,7 @@ def test_commands_end_with_4_where_a_server_never_answers(
     assert error.count("\n") == 1
 
 
-def test_there_are_limits_on_every_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_wait_has_a_time_limit(monkeypatch: pytest.MonkeyPatch) -> None:
     limits = ("CONNECTTIMEOUT", "TIMEOUT", "LOW_SPEED_TIME", "LOW_SPEED_LIMIT")
     assert all(int(files.NETWORK[f"GDAL_HTTP_{name}"]) > 0 for name in limits)
     assert is_network("https://a/b.tif")
@@ -250,8 +250,10 @@ def test_there_are_limits_on_every_wait(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.parametrize("seed", [10, 33, 40, 43, 48, 88])
-def test_a_damaged_header_ends_in_a_sentence(tmp_path: Path, raster: Write, seed: int) -> None:
-    """Where the CRS is damaged, rasterio raises what is none of its errors for files."""
+def test_a_damaged_header_is_reported_in_one_sentence(
+    tmp_path: Path, raster: Write, seed: int
+) -> None:
+    """For a damaged CRS, rasterio raises an exception that is not one of its file errors."""
     path = tmp_path / "a.img"
     rasterio.shutil.copy(raster("whole.tif", terrain()[:32, :32]), path, driver="HFA")
     rng = np.random.default_rng(seed)
@@ -264,8 +266,8 @@ def test_a_damaged_header_ends_in_a_sentence(tmp_path: Path, raster: Write, seed
     refuse_inputs([tmp_path / "whole.tif"], [path])
 
 
-#: Serves one file in ranges; what lies beyond a limit it never sends. A process of its own, for
-#: GDAL holds this one's lock while it waits.
+#: Serves ranges of one file and never sends bytes beyond a limit. It runs in a separate process,
+#: because GDAL holds the lock of this one while it waits.
 SERVER = """
 import http.server, pathlib, sys, time
 content, limit = pathlib.Path(sys.argv[1]).read_bytes(), int(sys.argv[2])
@@ -324,9 +326,7 @@ def test_rasters_are_read_over_http(serve: Callable[[int], str]) -> None:
         open_raster(f"{url}/no.tif")
 
 
-def test_a_server_that_stalls_while_pixels_are_read(
-    serve: Callable[[int], str], impatient: None
-) -> None:
+def test_a_server_that_stalls_during_reading(serve: Callable[[int], str], impatient: None) -> None:
     url = serve(100_000)
     start = time.monotonic()
     with pytest.raises(ResourceError, match=r"cannot be (read|reached).*(try again|connection)"):
