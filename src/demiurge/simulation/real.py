@@ -105,10 +105,8 @@ def cut_out(
     ----------
     sources
         Rasters by name; several of one name are averaged.
-    size, margin
-        Pixels.
-    gsd
-        Pixel size in metres.
+    size, margin, gsd
+        In pixels; pixel size in metres.
 
     Raises
     ------
