@@ -155,7 +155,9 @@ class Contract(Strict):
     )
     heights: Heights = Heights()
     relative: bool = Field(False, description="heights are relative, not metres above a datum")
-    scaled: bool = Field(False, description="relative heights are in units of a window's spread")
+    scaled: bool = Field(
+        False, description="relative heights are in units of a window's standard deviation"
+    )
     uncertainty: bool = True
     calibration: list[Annotated[float, Field(gt=0)]] = Field(
         default_factory=lambda: [1.0],

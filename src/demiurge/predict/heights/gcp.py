@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 
 from demiurge.arrays import Array, Values
 from demiurge.errors import DataError
@@ -58,15 +59,10 @@ class GcpPixels:
 def place_gcps(points: GroundPoints, grid: GeoBox, name: str) -> GcpPixels:
     """Return the points that lie on a grid, in its pixels.
 
-    Parameters
-    ----------
-    name
-        File of the points, for the message.
-
     Raises
     ------
     DataError
-        If no point lies on the grid.
+        If no point lies on the grid; the message begins with ``name``.
     """
     assert grid.crs is not None
     moved = points.in_crs(grid.crs.proj)
@@ -223,26 +219,42 @@ def fit_gcps(heights: Values, u: Values, v: Values, truth: Values, *, scaled: bo
         columns.append(heights)
     target = truth if scaled else truth - heights
     design = np.stack(columns, axis=1)
-    coefficients, weights, spread = _robust(design, target)
+    coefficients, weights, sigma = _robust(design, target)
     if scaled and coefficients[-1] <= 0:
         raise DataError(
             "the ground points are low where the surface is high",
             "check their heights and their CRS",
         )
+    return _with_accuracy(design, target, coefficients, weights, sigma, terms, notes)
+
+
+def _with_accuracy(
+    design: Values,
+    target: Values,
+    coefficients: Values,
+    weights: Values,
+    sigma: float,
+    terms: int,
+    notes: list[str],
+) -> GcpFit:
+    """Return the fit with its errors; the first ``terms`` coefficients are the trend."""
+    count = len(target)
     good = weights > 0
     kept = int(good.sum())
     residual = (target - design @ coefficients)[good]
-    leverage = _leverage(design[good] * np.sqrt(weights[good])[:, None])
+    # The leverage of each point is the diagonal of the hat matrix.
+    q, _ = np.linalg.qr(design[good] * np.sqrt(weights[good])[:, None])
+    leverage = np.square(q).sum(axis=1)
     left_out = residual / np.maximum(1 - leverage, 1e-6)
     error = float(np.sqrt(np.square(residual).sum() / max(kept - design.shape[1], 1)))
     if count - kept >= _MANY * count:
         notes.append(
-            f"{count - kept} of {count} ground points lie more than {_TUKEY * spread:.3g} m off "
+            f"{count - kept} of {count} ground points lie more than {_TUKEY * sigma:.3g} m off "
             "the fit and were set aside: check their heights, their CRS and the surface there"
         )
     exact = kept <= design.shape[1]
     return GcpFit(
-        scale=float(coefficients[-1]) if scaled else 1.0,
+        scale=float(coefficients[-1]) if len(coefficients) > terms else 1.0,
         trend=tuple(float(c) for c in coefficients[:terms]),
         used=count,
         wrong=count - kept,
@@ -282,12 +294,12 @@ def _robust(design: Values, target: Values) -> tuple[Values, Values, float]:
     chosen = np.arange(count)
     if count > _MOST_POINTS:
         chosen = np.random.default_rng(0).choice(count, _MOST_POINTS, replace=False)
-    fit, spread = _s_estimate(design[chosen], target[chosen])
+    fit, sigma = _s_estimate(design[chosen], target[chosen])
     if count <= need:
-        return fit, np.ones(count), spread
-    spread = max(spread * (1 + 5 / (len(chosen) - need)), _MIN_SCALE)
-    fit, weights = _iterate(design, target, fit, lambda _: _TUKEY * spread)
-    return fit, weights, spread
+        return fit, np.ones(count), sigma
+    sigma = max(sigma * (1 + 5 / (len(chosen) - need)), _MIN_SCALE)
+    fit, weights = _iterate(design, target, fit, lambda _: _TUKEY * sigma)
+    return fit, weights, sigma
 
 
 def _iterate(
@@ -368,12 +380,6 @@ def _scale(residual: Values, need: int) -> float:
     return fresh
 
 
-def _leverage(design: Values) -> Values:
-    """Return the diagonal of the hat matrix."""
-    q, _ = np.linalg.qr(design)
-    return np.asarray(np.square(q).sum(axis=1))
-
-
 def sample_bilinear(plane: Array, rows: Values, columns: Values) -> Values:
     """Return heights between pixel centres; NaN outside or next to no data.
 
@@ -387,11 +393,6 @@ def sample_bilinear(plane: Array, rows: Values, columns: Values) -> Values:
     height, width = plane.shape
     inside = (rows >= -0.5) & (rows <= height - 0.5) & (columns >= -0.5) & (columns <= width - 0.5)
     heights = np.full(len(rows), np.nan)
-    r, c = np.clip(rows[inside], 0, height - 1), np.clip(columns[inside], 0, width - 1)
-    top, left = np.floor(r).astype(int), np.floor(c).astype(int)
-    below, right = np.minimum(top + 1, height - 1), np.minimum(left + 1, width - 1)
-    down, across = r - top, c - left
-    upper = plane[top, left] * (1 - across) + plane[top, right] * across
-    lower = plane[below, left] * (1 - across) + plane[below, right] * across
-    heights[inside] = upper * (1 - down) + lower * down
+    at = np.clip([rows[inside], columns[inside]], 0, [[height - 1], [width - 1]])
+    heights[inside] = ndimage.map_coordinates(plane, at, np.float64, order=1, mode="nearest")
     return heights
