@@ -33,11 +33,11 @@ X, Y, Z = [500010.5, 500030.25], [4000020.0, 4000040.0], [7.5, 8.5]
 def test_headers_in_use(tmp_path: Path, text: str) -> None:
     path = tmp_path / "p.csv"
     path.write_text(text)
-    found = read_points(path)
-    for values, expected in ((found.x, X), (found.y, Y), (found.z, Z)):
+    result = read_points(path)
+    for values, expected in ((result.x, X), (result.y, Y), (result.z, Z)):
         np.testing.assert_array_equal(values, expected)
-    assert found.crs is None
-    assert found.notes == ()
+    assert result.crs is None
+    assert result.notes == ()
 
 
 @pytest.mark.parametrize(
@@ -50,10 +50,10 @@ def test_headers_in_use(tmp_path: Path, text: str) -> None:
 def test_pnezd_without_a_header(tmp_path: Path, text: str) -> None:
     path = tmp_path / "survey.txt"
     path.write_text(text)
-    found = read_points(path)
-    for values, expected in ((found.x, X), (found.y, Y), (found.z, Z)):
+    result = read_points(path)
+    for values, expected in ((result.x, X), (result.y, Y), (result.z, Z)):
         np.testing.assert_array_equal(values, expected)
-    assert "read as point, northing, easting, elevation, description (PNEZD)" in found.notes[0]
+    assert "read as point, northing, easting, elevation, description (PNEZD)" in result.notes[0]
 
 
 @pytest.mark.parametrize(
@@ -67,19 +67,19 @@ def test_lists_of_ground_control_points(tmp_path: Path, first: str) -> None:
         "500010.5\t4000020\t7.5\t12\t1410\tB.JPG\tgcp1\n"
         "500030.25 4000040 8.5 3 4 A.JPG\n".replace(" ", "\t")
     )
-    found = read_points(path)
-    for values, expected in ((found.x, X), (found.y, Y), (found.z, Z)):
+    result = read_points(path)
+    for values, expected in ((result.x, X), (result.y, Y), (result.z, Z)):
         np.testing.assert_array_equal(values, expected)
-    assert found.crs.to_epsg(20) == 32633
+    assert result.crs.to_epsg(20) == 32633
 
 
 @pytest.mark.parametrize("pair", [("lon", "lat"), ("Longitude", "Latitude"), ("long", "lat")])
 def test_columns_go_together(tmp_path: Path, pair: tuple[str, str]) -> None:
     path = tmp_path / "p.csv"
     path.write_text(f"{pair[1]},{pair[0]},northing,height\n36.1,15.0,4000020,100\n")
-    found = read_points(path)
-    assert (found.x[0], found.y[0]) == (15.0, 36.1)
-    assert found.crs.to_epsg() == 4326
+    result = read_points(path)
+    assert (result.x[0], result.y[0]) == (15.0, 36.1)
+    assert result.crs.to_epsg() == 4326
 
 
 @pytest.mark.parametrize(
@@ -99,9 +99,9 @@ def test_columns_go_together(tmp_path: Path, pair: tuple[str, str]) -> None:
 def test_what_is_not_understood(tmp_path: Path, text: str, sentence: str) -> None:
     path = tmp_path / "p.csv"
     path.write_text(text)
-    with pytest.raises(DataError) as found:
+    with pytest.raises(DataError) as caught:
         read_points(path)
-    assert sentence in str(found.value)
+    assert sentence in str(caught.value)
 
 
 def make(path: Path, *pragmas: str) -> sqlite3.Connection:

@@ -9,20 +9,20 @@ def test_a_cliff_is_lowered_and_both_sides_keep_their_shape() -> None:
     high = np.zeros((64, 64), bool)
     high[:, 40:] = True
     heights = ground + np.where(high, np.float32(800), np.float32(0))
-    found = compress_gaps(heights, np.ones((64, 64), bool), 20.0)
-    np.testing.assert_array_equal(found[~high], heights[~high])
-    lowered = (heights - found)[high]
+    result = compress_gaps(heights, np.ones((64, 64), bool), 20.0)
+    np.testing.assert_array_equal(result[~high], heights[~high])
+    lowered = (heights - result)[high]
     np.testing.assert_allclose(lowered, lowered.mean(), atol=1e-3)
-    assert np.isclose(found[high].min() - found[~high].max(), 20, atol=1e-2)
+    assert np.isclose(result[high].min() - result[~high].max(), 20, atol=1e-2)
 
 
 def test_interpolated_heights_in_a_gap_stay_in_order() -> None:
     heights = np.repeat(np.linspace(0, 1000, 60, dtype=np.float32)[None], 60, axis=0)
     measured = np.ones((60, 60), bool)
     measured[:, 20:40] = False
-    found = compress_gaps(heights, measured, 50.0)
-    assert (np.diff(found, axis=1) > 0).all()
-    assert found.max() < 800
+    result = compress_gaps(heights, measured, 50.0)
+    assert (np.diff(result, axis=1) > 0).all()
+    assert result.max() < 800
 
 
 def test_scenes_without_a_wide_gap_and_towers_do_not_change() -> None:

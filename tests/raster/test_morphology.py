@@ -42,7 +42,7 @@ def test_smoothing_removes_steps_and_keeps_slopes(side: int) -> None:
 
 def test_smoothing_is_symmetric() -> None:
     heights = np.random.default_rng(0).normal(size=(64, 80)).astype(np.float32)
-    found = smooth_opening(heights, 20)
-    assert found.shape == heights.shape
-    np.testing.assert_allclose(smooth_opening(heights[::-1], 20)[::-1], found, atol=1e-5)
-    np.testing.assert_allclose(smooth_opening(heights.T, 20).T, found, atol=1e-5)
+    result = smooth_opening(heights, 20)
+    assert result.shape == heights.shape
+    np.testing.assert_allclose(smooth_opening(heights[::-1], 20)[::-1], result, atol=1e-5)
+    np.testing.assert_allclose(smooth_opening(heights.T, 20).T, result, atol=1e-5)

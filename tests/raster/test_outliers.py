@@ -30,9 +30,9 @@ def test_an_outlier_among_voids_is_detected() -> None:
     heights = terrain(120, 120)
     heights[45:60, 45:60] = np.nan
     heights[50:55, 50:55] = 1700.0
-    found = gross_outliers(heights, 0.5)
-    assert found[50:55, 50:55].all()
-    assert found.sum() == 25
+    result = gross_outliers(heights, 0.5)
+    assert result[50:55, 50:55].all()
+    assert result.sum() == 25
 
 
 def test_real_objects_are_not_outliers() -> None:
@@ -52,8 +52,8 @@ def test_real_objects_are_not_outliers() -> None:
     }
     for name, form in forms.items():
         for gsd in (0.5, 1.0, 2.0):
-            found = gross_outliers((ground + form).astype(np.float32), gsd)
-            assert not found.any(), f"{name} at {gsd} m"
+            result = gross_outliers((ground + form).astype(np.float32), gsd)
+            assert not result.any(), f"{name} at {gsd} m"
 
 
 def test_the_result_depends_on_no_pixel_beyond_the_margin() -> None:
@@ -62,9 +62,9 @@ def test_the_result_depends_on_no_pixel_beyond_the_margin() -> None:
     for row, column in rng.integers(0, 390, (40, 2)):
         side = int(rng.integers(1, 10))
         heights[row : row + side, column : column + side] += rng.choice([-2000.0, 2000.0, 3000.0])
-    whole = gross_outliers(heights, 0.5)
-    assert whole.any()
+    full = gross_outliers(heights, 0.5)
+    assert full.any()
     part = (slice(128, 192), slice(160, 224))
     around = tuple(slice(s.start - MARGIN, s.stop + MARGIN) for s in part)
     inner = slice(MARGIN, MARGIN + 64)
-    np.testing.assert_array_equal(gross_outliers(heights[around], 0.5)[inner, inner], whole[part])
+    np.testing.assert_array_equal(gross_outliers(heights[around], 0.5)[inner, inner], full[part])

@@ -16,10 +16,10 @@ def texture(shape: tuple[int, int] = (160, 150)) -> np.ndarray:
 def test_a_known_translation_is_estimated(moved: tuple[float, float]) -> None:
     image = texture()
     other = shift(image, moved, order=3, mode="mirror") * 50 + 300
-    found = translation(image, other.astype(np.float32))
-    assert found is not None
-    assert (found.row, found.col) == pytest.approx(moved, abs=0.02)
-    assert found.correlation > 0.99
+    result = translation(image, other.astype(np.float32))
+    assert result is not None
+    assert (result.row, result.col) == pytest.approx(moved, abs=0.02)
+    assert result.correlation > 0.99
 
 
 def test_noise_gain_and_voids_are_tolerated() -> None:
@@ -30,9 +30,9 @@ def test_noise_gain_and_voids_are_tolerated() -> None:
     other = other.astype(np.float32)
     other[40:70, 20:90] = np.nan
     image[:, :12] = np.nan
-    found = translation(image, other)
-    assert found is not None
-    assert (found.row, found.col) == pytest.approx((1.4, -2.6), abs=0.06)
+    result = translation(image, other)
+    assert result is not None
+    assert (result.row, result.col) == pytest.approx((1.4, -2.6), abs=0.06)
 
 
 def test_images_that_cannot_be_registered_give_none() -> None:

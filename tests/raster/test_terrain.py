@@ -15,16 +15,16 @@ def rough() -> np.ndarray:
 @pytest.mark.parametrize("gsd", [0.5, 0.7, 3.0])
 def test_one_sided_gradients_equal_those_of_numpy(gsd: float) -> None:
     down, across = np.gradient(rough(), np.float32(gsd))
-    found = gradient(rough(), gsd)
-    np.testing.assert_array_equal(found.down, down)
-    np.testing.assert_array_equal(found.across, across)
+    result = gradient(rough(), gsd)
+    np.testing.assert_array_equal(result.down, down)
+    np.testing.assert_array_equal(result.across, across)
 
 
 @pytest.mark.parametrize("gsd", [0.5, 0.7, 3.0])
 def test_gradients_with_replicated_edges_equal_those_of_opencv(gsd: float) -> None:
     cv2 = pytest.importorskip("cv2")
-    found = gradient(rough(), gsd, edges="replicate")
-    for plane, dx in ((found.down, 0), (found.across, 1)):
+    result = gradient(rough(), gsd, edges="replicate")
+    for plane, dx in ((result.down, 0), (result.across, 1)):
         expected = cv2.Sobel(
             rough(), cv2.CV_32F, dx, 1 - dx, ksize=1, scale=0.5 / gsd,
             borderType=cv2.BORDER_REPLICATE,

@@ -10,8 +10,8 @@ def test_a_wall_hides_pixels_in_proportion_to_its_height() -> None:
     heights = np.zeros((5, 40), np.float32)
     heights[:, 20] = 10
     # The sensor is in the east: a metre of height displaces the image half a pixel westward.
-    found = hidden(heights, (0.0, -0.5))
-    assert found[2].nonzero()[0].tolist() == [16, 17, 18, 19]
+    result = hidden(heights, (0.0, -0.5))
+    assert result[2].nonzero()[0].tolist() == [16, 17, 18, 19]
     # With the sensor in the west, the other side is hidden.
     assert hidden(heights, (0.0, 0.5))[2].nonzero()[0].tolist() == [21, 22, 23, 24]
 
@@ -19,8 +19,8 @@ def test_a_wall_hides_pixels_in_proportion_to_its_height() -> None:
 def test_a_diagonal_line_of_sight_is_followed() -> None:
     heights = np.zeros((40, 40), np.float32)
     heights[20, 20] = 20
-    found = hidden(heights, (0.5, 0.5))  # the sensor is up and left
-    rows, cols = found.nonzero()
+    result = hidden(heights, (0.5, 0.5))  # the sensor is up and left
+    rows, cols = result.nonzero()
     assert rows.size > 5
     assert (np.abs(rows - cols) <= 1).all()
     assert 20 <= rows.min() <= 21

@@ -59,6 +59,6 @@ def test_enclosed_depends_on_no_pixel_beyond_twice_the_radius() -> None:
     from scipy.ndimage import gaussian_filter
 
     measured = gaussian_filter(rng.standard_normal((200, 200)), 6) > 0
-    whole = enclosed(measured, 12)
+    full = enclosed(measured, 12)
     part = enclosed(measured[40:160, 40:160], 12)
-    np.testing.assert_array_equal(part[24:-24, 24:-24], whole[64:136, 64:136])
+    np.testing.assert_array_equal(part[24:-24, 24:-24], full[64:136, 64:136])

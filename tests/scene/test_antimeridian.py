@@ -71,12 +71,12 @@ def test_heights_continue_across_180_degrees(
     source = Source.open(degrees(raster, "a.tif", left, width, 0.02), layer(name))
     grid = utm_grid(lon, epsg)
     assert pixel_ratio(source.grid, grid) == pytest.approx(14.2, abs=0.3)
-    found = source.read(grid, full_window(grid))
-    assert np.isfinite(found).all()
-    assert np.abs(found - expected(grid)).max() < 0.2
+    result = source.read(grid, full_window(grid))
+    assert np.isfinite(result).all()
+    assert np.abs(result - expected(grid)).max() < 0.2
     part = Window(7, 30, 50, 64)
     fresh = Source.open(source.path, layer(name))
-    np.testing.assert_array_equal(fresh.read(grid, part), found[part.slices])
+    np.testing.assert_array_equal(fresh.read(grid, part), result[part.slices])
 
 
 @pytest.mark.parametrize(("left", "width"), FILES)
@@ -93,9 +93,9 @@ def test_generate_reads_its_complete_prior(
     )  # fmt: skip
     surface = generate(image, tmp_path / "out.tif", prior=prior, bundle=bundle)
     with rasterio.open(surface.path) as file:
-        found = file.read(1)
-    assert np.isfinite(found).all()
-    assert np.abs(found - expected(grid)).max() < 2
+        result = file.read(1)
+    assert np.isfinite(result).all()
+    assert np.abs(result - expected(grid)).max() < 2
     scene = prepare({"red": image, "dem_prior": prior}, tmp_path / "scene")
     assert scene.shape == (120, 120)
     assert np.isfinite(scene.read(layers=["dem_prior"])).all()
@@ -110,14 +110,14 @@ def test_a_dsm_in_degrees_across_180_is_complete_and_fast(raster: Write, left: f
     path = raster("a.tif", data, crs="EPSG:4326", transform=from_origin(left, 66, size, size))
     start = time.monotonic()
     scene = scene_from_files({"dsm": path})
-    found = scene.read(layers=["dsm"])[0]
+    result = scene.read(layers=["dsm"])[0]
     assert time.monotonic() - start < 5
     assert scene.grid.crs.epsg in (32601, 32660)
     assert max(scene.shape) < 800
-    known = np.isfinite(found)
+    known = np.isfinite(result)
     # The footprint is a trapezoid in its bounds: 9.1 km wide, 22.3 km high, turned by 2.7°.
     assert known.mean() > 0.8
-    assert np.abs(found - expected(scene.grid))[known].max() < 0.5
+    assert np.abs(result - expected(scene.grid))[known].max() < 0.5
 
 
 def test_an_ortho_in_degrees_covers_a_dsm(raster: Write) -> None:
@@ -135,8 +135,8 @@ def test_longitudes_beyond_180_have_data(raster: Write) -> None:
     """A file in 0 … 360 has western longitudes above 180."""
     source = Source.open(degrees(raster, "a.tif", 189, 2, 0.02), layer("dsm"))
     grid = utm_grid(-170.0, 32602)
-    found = source.read(grid, full_window(grid))
-    assert np.isfinite(found).all()
+    result = source.read(grid, full_window(grid))
+    assert np.isfinite(result).all()
     assert utm_of(source.grid).epsg == 32602
 
 

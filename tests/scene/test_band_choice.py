@@ -32,16 +32,16 @@ def pair(names: tuple[str, ...] = ("ortho", "dsm")) -> np.ndarray:
     return np.stack([terrain() if "d" in n[:1] else terrain(seed=3) * 4 for n in names])
 
 
-def whole(source: Source) -> np.ndarray:
+def read_all(source: Source) -> np.ndarray:
     return source.read(source.grid, full_window(source.grid))
 
 
 def components() -> np.ndarray:
     """Return an error vector with a void in one component each."""
-    found = np.random.default_rng(0).normal(0, 1, (3, 160, 192)).astype(np.float32)
+    result = np.random.default_rng(0).normal(0, 1, (3, 160, 192)).astype(np.float32)
     for band in range(3):
-        found[band, 10 * band, 5] = -32767
-    return found
+        result[band, 10 * band, 5] = -32767
+    return result
 
 
 def norm(vector: np.ndarray) -> np.ndarray:
@@ -96,17 +96,17 @@ def test_the_description_decides_the_band_of_heights(
 ) -> None:
     path = raster("two.tif", pair(tuple(n.lower() for n in names)), names=list(names))
     source = Source.open(path, layer("dsm"))
-    np.testing.assert_array_equal(whole(source), terrain())
+    np.testing.assert_array_equal(read_all(source), terrain())
     said = [f"band {source.band} ({names[source.band - 1]}) of {len(names)} is used"]
     assert source.remarks == (() if source.band == 1 else tuple(said))
     bundle = make_bundle(tmp_path / "r.bundle")
     surface = refine(path, tmp_path / "out.tif", bundle=bundle)
     with rasterio.open(tmp_path / "out.tif") as file:
         np.testing.assert_allclose(file.read(1), terrain() + 5, atol=1e-3)
-    told = [note for note in surface.notes if "is used" in note]
-    assert told == ([] if source.band == 1 else [f"dsm: {said[0]}"])
-    found = evaluate(path, raster("truth.tif", terrain()))
-    assert found.surface.mae == 0
+    declared = [note for note in surface.notes if "is used" in note]
+    assert declared == ([] if source.band == 1 else [f"dsm: {said[0]}"])
+    result = evaluate(path, raster("truth.tif", terrain()))
+    assert result.surface.mae == 0
     np.testing.assert_array_equal(
         prepare({"dsm": path}, tmp_path / "s").read(full_window(source.grid), ["dsm"])[0], terrain()
     )
@@ -138,7 +138,7 @@ def test_undescribed_bands_are_refused(raster: Write, tmp_path: Path) -> None:
             command(path)
         with pytest.raises(UsageError, match=r"bare.tif: contains 2 bands, and '.*' could be any"):
             command(bare)
-    np.testing.assert_array_equal(whole(Source.open(path, layer("dsm"), 2)), terrain())
+    np.testing.assert_array_equal(read_all(Source.open(path, layer("dsm"), 2)), terrain())
     assert evaluate(f"{path}:2", good).surface.mae == 0
     assert export(f"{path}:2", tmp_path / "a.ply").points == terrain().size
     assert export(path, tmp_path / "b.ply", band=2).points == terrain().size
@@ -195,8 +195,8 @@ def test_the_norm_of_an_error_vector_is_read(raster: Write, tmp_path: Path) -> N
     vector = components()
     path = raster("run-IntersectionErr.tif", vector, nodata=-32767)
     source = Source.open(path, layer("triangulation_error"))
-    np.testing.assert_allclose(whole(source), norm(vector), rtol=1e-6)
-    assert np.isnan(whole(source)).sum() == 3
+    np.testing.assert_allclose(read_all(source), norm(vector), rtol=1e-6)
+    assert np.isnan(read_all(source)).sum() == 3
     assert source.remarks == (
         "its 3 bands are the components of an error vector: the norm is used",
     )
@@ -261,7 +261,7 @@ def test_file_names_with_special_characters(
     Path("scene/run:3").write_bytes(data)
     Path("scene/scene.yaml").write_text("layers: {dsm: {file: 'run:3'}}\n")
     Path("run:3").unlink()
-    np.testing.assert_array_equal(whole(open_scene("scene").sources["dsm"]), terrain())
+    np.testing.assert_array_equal(read_all(open_scene("scene").sources["dsm"]), terrain())
 
 
 def test_generate_uses_the_named_band(raster: Write, tmp_path: Path) -> None:

@@ -48,9 +48,9 @@ def test_band_numbers_depend_on_the_sensor(
     raster: Write, name: str, bands: list[str], expected: dict[str, int]
 ) -> None:
     path = raster(name, stack(len(bands)), names=bands)
-    found = numbers(str(path))
-    assert {n: b for n, b in found.items() if n in expected} == expected
-    assert len(set(found.values())) == len(found)
+    result = numbers(str(path))
+    assert {n: b for n, b in result.items() if n in expected} == expected
+    assert len(set(result.values())) == len(result)
 
 
 def test_the_sensor_is_read_from_tags_and_folders(tmp_path: Path, raster: Write) -> None:
@@ -92,9 +92,9 @@ def test_two_bands_of_one_layer_are_an_error(raster: Write) -> None:
 
 def test_notes_list_used_and_unused_bands(raster: Write, tmp_path: Path) -> None:
     path = raster("four.tif", stack(5), names=["red", "green", "blue", "", "?"])
-    found = bands_of(str(path), "")
-    assert found.others == (4, 5)
-    said = found.using({"red": 1, "green": 2})
+    result = bands_of(str(path), "")
+    assert result.others == (4, 5)
+    said = result.using({"red": 1, "green": 2})
     assert said.endswith("red is band 1, green is band 2; not used: bands 3 to 5")
     bundle = make_bundle(
         tmp_path / "g.bundle", task="generate", layers=("dem_prior", "red", "nir"),

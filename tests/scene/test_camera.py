@@ -51,9 +51,9 @@ def test_polynomials_follow_the_standard() -> None:
     t = terms((lat - 45.1) / 0.05, (lon - 15.2) / 0.07, (height - 100) / 500)
     row = np.dot(rpc.line_num_coeff, t) / np.dot(rpc.line_den_coeff, t) * 2000 + 2000 + 0.5
     col = np.dot(rpc.samp_num_coeff, t) / np.dot(rpc.samp_den_coeff, t) * 2500 + 2500 + 0.5
-    found = camera.image_of(np.array([lon]), np.array([lat]), np.array([height]))
-    assert found[0][0] == pytest.approx(row, abs=1e-6)
-    assert found[1][0] == pytest.approx(col, abs=1e-6)
+    result = camera.image_of(np.array([lon]), np.array([lat]), np.array([height]))
+    assert result[0][0] == pytest.approx(row, abs=1e-6)
+    assert result[1][0] == pytest.approx(col, abs=1e-6)
 
 
 def test_ground_and_image_are_inverse_to_a_thousandth_of_a_pixel() -> None:
@@ -79,8 +79,8 @@ def test_voids_project_to_nan() -> None:
 def test_displacement_of_a_known_camera(given: tuple[float, float]) -> None:
     grid = grid_of()
     camera = affine_camera(grid, given)
-    found = camera.displacement(grid, *centre_of(grid), 120.0)
-    assert found == pytest.approx(given, abs=1e-4)
+    result = camera.displacement(grid, *centre_of(grid), 120.0)
+    assert result == pytest.approx(given, abs=1e-4)
     direction = camera.direction(grid, 120.0)
     assert direction.incidence == pytest.approx(
         math.degrees(math.atan(math.hypot(*given))), abs=0.01

@@ -17,8 +17,8 @@ Write = Callable[..., Path]
 
 def one(raster: Write, name: str, data: np.ndarray) -> tuple[Verdict, str]:
     files = {"dsm": raster("dsm.tif", terrain()), name: raster("x.tif", data.astype("f4"))}
-    found = {f.layer: f for f in check(scene_from_files(files))}[name]
-    return found.verdict, found.message
+    result = {f.layer: f for f in check(scene_from_files(files))}[name]
+    return result.verdict, result.message
 
 
 @pytest.mark.parametrize(
@@ -36,8 +36,8 @@ def one(raster: Write, name: str, data: np.ndarray) -> tuple[Verdict, str]:
     ],
 )
 def test_verdicts(raster: Write, name: str, data: np.ndarray, verdict: Verdict, match: str) -> None:
-    found, message = one(raster, name, data)
-    assert found is verdict
+    result, message = one(raster, name, data)
+    assert result is verdict
     assert re.search(match, message)
 
 
@@ -56,7 +56,7 @@ def test_check_reports_gross_outliers(raster: Write) -> None:
     sound = check(scene_from_files({"dsm": raster("sound.tif", heights)}))[0]
     assert sound.verdict is Verdict.OK
     heights[80:84, 50:54] += 1500
-    found = check(scene_from_files({"dsm": raster("dsm.tif", heights)}))[0]
-    assert found.verdict is Verdict.WARNING
-    assert "16 of" in found.message
-    assert "gross outliers" in found.message
+    result = check(scene_from_files({"dsm": raster("dsm.tif", heights)}))[0]
+    assert result.verdict is Verdict.WARNING
+    assert "16 of" in result.message
+    assert "gross outliers" in result.message

@@ -175,12 +175,12 @@ def test_all_transforms_use_one_module() -> None:
     import demiurge
 
     source = Path(demiurge.__file__).parent
-    found = {
+    result = {
         str(path.relative_to(source))
         for path in source.rglob("*.py")
         if re.search(r"Transformer\.from_crs|transform_bounds\(", path.read_text("utf-8"))
     }
-    assert found == {"scene/crs.py", "predict/stac.py"}  # GDAL cuts outlines at 180° itself
+    assert result == {"scene/crs.py", "predict/stac.py"}  # GDAL cuts outlines at 180° itself
 
 
 def test_an_item_of_another_body_has_no_geometry(raster: Write, tmp_path: Path) -> None:

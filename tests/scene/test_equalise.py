@@ -12,22 +12,22 @@ def image(rows: int = 300, columns: int = 260) -> np.ndarray:
 
 
 def test_contrast_fills_the_range() -> None:
-    whole = image()
-    equaliser = fit_equaliser(whole, whole.shape, tile=64)
+    full = image()
+    equaliser = fit_equaliser(full, full.shape, tile=64)
     assert equaliser is not None
-    out = equaliser.apply(whole, Window(0, 0, *whole.shape))
+    out = equaliser.apply(full, Window(0, 0, *full.shape))
     assert out.min() >= 0
     assert out.max() <= 1.0001
-    before = whole[:, :100].std() / (whole.max() - whole.min())
+    before = full[:, :100].std() / (full.max() - full.min())
     assert out[:, :100].std() > 3 * before
 
 
 def test_the_mapping_is_monotone_at_a_pixel() -> None:
-    whole = image()
-    equaliser = fit_equaliser(whole, whole.shape, tile=1024)
+    full = image()
+    equaliser = fit_equaliser(full, full.shape, tile=1024)
     assert equaliser is not None
-    out = equaliser.apply(whole, Window(0, 0, *whole.shape))
-    order = np.argsort(whole, axis=None)
+    out = equaliser.apply(full, Window(0, 0, *full.shape))
+    order = np.argsort(full, axis=None)
     assert (np.diff(out.ravel()[order]) >= -1e-6).all()
 
 
@@ -47,20 +47,20 @@ def test_histograms_ignore_no_data() -> None:
 
 
 def test_windows_equal_the_full_image() -> None:
-    whole = image()
-    equaliser = fit_equaliser(whole, whole.shape, tile=64)
+    full = image()
+    equaliser = fit_equaliser(full, full.shape, tile=64)
     assert equaliser is not None
-    out = equaliser.apply(whole, Window(0, 0, *whole.shape))
-    for window in blocks(whole.shape, 77):
+    out = equaliser.apply(full, Window(0, 0, *full.shape))
+    for window in blocks(full.shape, 77):
         np.testing.assert_array_equal(
-            equaliser.apply(whole[window.slices], window), out[window.slices]
+            equaliser.apply(full[window.slices], window), out[window.slices]
         )
 
 
 def test_an_empty_tile_uses_the_nearest_histogram() -> None:
-    whole = image()
-    whole[:64, :64] = np.nan
-    equaliser = fit_equaliser(whole, whole.shape, tile=64)
+    full = image()
+    full[:64, :64] = np.nan
+    equaliser = fit_equaliser(full, full.shape, tile=64)
     assert equaliser is not None
     assert np.isfinite(equaliser.tables).all()
 

@@ -255,7 +255,7 @@ def test_a_damaged_header_is_reported_in_one_sentence(
 ) -> None:
     """For a damaged CRS, rasterio raises an exception that is not one of its file errors."""
     path = tmp_path / "a.img"
-    rasterio.shutil.copy(raster("whole.tif", terrain()[:32, :32]), path, driver="HFA")
+    rasterio.shutil.copy(raster("full.tif", terrain()[:32, :32]), path, driver="HFA")
     rng = np.random.default_rng(seed)
     content = np.frombuffer(path.read_bytes(), np.uint8).copy()
     places = rng.integers(0, min(content.size, 3000), 20)
@@ -263,7 +263,7 @@ def test_a_damaged_header_is_reported_in_one_sentence(
     path.write_bytes(content.tobytes())
     with pytest.raises(DataError, match="not a raster that GDAL can read"):
         open_raster(path)
-    refuse_inputs([tmp_path / "whole.tif"], [path])
+    refuse_inputs([tmp_path / "full.tif"], [path])
 
 
 #: Serves ranges of one file and never sends bytes beyond a limit. It runs in a separate process,

@@ -96,7 +96,7 @@ def test_source_window_of_a_window() -> None:
 
 def test_sample_windows_are_limited_and_include_the_edges() -> None:
     assert sample_windows((300, 900), 1024) == [[Window(0, 0, 300, 900)]]
-    found = [w for row in sample_windows((100_000, 50_000), 1024) for w in row]
-    assert sum(w.height * w.width for w in found) <= 1024**2
-    assert found[0][:2] == (0, 0)
-    assert found[-1] == Window(100_000 - 128, 50_000 - 128, 128, 128)
+    result = [w for row in sample_windows((100_000, 50_000), 1024) for w in row]
+    assert sum(w.height * w.width for w in result) <= 1024**2
+    assert result[0][:2] == (0, 0)
+    assert result[-1] == Window(100_000 - 128, 50_000 - 128, 128, 128)

@@ -102,8 +102,8 @@ def test_vertical_references_must_agree(raster: Write) -> None:
 def test_inputs_are_named_or_recognised(raster: Write) -> None:
     rgb = raster("rgb.tif", np.ones((3, 8, 8), np.uint8), photometric="RGB")
     dsm = raster("dsm.tif", terrain())
-    found = name_inputs([str(rgb), str(dsm), "truth_dtm=x.tif:2"])
-    assert found == {
+    result = name_inputs([str(rgb), str(dsm), "truth_dtm=x.tif:2"])
+    assert result == {
         "red": f"{rgb}:1",
         "green": f"{rgb}:2",
         "blue": f"{rgb}:3",

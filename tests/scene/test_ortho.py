@@ -81,24 +81,24 @@ def orthoimage(
 @pytest.mark.parametrize("gsd", [1.0, 4.0])
 def test_the_orthoimage_of_a_hill_shows_the_ground(gsd: float) -> None:
     _, _, x, y = setting(gsd)
-    found = orthoimage(raw_image(hill), hill(x, y).astype(np.float32), gsd=gsd)
+    result = orthoimage(raw_image(hill), hill(x, y).astype(np.float32), gsd=gsd)
     # Pixels of 4 m average the pattern: its amplitude is lower, its phase is the same.
     wanted = ground(x, y)
-    assert np.isfinite(found).all()
-    assert np.corrcoef(found.ravel(), wanted.ravel())[0, 1] > 0.999
-    assert np.abs(found - wanted).max() < (0.5 if gsd == 1 else 4)
+    assert np.isfinite(result).all()
+    assert np.corrcoef(result.ravel(), wanted.ravel())[0, 1] > 0.999
+    assert np.abs(result - wanted).max() < (0.5 if gsd == 1 else 4)
 
 
 def test_windows_equal_the_full_orthoimage() -> None:
     _, _, x, y = setting()
     surface, image = hill(x, y).astype(np.float32), raw_image(hill)
     surface[40:50, 60:70] += 15
-    whole = orthoimage(image, surface)
-    assert np.isnan(whole).any()
+    full = orthoimage(image, surface)
+    assert np.isnan(full).any()
     for window in (Window(0, 0, 48, 64), Window(40, 50, 56, 78)):
         part = orthoimage(image, surface, window=window)
-        assert np.array_equal(np.isnan(part), np.isnan(whole[window.slices]))
-        assert np.nanmax(np.abs(part - whole[window.slices])) < 0.005
+        assert np.array_equal(np.isnan(part), np.isnan(full[window.slices]))
+        assert np.nanmax(np.abs(part - full[window.slices])) < 0.005
 
 
 def test_coordinates_are_exact_to_a_thousandth_of_a_pixel() -> None:

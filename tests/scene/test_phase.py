@@ -83,9 +83,9 @@ def test_refine_keeps_the_grid_of_the_dsm(raster: Write, tmp_path: Path, place: 
     path = raster("run-DEM.tif", noise(), transform=place)
     bundle = make_bundle(tmp_path / "none.bundle", answers=[0.0, 0.0], pixel=(0.1, 5))
     refine(path, tmp_path / "out.tif", bundle=bundle)
-    with rasterio.open(tmp_path / "out.tif") as found:
-        assert found.transform == place
-        np.testing.assert_allclose(found.read(1), noise(), atol=2e-5)
+    with rasterio.open(tmp_path / "out.tif") as result:
+        assert result.transform == place
+        np.testing.assert_allclose(result.read(1), noise(), atol=2e-5)
 
 
 def test_images_on_the_grid_of_the_dsm_are_not_resampled(raster: Write) -> None:
@@ -114,6 +114,6 @@ def test_undeclared_no_data_next_to_kept_pixels(raster: Write) -> None:
     source = Source.open(raster("a.tif", data, transform=PLACES["asp 2 m"]), layer("dsm"))
     box = source.grid.extent.boundingbox
     part = cropped_grid(source.grid, (box.left + 22, box.bottom + 3, box.right, box.top - 8))
-    found = source.read(part, full_window(part))
+    result = source.read(part, full_window(part))
     expected = np.where(data == -9999, np.nan, data)[4:159, 11:]
-    np.testing.assert_array_equal(found, expected)
+    np.testing.assert_array_equal(result, expected)

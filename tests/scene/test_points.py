@@ -23,11 +23,11 @@ from demiurge.scene.points import read_points
 def test_tables(tmp_path: Path, text: str) -> None:
     path = tmp_path / "p.csv"
     path.write_text(text)
-    found = read_points(path)
-    np.testing.assert_array_equal(found.x, [500010, 500030])
-    np.testing.assert_array_equal(found.y, [4000020, 4000040])
-    np.testing.assert_array_equal(found.z, [7.5, 8.5])
-    assert found.crs is None
+    result = read_points(path)
+    np.testing.assert_array_equal(result.x, [500010, 500030])
+    np.testing.assert_array_equal(result.y, [4000020, 4000040])
+    np.testing.assert_array_equal(result.z, [7.5, 8.5])
+    assert result.crs is None
 
 
 def test_column_names_identify_degrees(tmp_path: Path) -> None:
@@ -59,9 +59,9 @@ def _geopackage(path: Path, kind: int, height: float | None, crs: str = "EPSG:32
 
 def test_geopackages_with_heights_in_the_geometry_or_a_column(tmp_path: Path) -> None:
     for name, kind, height in (("a", 1001, None), ("b", 1, 7.5)):
-        found = read_points(_geopackage(tmp_path / f"{name}.gpkg", kind, height))
-        assert (found.x[0], found.y[0], found.z[0]) == (500010, 4000020, 7.5)
-        assert found.crs.to_epsg() == 32633
+        result = read_points(_geopackage(tmp_path / f"{name}.gpkg", kind, height))
+        assert (result.x[0], result.y[0], result.z[0]) == (500010, 4000020, 7.5)
+        assert result.crs.to_epsg() == 32633
 
 
 def test_las(tmp_path: Path) -> None:
@@ -71,8 +71,8 @@ def test_las(tmp_path: Path) -> None:
     cloud = laspy.LasData(header)
     cloud.x, cloud.y, cloud.z = (np.array([v]) for v in (500010.0, 4000020.0, 7.5))
     cloud.write(str(tmp_path / "p.las"))
-    found = read_points(tmp_path / "p.las")
-    np.testing.assert_allclose([found.x[0], found.y[0], found.z[0]], [500010, 4000020, 7.5])
+    result = read_points(tmp_path / "p.las")
+    np.testing.assert_allclose([result.x[0], result.y[0], result.z[0]], [500010, 4000020, 7.5])
 
 
 FOOT, US_FOOT = 0.3048, 1200 / 3937
@@ -94,9 +94,9 @@ def test_heights_in_feet_are_converted_to_metres(
     table.write_text("x,y,z\n500010,4000020,1000\n")
     wkt = pyproj.CRS(crs).to_wkt()
     package = _geopackage(tmp_path / "p.gpkg", 1, 1000.0, wkt)
-    for found in (read_points(table, crs), read_points(package)):
-        assert found.z[0] == pytest.approx(1000 * factor, abs=1e-9)
-        assert [name in note for note in found.notes] == ([True] if name else [])
+    for result in (read_points(table, crs), read_points(package)):
+        assert result.z[0] == pytest.approx(1000 * factor, abs=1e-9)
+        assert [name in note for note in result.notes] == ([True] if name else [])
 
 
 @pytest.mark.parametrize(
@@ -105,9 +105,9 @@ def test_heights_in_feet_are_converted_to_metres(
 def test_a_column_name_declares_feet(tmp_path: Path, header: str, factor: float) -> None:
     path = tmp_path / "p.csv"
     path.write_text(f"x,y,{header}\n500010,4000020,1000\n")
-    found = read_points(path)
-    assert found.z[0] == pytest.approx(1000 * factor, abs=1e-9)
-    assert "converted from" in found.notes[0]
+    result = read_points(path)
+    assert result.z[0] == pytest.approx(1000 * factor, abs=1e-9)
+    assert "converted from" in result.notes[0]
     with pytest.raises(DataError, match="but heights of its CRS are in metres"):
         read_points(path, "EPSG:32633+5703")
 

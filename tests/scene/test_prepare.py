@@ -50,13 +50,13 @@ def test_the_folder_can_be_moved(raster: Write, tmp_path: Path) -> None:
 
 def test_fingerprint_records_voids_relief_and_overlaps(raster: Write, tmp_path: Path) -> None:
     prepare(inputs(raster), tmp_path / "scene")
-    found = json.loads((tmp_path / "scene" / "fingerprint.json").read_text())
-    assert found["layers"]["dsm"]["voids"] == pytest.approx(400 / (160 * 192), abs=1e-6)
-    assert found["layers"]["truth_dsm"]["mean"] == pytest.approx(terrain().mean(), rel=1e-6)
-    assert found["layers"]["truth_dsm"]["std"] == pytest.approx(terrain().std(), rel=1e-5)
-    assert found["overlaps"]["dsm"]["truth_dsm"] == pytest.approx(1 - 400 / (160 * 192), abs=1e-6)
+    result = json.loads((tmp_path / "scene" / "fingerprint.json").read_text())
+    assert result["layers"]["dsm"]["voids"] == pytest.approx(400 / (160 * 192), abs=1e-6)
+    assert result["layers"]["truth_dsm"]["mean"] == pytest.approx(terrain().mean(), rel=1e-6)
+    assert result["layers"]["truth_dsm"]["std"] == pytest.approx(terrain().std(), rel=1e-5)
+    assert result["overlaps"]["dsm"]["truth_dsm"] == pytest.approx(1 - 400 / (160 * 192), abs=1e-6)
     p01, p99 = np.percentile(terrain()[np.isfinite(scene_dsm(tmp_path))], (1, 99))
-    assert found["relief"] == pytest.approx(p99 - p01, rel=0.05)
+    assert result["relief"] == pytest.approx(p99 - p01, rel=0.05)
 
 
 def scene_dsm(tmp_path: Path) -> np.ndarray:

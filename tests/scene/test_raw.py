@@ -64,15 +64,15 @@ def test_a_raw_image_becomes_an_orthoimage(
 ) -> None:
     heights, wanted = place
     scene = scene_from_files(files_of(tmp_path, heights))
-    (found,) = scene.read(layers=["ortho_left"])
-    assert found.shape == heights.shape
-    assert np.nanmax(np.abs(found - wanted)) < 0.6
+    (result,) = scene.read(layers=["ortho_left"])
+    assert result.shape == heights.shape
+    assert np.nanmax(np.abs(result - wanted)) < 0.6
     assert any("sensors: ortho_left 63°" in note for note in scene.notes)
     assert any("assumed to be ellipsoidal" in note for note in scene.notes)
     # Windows, thinned reads and another process give the same pixels.
     window = Window(20, 30, 40, 50)
     part = pickle.loads(pickle.dumps(scene)).read(window, ["ortho_left"])[0]
-    assert np.abs(part - found[window.slices]).max() < 0.005
+    assert np.abs(part - result[window.slices]).max() < 0.005
     assert scene.read(window, ["ortho_left"], step=3)[0].shape == (14, 17)
 
 
@@ -83,9 +83,9 @@ def test_voids_of_the_dsm_are_filled_for_orthorectification(
     heights = heights.copy()
     heights[40:50, 55:68] = np.nan
     scene = scene_from_files(files_of(tmp_path, heights))
-    (found,) = scene.read(layers=["ortho_left"])
-    assert np.isfinite(found[40:50, 55:68]).all()
-    assert np.abs(found - wanted).max() < 5  # the filled top of the hill is a little low
+    (result,) = scene.read(layers=["ortho_left"])
+    assert np.isfinite(result[40:50, 55:68]).all()
+    assert np.abs(result - wanted).max() < 5  # the filled top of the hill is a little low
 
 
 def test_one_band_of_several(tmp_path: Path, place: tuple[np.ndarray, np.ndarray]) -> None:
@@ -94,8 +94,8 @@ def test_one_band_of_several(tmp_path: Path, place: tuple[np.ndarray, np.ndarray
     raw = write_raw(tmp_path / "raw.tif", raw_image(hill), moved(camera.rpc, 5 / GSD), bands=3)
     dsm = write_dsm(tmp_path / "dsm.tif", heights)
     scene = scene_from_files({"dsm": str(dsm), "ortho_right": f"{raw}:3"})
-    (found,) = scene.read(layers=["ortho_right"])
-    assert np.abs(found - wanted).max() < 0.6
+    (result,) = scene.read(layers=["ortho_right"])
+    assert np.abs(result - wanted).max() < 0.6
 
 
 def test_offset_orthoimages_get_a_note(

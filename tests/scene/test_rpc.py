@@ -107,9 +107,9 @@ FILES = {
 def test_all_formats_of_side_files_give_the_same_camera(kind: str, tmp_path: Path) -> None:
     name, content = FILES[kind]
     (tmp_path / name).write_text(content, encoding="utf-8")
-    found = read_rpc(tmp_path / name)
+    result = read_rpc(tmp_path / name)
     for key, value in {**SCALARS, **SERIES}.items():
-        assert getattr(found, key) == pytest.approx(value, abs=1e-12), key
+        assert getattr(result, key) == pytest.approx(value, abs=1e-12), key
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")

@@ -24,9 +24,9 @@ def test_outliers_do_not_depend_on_the_window(raster: Write) -> None:
     heights[63:70, 60:66] += 1500
     scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
     window = Window(64, 64, 64, 64)
-    found = scene.outliers("dsm", window, scene.read(window, ["dsm"])[0])
-    assert found is not None
-    assert found[:6, :2].all()
-    assert found.sum() == 12
+    result = scene.outliers("dsm", window, scene.read(window, ["dsm"])[0])
+    assert result is not None
+    assert result[:6, :2].all()
+    assert result.sum() == 12
     calm = Window(0, 100, 64, 64)
     assert scene.outliers("dsm", calm, scene.read(calm, ["dsm"])[0]) is None

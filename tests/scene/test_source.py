@@ -103,9 +103,9 @@ def test_scale_and_offset_are_applied(raster: Write) -> None:
 def test_windows_of_a_warped_file_equal_the_full_raster(raster: Write) -> None:
     source = Source.open(raster("a.tif", holed(-9999), nodata=-9999), layer("dsm"))
     target = snapped_grid((LEFT, TOP - 320, LEFT + 384, TOP), source.grid.crs, 1.5)
-    whole = source.read(target, full_window(target))
+    full = source.read(target, full_window(target))
     window = Window(33, 57, 71, 64)
-    np.testing.assert_array_equal(source.read(target, window), whole[window.slices])
+    np.testing.assert_array_equal(source.read(target, window), full[window.slices])
 
 
 @pytest.mark.parametrize("name", ["dsm", "dem_prior"])
@@ -114,11 +114,11 @@ def test_windows_warped_between_crss_equal_the_full_raster(raster: Write, name: 
     transform = from_origin(14.99, 36.15, 2.2e-4, 1.8e-4)
     path = raster("a.tif", holed(-9999), nodata=-9999, crs="EPSG:4326", transform=transform)
     target = snapped_grid((LEFT, TOP - 2600, LEFT + 2300, TOP), CRS("EPSG:32633"), 5)
-    whole = Source.open(path, layer(name)).read(target, full_window(target))
-    assert np.isfinite(whole).mean() > 0.5
+    full = Source.open(path, layer(name)).read(target, full_window(target))
+    assert np.isfinite(full).mean() > 0.5
     for window in (Window(33, 57, 171, 64), Window(200, 250, 128, 128), Window(519, 459, 1, 1)):
         fresh = Source.open(path, layer(name))
-        np.testing.assert_array_equal(fresh.read(target, window), whole[window.slices])
+        np.testing.assert_array_equal(fresh.read(target, window), full[window.slices])
 
 
 def test_a_replaced_source_has_an_empty_cache(raster: Write) -> None:
@@ -169,7 +169,7 @@ def test_warping_is_exact_on_steep_slopes(raster: Write) -> None:
     path = raster("a.tif", heights, transform=transform, crs="EPSG:4326")
     source = Source.open(path, layer("dsm"))
     grid = snapped_grid((430000, 4455000, 450000, 4475000), "EPSG:32613", 100)
-    found = source.read(grid, full_window(grid))
+    result = source.read(grid, full_window(grid))
     from pyproj import Transformer
     from scipy.ndimage import map_coordinates
 
@@ -178,7 +178,7 @@ def test_warping_is_exact_on_steep_slopes(raster: Write) -> None:
     lon, lat = Transformer.from_crs(32613, 4326, always_xy=True).transform(x, y)
     place = [(40.5 - lat) / 0.0025 - 0.5, (lon + 105.9) / 0.0025 - 0.5]
     expected = map_coordinates(heights.astype(float), place, order=1)
-    assert np.abs(found - expected).max() < 0.1
+    assert np.abs(result - expected).max() < 0.1
 
 
 @pytest.mark.parametrize(
@@ -202,9 +202,9 @@ def test_missing_and_damaged_files(tmp_path: Path, raster: Write) -> None:
         Source.open(tmp_path / "no.tif", layer("dsm"))
     with pytest.raises(DataError, match="no band 2"):
         Source.open(raster("a.tif", terrain()), layer("dsm"), 2)
-    whole = raster("b.tif", terrain(), compress="deflate")
+    full = raster("b.tif", terrain(), compress="deflate")
     cut = tmp_path / "cut.tif"
-    cut.write_bytes(whole.read_bytes()[:-20000])
+    cut.write_bytes(full.read_bytes()[:-20000])
     with pytest.raises(DataError, match="cannot be read"):
         source = Source.open(cut, layer("dsm"))
         source.read(source.grid, full_window(source.grid))
@@ -224,12 +224,12 @@ def test_bands_share_an_open_file_and_a_replaced_file_is_reopened(
 
     path = raster("two.tif", np.stack([terrain(), terrain() + 1]))
     bands = [Source.open(path, layer("red"), band) for band in (1, 2)]
-    whole = full_window(bands[0].grid)
+    full = full_window(bands[0].grid)
     monkeypatch.setattr(module, "open_raster", counted)
-    first, second = (source.read(source.grid, whole) for source in bands)
+    first, second = (source.read(source.grid, full) for source in bands)
     np.testing.assert_allclose(second - first, 1, atol=1e-4)
     assert opened == [str(path)]
     path.unlink()
     raster("two.tif", np.stack([terrain() + 5, terrain()]))
     again = Source.open(path, layer("red"), 1)
-    np.testing.assert_allclose(again.read(again.grid, whole) - first, 5, atol=1e-4)
+    np.testing.assert_allclose(again.read(again.grid, full) - first, 5, atol=1e-4)

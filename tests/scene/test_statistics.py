@@ -13,13 +13,13 @@ def test_statistics_by_blocks_equal_those_of_the_full_array() -> None:
     statistics = Statistics.of_shape(data.shape)
     for part in np.array_split(data, 7):
         statistics.add(part)
-    found = statistics.result()
+    values = statistics.result()
     known = data[np.isfinite(data)].astype(float)
-    assert found["measured"] == known.size
-    assert found["mean"] == pytest.approx(known.mean(), rel=1e-9)
-    assert found["std"] == pytest.approx(known.std(), rel=1e-9)
-    assert (found["min"], found["max"]) == (known.min(), known.max())
-    assert found["p50"] == pytest.approx(np.median(known), abs=0.5)
+    assert values["measured"] == known.size
+    assert values["mean"] == pytest.approx(known.mean(), rel=1e-9)
+    assert values["std"] == pytest.approx(known.std(), rel=1e-9)
+    assert (values["min"], values["max"]) == (known.min(), known.max())
+    assert values["p50"] == pytest.approx(np.median(known), abs=0.5)
 
 
 def test_statistics_without_data() -> None:

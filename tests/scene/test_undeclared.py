@@ -35,7 +35,7 @@ def opened(path: Path, name: str = "dsm", **options: Any) -> Source:
     return Source.open(path, layer(name), **options)
 
 
-def whole(source: Source) -> np.ndarray:
+def read_all(source: Source) -> np.ndarray:
     return source.read(source.grid, full_window(source.grid))
 
 
@@ -43,7 +43,7 @@ def whole(source: Source) -> np.ndarray:
 def test_impossible_heights_become_void_with_a_count(raster: Write, value: float) -> None:
     source = opened(raster("a.tif", holed(value)))
     expected = np.where(holed(1) == 1, np.nan, hills())
-    np.testing.assert_array_equal(whole(source), expected)
+    np.testing.assert_array_equal(read_all(source), expected)
     (remark,) = source.remarks
     assert remark.startswith("24 of 2500 pixels")
     grid = snapped_grid((500007, 3999911, 500091, 3999990), source.grid.crs, 1)
@@ -59,10 +59,10 @@ def test_an_isolated_value_is_refused_with_a_cure(raster: Write, value: float, n
     path = raster("a.tif", holed(value))
     with pytest.raises(DataError, match=rf"24 pixels are exactly {value}.*--nodata {name}={value}"):
         opened(path, name)
-    told = opened(path, name, nodata=[value])
-    assert np.isnan(whole(told)).sum() == 24
+    declared = opened(path, name, nodata=[value])
+    assert np.isnan(read_all(declared)).sum() == 24
     kept = opened(path, name, nodata=[])
-    np.testing.assert_array_equal(whole(kept), holed(value))
+    np.testing.assert_array_equal(read_all(kept), holed(value))
 
 
 def test_nodata_values_refer_to_stored_values(raster: Write) -> None:
@@ -70,16 +70,16 @@ def test_nodata_values_refer_to_stored_values(raster: Write) -> None:
     path = raster("a.tif", holed(-999, data), scale=0.1, offset=50.0)
     with pytest.raises(DataError, match="--nodata dsm=-999"):
         opened(path)
-    found = whole(opened(path, nodata=[-999]))
-    assert np.isnan(found).sum() == 24
-    assert np.nanmin(found) > 200
+    result = read_all(opened(path, nodata=[-999]))
+    assert np.isnan(result).sum() == 24
+    assert np.nanmin(result) > 200
 
 
 def test_several_nodata_values_are_applied(raster: Write) -> None:
     data = holed(-999)
     data[:3] = -77
     path = raster("a.tif", data)
-    assert np.isnan(whole(opened(path, nodata=[-999, -77]))).sum() == 24 + 150
+    assert np.isnan(read_all(opened(path, nodata=[-999, -77]))).sum() == 24 + 150
 
 
 def test_few_pixels_of_a_large_file_are_detected_when_read(raster: Write) -> None:
@@ -100,8 +100,8 @@ def test_few_pixels_of_a_large_file_are_detected_when_read(raster: Write) -> Non
     grid = snapped_grid((LEFT + 2100, y - 100, LEFT + 2300, y + 100), source.grid.crs, 3)
     with pytest.raises(DataError, match="--nodata dsm=-999"):
         source.read(grid, full_window(grid))
-    told = opened(Path(source.path), nodata=[-999])
-    assert np.isnan(told.read(told.grid, around)).sum() == 9
+    declared = opened(Path(source.path), nodata=[-999])
+    assert np.isnan(declared.read(declared.grid, around)).sum() == 9
 
 
 def sea(level: float, data: np.ndarray) -> np.ndarray:
@@ -110,18 +110,18 @@ def sea(level: float, data: np.ndarray) -> np.ndarray:
 
 def steps(data: np.ndarray) -> np.ndarray:
     """Return a town on flat ground: exact roofs, one tower, one quarry with water."""
-    found = np.full(data.shape, 12.5, np.float32)
-    found[10:20, 10:20] = 30
-    found[30:36, 5:12] = 92.5
-    found[40:45, 40:45] = -60
-    return found
+    result = np.full(data.shape, 12.5, np.float32)
+    result[10:20, 10:20] = 30
+    result[30:36, 5:12] = 92.5
+    result[40:45, 40:45] = -60
+    return result
 
 
 TRUE = {
     "sea at 0": lambda: sea(0, hills(-95)),
     "lake at one level": lambda: sea(300, hills()),
-    "whole metres": lambda: np.rint(hills()),
-    "whole metres about 0": lambda: np.rint(hills(-100)),
+    "integer metres": lambda: np.rint(hills()),
+    "integer metres about 0": lambda: np.rint(hills(-100)),
     "below sea level, through -99": lambda: np.rint(hills(-199)),
     "town": lambda: steps(hills()),
     "tower of 828 m": lambda: holed(828, hills(-90)),
@@ -138,7 +138,7 @@ TRUE = {
 def test_true_heights_are_kept(raster: Write, name: str) -> None:
     data = TRUE[name]().astype(np.float32)
     source = opened(raster("a.tif", data))
-    np.testing.assert_array_equal(whole(source), data)
+    np.testing.assert_array_equal(read_all(source), data)
     for size in (7, 16, 25):
         for window in blocks(SHAPE, size):
             source.read(source.grid, window)
@@ -164,11 +164,11 @@ def test_heights_of_other_bodies_have_other_limits(raster: Write) -> None:
     )
     data = hills(20900)
     source = opened(raster("a.tif", holed(60000, data), crs=mars))
-    assert np.isnan(whole(source)).sum() == 24
+    assert np.isnan(read_all(source)).sum() == 24
     assert "24 of 2500" in source.remarks[0]
-    found = opened(raster("b.tif", data))
-    assert np.isnan(whole(found)).all()
-    assert "2500 of 2500 pixels are outside -12000 to 9000 m" in found.remarks[0]
+    result = opened(raster("b.tif", data))
+    assert np.isnan(read_all(result)).all()
+    assert "2500 of 2500 pixels are outside -12000 to 9000 m" in result.remarks[0]
 
 
 def test_a_border_of_zeros_in_an_image_gets_a_note(raster: Write) -> None:
@@ -185,10 +185,10 @@ def test_a_border_of_zeros_in_an_image_gets_a_note(raster: Write) -> None:
 
 def test_check_and_commands_report_undeclared_no_data(raster: Write) -> None:
     scene = scene_from_files({"dsm": raster("dsm.tif", holed(32767))})
-    (found, *_) = check(scene)
-    assert found.verdict is Verdict.WARNING
-    assert "24 of 2500 pixels" in found.message
-    assert require_fit(scene, ("dsm",))[0].message == found.message
+    (result, *_) = check(scene)
+    assert result.verdict is Verdict.WARNING
+    assert "24 of 2500 pixels" in result.message
+    assert require_fit(scene, ("dsm",))[0].message == result.message
     with pytest.raises(UsageError, match="--nodata red: no such layer is read"):
         scene_from_files({"dsm": raster("dsm.tif", hills())}, nodata={"red": [0]})
 
@@ -214,5 +214,5 @@ def test_training_refuses_undeclared_no_data_in_a_reference(raster: Write, tmp_p
     spec.write_text(spec.read_text().replace("nodata: []", "nodata: null"))
     with pytest.raises(DataError, match="24 pixels are exactly -99"):
         open_scene(tmp_path / "scene")
-    told = open_scene(tmp_path / "scene", nodata={"truth_dsm": [-99]})
-    assert np.isnan(told.read(layers=["truth_dsm"])).sum() == 24
+    declared = open_scene(tmp_path / "scene", nodata={"truth_dsm": [-99]})
+    assert np.isnan(declared.read(layers=["truth_dsm"])).sum() == 24

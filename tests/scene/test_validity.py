@@ -100,8 +100,8 @@ def test_no_data_is_removed_before_warping(
     """NaN in addition to a declared value must not widen voids, nor infinity its neighbourhood."""
     data = terrain()
     data[HOLE] = value
-    found = warped(raster("a.tif", data, nodata=nodata))
-    np.testing.assert_array_equal(found, warped(declared(raster)))
+    result = warped(raster("a.tif", data, nodata=nodata))
+    np.testing.assert_array_equal(result, warped(declared(raster)))
 
 
 def test_no_data_by_band(tmp_path: Path) -> None:
@@ -124,8 +124,8 @@ def test_no_data_by_band(tmp_path: Path) -> None:
         f"{', '.join(map(str, t))}</GeoTransform>{bands}</VRTDataset>"
     )
     for band in (1, 2):
-        found = own(path, band)
-        np.testing.assert_array_equal(np.isnan(found), FIELD)
+        result = own(path, band)
+        np.testing.assert_array_equal(np.isnan(result), FIELD)
         elsewhere = warped(path, band)
         assert elsewhere[np.isfinite(elsewhere)].min() > 50 * (band == 2)
         assert np.isnan(elsewhere).any()
@@ -140,7 +140,7 @@ def test_a_fine_file_is_warped_to_a_coarse_grid_in_bounded_parts(
     path = raster("a.tif", terrain())
     source = Source.open(path, layer("dsm"))
     grid = snapped_grid((LEFT, TOP - 320, LEFT + 384, TOP), source.grid.crs, 16)
-    whole = source.read(grid, full_window(grid))
+    full = source.read(grid, full_window(grid))
     sizes: list[Any] = []
     read = module.read_stored
 
@@ -151,6 +151,6 @@ def test_a_fine_file_is_warped_to_a_coarse_grid_in_bounded_parts(
     monkeypatch.setattr(module, "read_stored", counted)
     monkeypatch.setattr(module, "_MOST", 4096)
     fresh = Source.open(path, layer("dsm"))
-    np.testing.assert_allclose(fresh.read(grid, full_window(grid)), whole, rtol=1e-6)
+    np.testing.assert_allclose(fresh.read(grid, full_window(grid)), full, rtol=1e-6)
     assert len(sizes) > 4
     assert max(sizes) <= 4096

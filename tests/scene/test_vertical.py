@@ -60,9 +60,9 @@ def test_unit_texts(text: str | None, factor: float | None) -> None:
     ],
 )
 def test_axes(crs: str, across: float | None, up: float | None) -> None:
-    for wanted, found in ((across, axis_factor), (up, vertical_factor)):
+    for wanted, result in ((across, axis_factor), (up, vertical_factor)):
         expected = None if wanted is None else pytest.approx(wanted, rel=1e-9)
-        assert found(pyproj.CRS(crs)) == expected
+        assert result(pyproj.CRS(crs)) == expected
 
 
 def test_height_factors_of_unit_texts_and_crss() -> None:
@@ -132,8 +132,8 @@ def test_state_plane_in_feet_needs_a_unit_of_heights(raster: Write) -> None:
     ):
         Source.open(silent, layer("dsm"))
     assert Source.open(silent, layer("ortho_left")).band == 1  # images have no heights
-    told = raster("told.tif", terrain(), crs="EPSG:2225", transform=place, unit="m")
-    source = Source.open(told, layer("dsm"))
+    declared = raster("declared.tif", terrain(), crs="EPSG:2225", transform=place, unit="m")
+    source = Source.open(declared, layer("dsm"))
     assert np.isfinite(source.read(source.grid, _whole(source))).all()
 
 
@@ -147,9 +147,9 @@ def test_a_band_in_metres_under_a_crs_in_feet_is_refused(raster: Write) -> None:
 
 def test_relative_heights_are_refused(raster: Write) -> None:
     path = raster("relative.tif", terrain(20, 20), unit="relative")
-    with pytest.raises(DataError, match=r"heights are relative, not metres; .*--points") as found:
+    with pytest.raises(DataError, match=r"heights are relative, not metres; .*--points") as caught:
         Source.open(path, layer("dsm"))
-    assert "0.3048" not in str(found.value)
+    assert "0.3048" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
