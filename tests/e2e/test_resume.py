@@ -1,4 +1,4 @@
-"""Work that was stopped goes on where it stopped, and ends with the same pixels."""
+"""Interrupted predictions resume and give the same pixels."""
 
 import json
 import signal
@@ -57,7 +57,7 @@ def stopped_by(number: int) -> subprocess.CompletedProcess[str]:
         (signal.SIGINT, 130, "interrupted"),
     ],
 )
-def test_the_same_command_goes_on(
+def test_the_same_command_resumes(
     place: Path, number: int, code: int, says: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = stopped_by(number)
@@ -77,12 +77,12 @@ def test_the_same_command_goes_on(
 
     monkeypatch.setattr(Checkpoint, "write", counted)
     surface = refine("dsm.tif", "out.tif", bundle="a.bundle")
-    assert min(written) == noted["done"]["0"], "finished rows are not done again"
-    whole = refine("dsm.tif", "whole.tif", bundle="a.bundle")
-    with rasterio.open("out.tif") as a, rasterio.open("whole.tif") as b:
+    assert min(written) == noted["done"]["0"], "finished rows are not predicted again"
+    full = refine("dsm.tif", "full.tif", bundle="a.bundle")
+    with rasterio.open("out.tif") as a, rasterio.open("full.tif") as b:
         np.testing.assert_array_equal(a.read(), b.read())
-    assert (surface.filled, surface.unknown) == (whole.filled, whole.unknown)
-    assert surface.uncertainty == pytest.approx(whole.uncertainty)
+    assert (surface.filled, surface.unknown) == (full.filled, full.unknown)
+    assert surface.uncertainty == pytest.approx(full.uncertainty)
     assert not Path(".out.tif.partial").exists()
 
 
@@ -92,15 +92,15 @@ def test_other_options_are_refused_without_overwrite(place: Path) -> None:
     rows = Path(".out.tif.partial/rows.f32").read_bytes()
     with pytest.raises(UsageError, match=r"other inputs or options.*--overwrite"):
         refine("dsm.tif", "out.tif", bundle="a.bundle")
-    assert Path(".out.tif.partial/rows.f32").read_bytes() == rows, "finished work is not lost"
+    assert Path(".out.tif.partial/rows.f32").read_bytes() == rows, "finished rows are kept"
     refine("dsm.tif", "out.tif", bundle="a.bundle", options=Options(overwrite=True))
     with rasterio.open("out.tif") as file, rasterio.open("dsm.tif") as dsm:
         change = file.read(1) - dsm.read(1)
     assert np.nanmax(np.abs(change - 5)) < 1e-3, "nothing of the other bundle is left"
 
 
-def test_a_full_disk_keeps_what_is_finished(place: Path) -> None:
-    """A limit on file sizes stands for the full disk."""
+def test_a_full_disk_keeps_the_finished_rows(place: Path) -> None:
+    """A limit on file sizes simulates the full disk."""
     command = "-m demiurge.cli.main refine dsm.tif --bundle a.bundle -o out.tif"
     limited = f"ulimit -f 400; exec {sys.executable} {command}"
     done = subprocess.run(["bash", "-c", limited], capture_output=True, text=True)

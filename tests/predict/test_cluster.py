@@ -1,4 +1,4 @@
-"""Blocks on several processes give the result of one process."""
+"""Prediction in blocks on a cluster gives the pixels of one process."""
 
 import os
 import signal
@@ -39,7 +39,7 @@ def read(path: Path) -> np.ndarray:
     return pixels
 
 
-def test_blocks_cover_a_raster_once() -> None:
+def test_blocks_cover_every_pixel_once() -> None:
     seen = np.zeros((130, 250), int)
     for area in split_blocks((130, 250), 64):
         assert area.height <= 64
@@ -48,7 +48,7 @@ def test_blocks_cover_a_raster_once() -> None:
     assert (seen == 1).all()
 
 
-def test_two_workers_give_what_one_process_gives_even_if_one_dies(
+def test_two_workers_equal_one_process_even_if_one_dies(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(cluster, "LEAST", 96)
@@ -94,7 +94,7 @@ def test_two_workers_give_what_one_process_gives_even_if_one_dies(
         ("somewhere", UsageError, "write local:N"),
     ],
 )
-def test_addresses_that_make_no_sense(
+def test_invalid_addresses_are_refused(
     tmp_path: Path, address: str, error: type[Exception], match: str
 ) -> None:
     dsm, bundle = inputs(tmp_path)
@@ -104,7 +104,9 @@ def test_addresses_that_make_no_sense(
     assert not (tmp_path / ".o.tif.partial").exists()
 
 
-def test_a_scheduler_that_does_not_answer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unreachable_scheduler_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from dask import config
 
     dsm, bundle = inputs(tmp_path)

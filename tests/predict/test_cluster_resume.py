@@ -34,7 +34,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def play(monkeypatch: pytest.MonkeyPatch) -> Play:
-    """Let this process be so many workers, lost after so many blocks; returns the blocks done."""
+    """Replace the cluster by this process; workers are lost after a number of blocks."""
 
     def begin(workers: int, lost_after: int | None = None) -> list[str]:
         done: list[str] = []
@@ -75,7 +75,7 @@ def blocks(place: Path) -> dict[str, bytes]:
 
 
 @pytest.mark.parametrize("name", ["out.tif", "out.vrt"])
-def test_another_number_of_workers_goes_on_with_the_same_blocks(
+def test_another_number_of_workers_resumes_with_the_same_blocks(
     place: Path, play: Play, name: str
 ) -> None:
     options = Options(cluster="tcp://played:1")
@@ -83,11 +83,11 @@ def test_another_number_of_workers_goes_on_with_the_same_blocks(
     with pytest.raises(ResourceError, match="workers are gone"):
         refine("dsm.tif", name, bundle="a.bundle", options=options)
     parts = place / f".{name}.partial" / "blocks"
-    (parts / ".row0_col0_1x1.77").mkdir()  # of a worker that was killed
+    (parts / ".row0_col0_1x1.77").mkdir()  # left by a lost worker
     second = play(8)
     surface = refine("dsm.tif", name, bundle="a.bundle", options=options)
     assert len(first) == 3
-    assert not {*first} & {*second}, "finished blocks are not done again"
+    assert not {*first} & {*second}, "finished blocks are not predicted again"
     assert surface.filled == 30 * 60
     assert surface.unknown == 0
     np.testing.assert_array_equal(read("one.tif"), read(name))
@@ -99,7 +99,7 @@ def test_another_number_of_workers_goes_on_with_the_same_blocks(
 def test_blocks_of_another_runtime_are_not_mixed(
     place: Path, play: Play, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Workers with a GPU compute otherwise, and the job's key does not know them."""
+    """Pixels of workers with a GPU differ, and the key of the job does not include them."""
     pytest.importorskip("onnxruntime")
     options = Options(cluster="tcp://played:1")
     play(1, lost_after=2)
@@ -114,13 +114,13 @@ def test_blocks_of_another_runtime_are_not_mixed(
     monkeypatch.setattr(cluster, "_on_workers", other)
     done = play(1)
     surface = refine("dsm.tif", "out.tif", bundle="a.bundle", options=options)
-    assert len(done) == 6, "all blocks, also the two that were finished"
+    assert len(done) == 6, "all blocks are predicted again"
     assert surface.filled == 30 * 60
     with rasterio.open("out.tif") as file:
         assert "ONNX Runtime" in file.tags()["runtime"]
 
 
-def test_a_mosaic_replaces_its_own_blocks_and_nothing_else(place: Path, play: Play) -> None:
+def test_a_mosaic_replaces_only_its_own_blocks(place: Path, play: Play) -> None:
     options = Options(cluster="tcp://played:1")
     (place / "out.blocks").mkdir()
     letter = place / "out.blocks" / "letter.txt"
@@ -142,7 +142,7 @@ def test_a_mosaic_replaces_its_own_blocks_and_nothing_else(place: Path, play: Pl
     np.testing.assert_array_equal(read("one.tif"), read("out.vrt"))
 
 
-def test_a_mosaic_is_not_replaced_by_what_is_made_of_it(place: Path, play: Play) -> None:
+def test_a_mosaic_is_not_replaced_by_a_result_made_from_it(place: Path, play: Play) -> None:
     play(1)
     options = Options(cluster="tcp://played:1", overwrite=True)
     refine("dsm.tif", "out.vrt", bundle="a.bundle", options=options)

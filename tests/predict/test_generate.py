@@ -25,7 +25,7 @@ def bundle(tmp_path: Path) -> Bundle:
 
 @pytest.fixture
 def alone(tmp_path: Path) -> Bundle:
-    """Sees an image and says 5 m, relative."""
+    """Predicts 5 m, relative, from an image."""
     return make_bundle(
         tmp_path / "r.bundle", task="generate", layers=("red", "green", "blue"), base=None,
         targets=("dtm",), relative=True, pixel=(0.1, 0.4),
@@ -45,7 +45,7 @@ def _picture(path: Path, driver: str) -> Path:
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize(("name", "driver"), [("a.jpg", "JPEG"), ("a.png", "PNG")])
-def test_a_plain_picture_gets_a_frame_of_its_own(
+def test_an_image_without_georeference_gets_a_local_frame(
     alone: Bundle, tmp_path: Path, name: str, driver: str
 ) -> None:
     picture = _picture(tmp_path / name, driver)
@@ -56,14 +56,14 @@ def test_a_plain_picture_gets_a_frame_of_its_own(
         assert "local frame" in file.crs.to_wkt()
         assert file.transform == from_origin(0, 18, 0.2, 0.2)
         assert file.shape == (90, 120)
-    told = demiurge.generate(picture, tmp_path / "told.tif", bundle=alone, gsd=0.25)
-    assert told.grid.affine.a == 0.25
-    assert "set another" not in told.notes[0]
+    given = demiurge.generate(picture, tmp_path / "given.tif", bundle=alone, gsd=0.25)
+    assert given.grid.affine.a == 0.25
+    assert "set another" not in given.notes[0]
     with pytest.raises(UsageError, match="the prior cannot be aligned with it"):
         demiurge.generate(picture, tmp_path / "p.tif", bundle=alone, prior=picture)
 
 
-def test_a_georeferenced_image_knows_its_pixels(bundle: Bundle, tmp_path: Path) -> None:
+def test_gsd_of_a_georeferenced_image_is_refused(bundle: Bundle, tmp_path: Path) -> None:
     image = write_raster(
         tmp_path / "i.tif", np.stack([terrain()] * 3), names=["red", "green", "blue"]
     )
@@ -71,8 +71,8 @@ def test_a_georeferenced_image_knows_its_pixels(bundle: Bundle, tmp_path: Path) 
         demiurge.generate(image, tmp_path / "o.tif", bundle=bundle, gsd=3.0, prior=image)
 
 
-def test_beyond_its_prior_a_result_stays_empty(bundle: Bundle, tmp_path: Path) -> None:
-    """The image goes on, but says nothing of heights there; small voids are filled."""
+def test_pixels_outside_the_prior_are_no_data(bundle: Bundle, tmp_path: Path) -> None:
+    """An image alone gives no heights there; small voids are filled."""
     image = write_raster(
         tmp_path / "i.tif", np.stack([terrain()] * 3), names=["red", "green", "blue"]
     )
@@ -87,7 +87,7 @@ def test_beyond_its_prior_a_result_stays_empty(bundle: Bundle, tmp_path: Path) -
     assert np.isnan(heights[:, 100:]).all()
 
 
-def test_images_unlike_those_learned_from_are_told(tmp_path: Path) -> None:
+def test_images_unlike_the_training_images_give_a_warning(tmp_path: Path) -> None:
     plain = make_bundle(
         tmp_path / "a.bundle", task="generate", layers=("red",), base=None, targets=("dtm",)
     )
@@ -96,14 +96,14 @@ def test_images_unlike_those_learned_from_are_told(tmp_path: Path) -> None:
     card = plain.card.model_copy(update={"contract": contract})
     bundle = save_bundle(plain.path, card, plain.graph(), plain.weights(), overwrite=True)
     like = terrain()
-    for name, image, told in (
+    for name, image, given in (
         ("like", like, 0),
         ("dark", like - 100, 1),
         ("flat", like / 50 + 98, 1),
     ):
         path = write_raster(tmp_path / f"{name}.tif", image.astype(np.float32), names=["red"])
         notes = demiurge.generate(path, tmp_path / f"{name}_out.tif", bundle=bundle).notes
-        assert sum("treat the result as unreliable" in note for note in notes) == told, name
+        assert sum("treat the result as unreliable" in note for note in notes) == given, name
 
 
 def test_without_an_optional_prior_the_result_is_relative(tmp_path: Path) -> None:
@@ -129,7 +129,7 @@ def test_without_an_optional_prior_the_result_is_relative(tmp_path: Path) -> Non
         np.testing.assert_allclose(file.read(1), terrain(100, 120) + 5, atol=0.01)
 
 
-def test_images_far_rougher_than_those_learned_from_are_told(tmp_path: Path) -> None:
+def test_images_rougher_than_the_training_images_give_a_warning(tmp_path: Path) -> None:
     plain = make_bundle(
         tmp_path / "a.bundle", task="generate", layers=("red",), base=None, targets=("dtm",)
     )
@@ -147,6 +147,6 @@ def test_images_far_rougher_than_those_learned_from_are_told(tmp_path: Path) -> 
     ):
         path = write_raster(tmp_path / f"{name}.tif", image.astype(np.float32), names=["red"])
         notes = demiurge.generate(path, tmp_path / f"{name}_out.tif", bundle=bundle).notes
-        told = [n for n in notes if "unreliable" in n or "no information" in n]
-        assert len(told) == (said is not None), name
-        assert said is None or said in told[0]
+        given = [n for n in notes if "unreliable" in n or "no information" in n]
+        assert len(given) == (said is not None), name
+        assert said is None or said in given[0]

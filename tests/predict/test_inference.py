@@ -1,4 +1,4 @@
-"""The engine on bundles whose answers are known."""
+"""Tiled inference with bundles whose outputs are known."""
 
 import json
 from collections.abc import Callable
@@ -38,9 +38,7 @@ def test_a_known_correction_is_added_everywhere(raster: Write, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("in_flight", [1, 2, 3, 7])
-def test_the_batch_does_not_change_a_single_pixel(
-    raster: Write, tmp_path: Path, in_flight: int
-) -> None:
+def test_pixels_do_not_depend_on_the_batch(raster: Write, tmp_path: Path, in_flight: int) -> None:
     heights = terrain()
     heights[20:90, 30:70] = np.nan
     scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
@@ -63,10 +61,10 @@ def test_empty_windows_are_skipped_in_order(raster: Write, tmp_path: Path) -> No
         np.testing.assert_allclose(out[210, 20], 25.0, atol=1e-3)
 
 
-def test_voids_that_heights_enclose_are_filled(raster: Write, tmp_path: Path) -> None:
+def test_enclosed_voids_are_filled(raster: Write, tmp_path: Path) -> None:
     heights = terrain(256, 256)
     heights[100:110, 50:70] = np.nan  # a hole
-    heights[150:230, 100:180] = np.nan  # one too wide: its middle is told by nothing
+    heights[150:230, 100:180] = np.nan  # too wide to be filled in its middle
     rows, columns = np.mgrid[:256, :256]
     outside = rows + columns < 80  # beyond a slanting edge
     heights[outside] = np.nan
@@ -80,7 +78,7 @@ def test_voids_that_heights_enclose_are_filled(raster: Write, tmp_path: Path) ->
     np.testing.assert_array_equal(np.isnan(kept), np.isnan(heights))
 
 
-def test_voids_are_filled_where_an_image_tells_something(raster: Write, tmp_path: Path) -> None:
+def test_voids_are_filled_where_an_image_has_data(raster: Write, tmp_path: Path) -> None:
     heights = terrain()
     heights[20:80, 50:60] = np.nan
     image = np.ones((160, 192), np.float32)
@@ -92,12 +90,12 @@ def test_voids_are_filled_where_an_image_tells_something(raster: Write, tmp_path
     bundle = make_bundle(tmp_path / "a.bundle", layers=("dsm", "ortho_left"))
     out = predicted(scene, bundle)[0]
     assert np.isfinite(out[:, :100]).all(), "a void under the image is filled"
-    assert np.isnan(out[:, 140:176]).all(), "no input says anything here"
+    assert np.isnan(out[:, 140:176]).all(), "no layer has data here"
     kept = predicted(scene, bundle, keep_voids=True)[0]
     np.testing.assert_array_equal(np.isnan(kept), np.isnan(heights))
 
 
-def test_no_seams_in_a_network_that_looks_around(raster: Write, tmp_path: Path) -> None:
+def test_blending_leaves_no_seams(raster: Write, tmp_path: Path) -> None:
     scene = scene_from_files({"dsm": raster("dsm.tif", terrain(260, 260))})
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
     residual = predicted(scene, bundle, overlap=0.5)[0] - terrain(260, 260)
@@ -115,8 +113,8 @@ def test_a_raster_smaller_than_a_window(raster: Write, tmp_path: Path) -> None:
     np.testing.assert_allclose(out[0], terrain(5, 9) + 5, atol=1e-3)
 
 
-def test_the_end_of_a_raster_is_no_cliff(raster: Write, tmp_path: Path) -> None:
-    """What a network sees beyond it is the raster mirrored, not nothing."""
+def test_rasters_are_padded_by_reflection(raster: Write, tmp_path: Path) -> None:
+    """The network sees the reflected raster outside its edges."""
     rows, columns = np.mgrid[:40, :50].astype(np.float32)
     heights = 500 + 5 * np.sin(rows / 5) + 3 * np.cos(columns / 6)
     scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
@@ -129,10 +127,10 @@ def test_the_end_of_a_raster_is_no_cliff(raster: Write, tmp_path: Path) -> None:
     expected = -uniform_filter(beyond.astype(np.float64), 9)[:40, :50]
     np.testing.assert_allclose(residual[4:, 4:], expected[4:, 4:], atol=0.02)
     ends = residual[-1, 4:], expected[-1, 4:]
-    assert np.abs(ends[0]).max() > 1, "at its end the mean is not drawn to nothing"
+    assert np.abs(ends[0]).max() > 1, "the mean at the edge is not biased towards 0"
 
 
-def test_the_surface_says_what_it_is(raster: Write, tmp_path: Path) -> None:
+def test_bands_units_and_tags_of_a_surface(raster: Write, tmp_path: Path) -> None:
     dsm = raster("dsm.tif", terrain() + 3000, crs="EPSG:32633+5773")
     bundle = make_bundle(tmp_path / "a.bundle")
     surface = refine(dsm, tmp_path / "out.tif", bundle=bundle)
@@ -152,7 +150,7 @@ def test_the_surface_says_what_it_is(raster: Write, tmp_path: Path) -> None:
     assert surface.bands == ("dsm", "dsm_uncertainty")
 
 
-def test_both_targets_or_one(raster: Write, tmp_path: Path) -> None:
+def test_targets_select_bands(raster: Write, tmp_path: Path) -> None:
     dsm = raster("dsm.tif", terrain())
     bundle = make_bundle(
         tmp_path / "a.bundle", targets=("dsm", "dtm"), answers=[0.1, -0.2, 0.0, 1.0]
@@ -171,7 +169,7 @@ def test_both_targets_or_one(raster: Write, tmp_path: Path) -> None:
         refine(dsm, tmp_path / "no.tif", bundle=lone, options=Options(target="dtm"))
 
 
-def test_relative_heights_are_never_taken_for_metres(raster: Write, tmp_path: Path) -> None:
+def test_relative_heights_are_tagged_relative(raster: Write, tmp_path: Path) -> None:
     rgb = np.random.default_rng(0).integers(0, 255, (3, 80, 80)).astype(np.uint8)
     image = raster("rgb.tif", rgb, names=["red", "green", "blue"])
     bundle = make_bundle(
@@ -189,7 +187,7 @@ def test_relative_heights_are_never_taken_for_metres(raster: Write, tmp_path: Pa
         assert file.units[0] == "relative"
 
 
-def test_generate_adds_to_a_prior_on_the_images_grid(raster: Write, tmp_path: Path) -> None:
+def test_generate_corrects_a_prior_on_the_grid_of_the_image(raster: Write, tmp_path: Path) -> None:
     from rasterio.transform import from_origin
 
     from conftest import LEFT, TOP
@@ -223,14 +221,14 @@ def test_pixel_sizes_outside_the_bundles_are_refused(raster: Write, tmp_path: Pa
     assert surface.unknown == 0
 
 
-def test_layers_that_the_bundle_does_not_see_are_named(raster: Write, tmp_path: Path) -> None:
+def test_unused_layers_are_named_in_a_note(raster: Write, tmp_path: Path) -> None:
     dsm, left = raster("dsm.tif", terrain()), raster("left.tif", terrain())
     bundle = make_bundle(tmp_path / "a.bundle")
     surface = refine(dsm, tmp_path / "out.tif", left=left, bundle=bundle)
     assert any("ortho_left is not used" in note for note in surface.notes)
 
 
-def test_an_equalised_scene_does_not_fit_a_bundle_trained_on_raw_images(
+def test_an_equalised_scene_is_refused_by_a_bundle_trained_on_raw_images(
     raster: Write, tmp_path: Path
 ) -> None:
     from demiurge.model.bundle import Bundle
@@ -244,7 +242,7 @@ def test_an_equalised_scene_does_not_fit_a_bundle_trained_on_raw_images(
         refine(scene, tmp_path / "out.tif", bundle=raw)
 
 
-def test_a_graph_that_breaks_its_cards_promise(raster: Write, tmp_path: Path) -> None:
+def test_a_graph_that_differs_from_its_card_is_refused(raster: Write, tmp_path: Path) -> None:
     dsm = raster("dsm.tif", terrain())
     bundle = make_bundle(tmp_path / "a.bundle", answers=[0.5])
     with pytest.raises(BundleError, match="promises"):
@@ -254,7 +252,7 @@ def test_a_graph_that_breaks_its_cards_promise(raster: Write, tmp_path: Path) ->
         refine(dsm, tmp_path / "out.tif", bundle=bundle)
 
 
-def test_the_same_command_twice_gives_the_same_file(raster: Write, tmp_path: Path) -> None:
+def test_results_are_reproducible_to_the_byte(raster: Write, tmp_path: Path) -> None:
     dsm = raster("dsm.tif", terrain())
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
     for name, batch in (("a.tif", 1), ("b.tif", 1), ("c.tif", 6)):
@@ -263,19 +261,19 @@ def test_the_same_command_twice_gives_the_same_file(raster: Write, tmp_path: Pat
     assert first == (tmp_path / "b.tif").read_bytes() == (tmp_path / "c.tif").read_bytes()
 
 
-def test_areas_give_the_pixels_of_the_whole(raster: Write, tmp_path: Path) -> None:
+def test_pixels_do_not_depend_on_the_area(raster: Write, tmp_path: Path) -> None:
     heights = terrain(300, 260)
     heights[40:90, 100:130] = np.nan
     scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
     for overlap in (0.25, 0.6):
-        whole = predicted(scene, bundle, overlap=overlap)
+        full = predicted(scene, bundle, overlap=overlap)
         for area in (Window(0, 0, 70, 260), Window(130, 50, 91, 101), Window(299, 259, 1, 1)):
             part = predicted(scene, bundle, overlap=overlap, area=area)
-            np.testing.assert_array_equal(part, whole[(slice(None), *area.slices)])
+            np.testing.assert_array_equal(part, full[(slice(None), *area.slices)])
 
 
-def test_wide_rasters_are_worked_on_in_strips(
+def test_wide_rasters_are_split_into_blocks(
     raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dsm = raster("dsm.tif", terrain(200, 310))
@@ -288,7 +286,7 @@ def test_wide_rasters_are_worked_on_in_strips(
     assert one.uncertainty == pytest.approx(strips.uncertainty)
 
 
-def test_overviews_are_means_of_what_is_known(raster: Write, tmp_path: Path) -> None:
+def test_overviews_are_means_without_no_data(raster: Write, tmp_path: Path) -> None:
     heights = terrain(1101, 1301)
     heights[100:103, 200:203] = np.nan
     heights[700:, 900:] = np.nan
@@ -332,7 +330,7 @@ def test_a_stac_item_describes_the_surface(raster: Write, tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("kind", ["Area", "Point"])
-def test_what_a_pixel_stands_for_is_kept(tmp_path: Path, kind: str) -> None:
+def test_area_or_point_is_kept(tmp_path: Path, kind: str) -> None:
     path = write_raster(tmp_path / "dsm.tif", terrain())
     with rasterio.open(path, "r+") as file:
         file.update_tags(AREA_OR_POINT=kind)
@@ -346,7 +344,7 @@ def test_what_a_pixel_stands_for_is_kept(tmp_path: Path, kind: str) -> None:
 
 
 @pytest.mark.parametrize("place", [(5, 7), (64, 64), (70, 110), (159, 0)])
-def test_gross_outliers_are_voids_counted_and_doubted(
+def test_gross_outliers_are_voids_with_a_high_uncertainty(
     raster: Write, tmp_path: Path, place: tuple[int, int]
 ) -> None:
     heights = terrain()
@@ -376,12 +374,12 @@ def test_outliers_do_not_depend_on_the_area(raster: Write, tmp_path: Path) -> No
     heights[60:68, 90:98] += 2000
     scene = scene_from_files({"dsm": raster("dsm.tif", heights)})
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
-    whole = predicted(scene, bundle)
+    full = predicted(scene, bundle)
     part = predicted(scene, bundle, area=Window(62, 92, 60, 80))
-    np.testing.assert_array_equal(whole[:, 62:122, 92:172], part)
+    np.testing.assert_array_equal(full[:, 62:122, 92:172], part)
 
 
-def test_a_deep_network_gets_windows_that_it_can_take(raster: Write, tmp_path: Path) -> None:
+def test_windows_are_multiples_of_what_the_network_accepts(raster: Write, tmp_path: Path) -> None:
     """A network of depth 8 halves windows of 256 pixels down to one; the raster is smaller."""
     bundle = make_bundle(
         tmp_path / "a.bundle", window=256, recipe={"network": {"depth": 8}, "chips": {"size": 256}}

@@ -11,8 +11,9 @@ from demiurge.errors import UsageError
 from demiurge.layers import PRIOR, Kind, layer
 from demiurge.model.bundle import Bundle, default_bundle, load_bundle
 from demiurge.paths import PathLike, is_raster_folder, split_band
+from demiurge.predict.job import Job, plan
 from demiurge.predict.options import OPTION_OF, GenerateOptions, ImagineOptions, RefineOptions
-from demiurge.predict.pipeline import apply_bundle
+from demiurge.predict.pipeline import run
 from demiurge.predict.surface import Surface
 from demiurge.scene.bands import Bands, bands_of
 from demiurge.scene.files import open_raster
@@ -51,7 +52,7 @@ def refine(dsm: PathLike | Scene, output: PathLike, options: RefineOptions) -> S
         "ndvi": options.ndvi,
     }
     scene = _scene_of(dsm, "dsm", files, options.nodata)
-    return apply_bundle(scene, bundle, "refine", output, options.engine())
+    return _write(plan(scene, bundle, "refine", Path(output), options.engine()))
 
 
 @takes(GenerateOptions)
@@ -89,7 +90,7 @@ def generate(image: PathLike | Scene, output: PathLike, options: GenerateOptions
             files[PRIOR] = prior
         scene = scene_from_files(files, name=Path(path).stem, local=local, nodata=options.nodata)
         scene = replace(scene, notes=(*scene.notes, *notes, used))
-    return apply_bundle(scene, bundle, "generate", output, options.engine())
+    return _write(plan(scene, bundle, "generate", Path(output), options.engine()))
 
 
 @takes(ImagineOptions)
@@ -114,7 +115,14 @@ def imagine(heights: PathLike | Scene, output: PathLike, options: ImagineOptions
         For options, files and data that cannot be used.
     """
     scene = _scene_of(heights, "dtm", {})
-    return apply_bundle(scene, load_bundle(options.bundle), "imagine", output, options.engine())
+    bundle = load_bundle(options.bundle)
+    return _write(plan(scene, bundle, "imagine", Path(output), options.engine()))
+
+
+def _write(job: Job) -> Surface:
+    surface = run(job)
+    assert isinstance(surface, Surface)
+    return surface
 
 
 def _image_layers(

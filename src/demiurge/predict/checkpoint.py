@@ -218,6 +218,21 @@ def key_of(content: Mapping[str, Any]) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
+def _lock(path: Path, folder: Path) -> FileLock:
+    """Create the folder of a checkpoint and lock it for this process."""
+    lock = FileLock(folder / _LOCK)
+    try:
+        folder.mkdir(exist_ok=True)
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise UsageError(
+            f"{path}: another process is writing it", "wait for it, or choose another name"
+        ) from None
+    except OSError as error:
+        raise ResourceError(f"{path}: cannot be written ({error})") from None
+    return lock
+
+
 @contextmanager
 def open_checkpoint(
     path: Path, key: str, shape: tuple[int, int, int], *, quiet: bool, overwrite: bool = False
@@ -230,32 +245,19 @@ def open_checkpoint(
     ----------
     path
         The result. Its checkpoint is the hidden folder ``.<name>.partial`` next to it.
-    key
-        From :func:`key_of`.
-    shape
-        Bands, rows and columns.
+    key, shape
+        Key from :func:`key_of`; bands, rows and columns.
     overwrite
         Discard a checkpoint with another key.
 
     Raises
     ------
-    UsageError
-        If another process is writing the same result, or a checkpoint with another key holds
-        finished rows.
-    ResourceError
-        If the folder cannot be written.
+    UsageError, ResourceError
+        If another process writes the result, a checkpoint with another key holds finished rows,
+        or the folder cannot be written.
     """
     folder = path.absolute().with_name(f".{path.name}.partial")
-    try:
-        folder.mkdir(exist_ok=True)
-        lock = FileLock(folder / _LOCK)
-        lock.acquire(timeout=0)
-    except Timeout:
-        raise UsageError(
-            f"{path}: another process is writing it", "wait for it, or choose another name"
-        ) from None
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be written ({error})") from None
+    lock = _lock(path, folder)
     keep = True
     try:
         if not overwrite and _holds_other(folder, key):
@@ -269,8 +271,8 @@ def open_checkpoint(
             yield checkpoint
         except BaseException as error:
             # The finished rows stay valid after a full disk and after an interruption.
-            faulty = isinstance(error, DemiurgeError) and not isinstance(error, ResourceError)
-            keep = checkpoint.any_done and (checkpoint.complete or not faulty)
+            kept = isinstance(error, ResourceError) or not isinstance(error, DemiurgeError)
+            keep = checkpoint.any_done and (checkpoint.complete or kept)
             if keep and not quiet and str(folder) not in str(error):
                 note(f"finished rows are kept in {folder}; run the same command to resume")
             raise

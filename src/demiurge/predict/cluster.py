@@ -53,8 +53,7 @@ def run_on_cluster(job: Job, checkpoint: Checkpoint) -> Job:
     Raises
     ------
     UsageError, ResourceError
-        For an invalid address, a cluster that cannot be reached, or a block over which workers
-        are lost repeatedly.
+        For an invalid or unreachable address, or a block that repeatedly loses its workers.
     """
     options = job.options
     address = options.cluster or ""

@@ -49,10 +49,8 @@ def run(
         The path of a GeoTIFF (``.tif``) or a Zarr store (``.zarr``); an array (bands, rows,
         columns) such as of NumPy, memory-mapped or of Zarr; any :class:`WindowWriter`. The bands
         are the heights of each target and, after each, its uncertainty.
-    grid
-        Grid of arrays without georeference.
-    gsd
-        Pixel size in metres of arrays or images without any georeference.
+    grid, gsd
+        Grid of arrays without georeference, or the pixel size in metres if they have none.
     nodata
         Values that are no data, by layer.
 
@@ -63,7 +61,7 @@ def run(
     Raises
     ------
     UsageError, ResourceError, DataError
-        One sentence each for options, sources and sinks that do not fit.
+        For options, sources and sinks that do not fit.
     """
     bundle, options = load_bundle(bundle), options or Options()
     scene = open_source(source, bundle, grid=grid, gsd=gsd, nodata=nodata)

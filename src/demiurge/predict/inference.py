@@ -204,10 +204,8 @@ def predict_rows(
         Part of the raster; None for all of it. Pixels do not depend on the area.
     keep_voids
         Leave NaN where the base was not measured.
-    adjustment
-        Scales and offsets for windows of relative heights.
-    prior
-        Constraint that ties heights to a prior, where the prior is the base.
+    adjustment, prior
+        Adjustment of relative heights; constraint to the prior, where that is the base.
     """
     area = full_window(scene.grid) if area is None else area
     tiling = tiling.touching(area)

@@ -230,7 +230,7 @@ def plan(
     Raises
     ------
     UsageError, DataError, ResourceError
-        One sentence each for what does not fit.
+        For what does not fit.
     """
     started = time.monotonic()
     if isinstance(output, Path):
@@ -252,13 +252,7 @@ def plan(
     if gcps is not None:
         require_gcps(len(gcps.z), scaled=bands[0].unit == "relative")
     tiling = tiling_for(scene, bundle, options)
-    # The graph is compiled while the scene is read.
-    pool = ThreadPoolExecutor(1)
-    choice = pool.submit(choose_runtime, bundle, options.runtime, options.precision)
-    runtime = None
-    if options.cluster is None:
-        runtime = pool.submit(lambda: make_runtime(bundle, tiling.size, choice.result()))
-    pool.shutdown(wait=False)
+    choice, runtime = _start_runtime(bundle, tiling.size, options)
     warnings = (*survey(scene, bundle, targets, options.any_input), *on_prior(prior))
     if bundle.contract.equalise:
         scene = scene.with_equalised()
@@ -277,6 +271,19 @@ def plan(
         started=started,
         prior=prior,
     )
+
+
+def _start_runtime(
+    bundle: Bundle, size: int, options: Options
+) -> tuple[Future[Choice], Future[Runtime] | None]:
+    """Choose the runtime and compile the graph in a thread, while the scene is read."""
+    pool = ThreadPoolExecutor(1)
+    choice = pool.submit(choose_runtime, bundle, options.runtime, options.precision)
+    runtime = None
+    if options.cluster is None:
+        runtime = pool.submit(lambda: make_runtime(bundle, size, choice.result()))
+    pool.shutdown(wait=False)
+    return choice, runtime
 
 
 def tiling_for(scene: Scene, bundle: Bundle, options: Options) -> Tiling:
@@ -342,19 +349,18 @@ def _read_gcps(scene: Scene, options: Options) -> GcpPixels | None:
 def _targets(bundle: Bundle, wanted: Target | None) -> list[str]:
     have: list[str] = list(bundle.contract.targets)
     need: list[str] = ["dsm", "dtm"] if wanted == "both" else [wanted] if wanted else have
-    missing = [target for target in need if target not in have]
-    if missing:
-        raise UsageError(
-            f"bundle '{bundle.card.name}' predicts no {missing[0]}",
-            f"choose --target {' or '.join(have)}, or another bundle",
-        )
+    for target in need:
+        if target not in have:
+            raise UsageError(
+                f"bundle '{bundle.card.name}' predicts no {target}",
+                f"choose --target {' or '.join(have)}, or another bundle",
+            )
     return need
 
 
 def _is_absolute(scene: Scene, bundle: Bundle, options: Options) -> bool:
-    contract = bundle.contract
-    unseen = PRIOR in scene.layers and PRIOR not in contract.names
-    return options.reconcile and contract.relative and unseen
+    unseen = PRIOR in scene.layers and PRIOR not in bundle.contract.names
+    return options.reconcile and bundle.contract.relative and unseen
 
 
 def _bands(
@@ -391,5 +397,4 @@ def _stamp(source: Source) -> tuple[Any, ...]:
     file = local_file(source.path)
     if file is None or not file.exists():
         return ()
-    status = file.stat()
-    return status.st_size, status.st_mtime_ns
+    return file.stat().st_size, file.stat().st_mtime_ns

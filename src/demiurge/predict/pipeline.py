@@ -15,9 +15,7 @@ import numpy as np
 
 from demiurge.arrays import Array
 from demiurge.layers import PRIOR
-from demiurge.model.bundle import Bundle, Task
 from demiurge.outputs import replace_folder
-from demiurge.paths import PathLike
 from demiurge.predict.checkpoint import Checkpoint, PixelCounts, open_checkpoint
 from demiurge.predict.cluster import publish_blocks, run_on_cluster
 from demiurge.predict.heights.adjustment import adjust, load_adjustment
@@ -25,7 +23,7 @@ from demiurge.predict.heights.assessment import assess
 from demiurge.predict.heights.gcp import GcpFit, fit_rows
 from demiurge.predict.heights.solver import SCALES
 from demiurge.predict.inference import predict_windows
-from demiurge.predict.job import Job, plan
+from demiurge.predict.job import Job
 from demiurge.predict.options import Options
 from demiurge.predict.sinks import CHUNK, ZARR, WindowWriter, ZarrWriter
 from demiurge.predict.stac import published_with_item
@@ -34,30 +32,16 @@ from demiurge.predict.tiling import split_columns
 from demiurge.progress import progress
 from demiurge.raster.outliers import NARROW_HEIGHT
 from demiurge.scene.grid import Window
-from demiurge.scene.scene import Scene
 
 #: Maximum bytes of sums and weights of a row of windows; wider rasters are split into blocks.
 ROW_BYTES = 50 * 2**20
 
 
-def apply_bundle(
-    scene: Scene, bundle: Bundle, task: Task, output: PathLike, options: Options
-) -> Surface:
-    """Plan and run the prediction of a scene."""
-    surface = run(plan(scene, bundle, task, Path(output), options))
-    assert isinstance(surface, Surface)
-    return surface
-
-
 def run(job: Job) -> Prediction:
-    """Run all stages of a job and write the result.
+    """Run all stages of a job and write the result, a :class:`Surface` if the output is a path.
 
     Finished rows are kept in a checkpoint, from which the same job resumes. That of a writer is in
     a temporary folder.
-
-    Returns
-    -------
-    A :class:`Surface` if the output is a path.
 
     Raises
     ------
@@ -66,11 +50,10 @@ def run(job: Job) -> Prediction:
     """
     options, grid = job.options, job.scene.grid
     shape = (len(job.bands), *job.scene.shape)
+    how = {"quiet": options.quiet, "overwrite": options.overwrite}
     with (
         _checkpoint_path(job) as path,
-        open_checkpoint(
-            path, job.key, shape, quiet=options.quiet, overwrite=options.overwrite
-        ) as checkpoint,
+        open_checkpoint(path, job.key, shape, **how) as checkpoint,
     ):
         if job.assesses:
             job = _assessed(job)
@@ -89,23 +72,20 @@ def run(job: Job) -> Prediction:
             bands = [band.in_metres() for band in bands]
             tags |= _fit_tags(fit, options)
         _finish(job, checkpoint, rows, bands, tags)
-    counts = checkpoint.counts
     prediction = Prediction(
         grid=grid,
         bands=tuple(band.name for band in bands),
         unit=bands[0].unit,
         tags=tags,
         seconds=time.monotonic() - job.started,
-        filled=counts.filled,
-        unknown=counts.unknown / max(counts.pixels, 1),
+        filled=checkpoint.counts.filled,
+        unknown=checkpoint.counts.unknown / max(checkpoint.counts.pixels, 1),
         uncertainty=uncertainty,
         memory=peak_memory(),
-        notes=(*job.scene.notes, *_notes(job, counts, fit)),
+        notes=(*job.scene.notes, *_notes(job, checkpoint.counts, fit)),
         fit=fit,
     )
-    if isinstance(job.output, Path):
-        return Surface(path=job.output, **vars(prediction))
-    return prediction
+    return Surface(path=path, **vars(prediction)) if path is job.output else prediction
 
 
 @contextmanager

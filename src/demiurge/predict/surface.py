@@ -139,8 +139,8 @@ def finish_surface(
                 overviews="FORCE_USE_EXISTING" if overviews else "NONE",
                 num_threads="ALL_CPUS",
             )
-        with rasterio.open(partial) as found:  # GDAL reports no full disk when it closes
-            found.read(len(bands), window=((grid.shape[0] - 1, grid.shape[0]), (0, 1)))
+        with rasterio.open(partial) as file:  # GDAL reports no full disk when it closes
+            file.read(len(bands), window=((grid.shape[0] - 1, grid.shape[0]), (0, 1)))
         publish(partial, path)
     except (RasterioError, OSError) as error:
         partial.unlink(missing_ok=True)

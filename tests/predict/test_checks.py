@@ -1,4 +1,4 @@
-"""A DSM too clean for a bundle is refused; the way to go on is said and works."""
+"""A DSM too clean for a bundle is refused with a cure that works."""
 
 from collections.abc import Callable
 from dataclasses import replace
@@ -32,7 +32,7 @@ def clean(raster: Write) -> Path:
     return raster("clean.tif", heights)
 
 
-def test_a_clean_dsm_is_refused_with_the_way_to_go_on(clean: Path, tmp_path: Path) -> None:
+def test_a_clean_dsm_is_refused_with_a_cure(clean: Path, tmp_path: Path) -> None:
     bundle = for_stereo(tmp_path)
     with pytest.raises(DataError, match="made for raw stereo") as caught:
         refine(clean, tmp_path / "o.tif", bundle=bundle)
@@ -42,20 +42,18 @@ def test_a_clean_dsm_is_refused_with_the_way_to_go_on(clean: Path, tmp_path: Pat
     assert any("lose height" in note for note in surface.notes)
 
 
-def test_a_clean_dsm_has_its_bare_earth_taken(clean: Path, tmp_path: Path) -> None:
+def test_the_bare_earth_of_a_clean_dsm_is_predicted(clean: Path, tmp_path: Path) -> None:
     bundle = for_stereo(tmp_path, targets=("dsm", "dtm"))
     surface = refine(clean, tmp_path / "o.tif", bundle=bundle, options=Options(target="dtm"))
     assert surface.bands == ("dtm", "dtm_uncertainty")
 
 
-def test_bundles_without_a_limit_take_any_dsm(clean: Path, tmp_path: Path) -> None:
+def test_bundles_without_a_limit_accept_any_dsm(clean: Path, tmp_path: Path) -> None:
     surface = refine(clean, tmp_path / "o.tif", bundle=make_bundle(tmp_path / "b.bundle"))
     assert not any("raw stereo" in note for note in surface.notes)
 
 
-def test_stereo_is_taken_and_without_images_the_bundles_purpose_is_said(
-    raster: Write, tmp_path: Path
-) -> None:
+def test_stereo_is_accepted_with_a_warning_without_images(raster: Write, tmp_path: Path) -> None:
     noise = np.random.default_rng(0).normal(0, 2, (160, 192))
     heights = terrain() + ndimage.gaussian_filter(noise, 1.5).astype(np.float32)
     bundle = for_stereo(tmp_path)

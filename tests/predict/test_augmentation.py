@@ -1,4 +1,4 @@
-"""Turned copies of a window."""
+"""Test-time augmentation by orientations."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ from demiurge.scene.open import scene_from_files
 
 
 @pytest.mark.parametrize("count", list(ORIENTATIONS))
-def test_turns_are_undone_and_all_different(count: int) -> None:
+def test_orientations_are_distinct_and_reversible(count: int) -> None:
     planes = np.arange(2 * 5 * 5, dtype=np.float32).reshape(2, 5, 5)
     seen = set()
     for turn in ORIENTATIONS[count]:
@@ -27,7 +27,7 @@ def test_turns_are_undone_and_all_different(count: int) -> None:
     assert len(seen) == count
 
 
-def test_other_numbers_are_refused() -> None:
+def test_other_counts_are_refused() -> None:
     with pytest.raises(UsageError, match="--tta is 3"):
         orientations(load_bundle("refine").card, 3)
 
@@ -39,7 +39,7 @@ def predicted(bundle, scene, count: int) -> np.ndarray:  # type: ignore[no-untyp
     return np.concatenate([r.values for r in rows], axis=1)
 
 
-def test_a_network_that_knows_no_direction_gives_the_same(tmp_path: Path) -> None:
+def test_an_isotropic_network_gives_the_same_in_all_orientations(tmp_path: Path) -> None:
     scene = scene_from_files({"dsm": write_raster(tmp_path / "dsm.tif", terrain())})
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
     one, eight = predicted(bundle, scene, 1), predicted(bundle, scene, 8)
@@ -47,15 +47,15 @@ def test_a_network_that_knows_no_direction_gives_the_same(tmp_path: Path) -> Non
     np.testing.assert_allclose(one[1], eight[1], rtol=1e-3, atol=1e-3)
 
 
-def test_disagreement_adds_to_the_uncertainty(tmp_path: Path) -> None:
-    """A network that sees things 3 pixels west of where they are contradicts itself, turned."""
+def test_variance_between_orientations_adds_to_the_uncertainty(tmp_path: Path) -> None:
+    """A network with an offset of 3 pixels disagrees with itself between orientations."""
     scene = scene_from_files({"dsm": write_raster(tmp_path / "dsm.tif", terrain())})
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2, east=3), scale=1.0)
     one, four = predicted(bundle, scene, 1), predicted(bundle, scene, 4)
     np.testing.assert_allclose(one[1], np.sqrt(2), rtol=1e-5)
     assert (four[1] >= one[1] - 1e-5).all()
     assert four[1].max() > 1.05 * np.sqrt(2)
-    # East and west cancel out: the mean sees nothing displaced.
+    # Offsets to the east and west cancel in the mean.
     centred = make_bundle(tmp_path / "b.bundle", graph=blur_graph(2, 2, east=0), scale=1.0)
     expected = predicted(centred, scene, 1)[0]
     inner = (slice(20, -20), slice(20, -20))
@@ -71,7 +71,7 @@ def test_disagreement_adds_to_the_uncertainty(tmp_path: Path) -> None:
         (None, {1}),
     ],
 )
-def test_only_orientations_that_the_recipe_trained_with(
+def test_only_orientations_of_the_recipe_are_accepted(
     tmp_path: Path, augment: dict[str, bool] | None, learned: set[int]
 ) -> None:
     dsm = write_raster(tmp_path / "dsm.tif", terrain(40, 40))
@@ -87,7 +87,7 @@ def test_only_orientations_that_the_recipe_trained_with(
     assert not (tmp_path / "no.tif").exists()
 
 
-def test_the_shipped_bundles_refuse_what_they_never_saw() -> None:
+def test_shipped_bundles_refuse_untrained_orientations() -> None:
     generate, refined = load_bundle("generate").card, load_bundle("refine").card
     assert len(orientations(refined, 8)) == 8
     with pytest.raises(UsageError, match="leave --tta out"):

@@ -1,4 +1,4 @@
-"""What a finished surface becomes; nothing finished is lost, nothing of the user's is replaced."""
+"""Files of a finished surface: no finished rows are lost, no files of the user are replaced."""
 
 import datetime as dt
 import errno
@@ -35,10 +35,10 @@ def content(folder: Path) -> dict[str, bytes]:
 
 
 def never(*_: object, **__: object) -> None:
-    raise AssertionError("finished work is done again")
+    raise AssertionError("finished rows are predicted again")
 
 
-def test_a_full_disk_at_the_end_keeps_the_rows(
+def test_a_full_disk_while_finishing_keeps_the_rows(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def full(*_: object) -> None:
@@ -62,7 +62,7 @@ def test_clouds_and_meshes_are_refused(place: Path, name: str) -> None:
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_a_picture_without_georeference_has_an_item_without_geometry(place: Path) -> None:
+def test_an_item_without_georeference_has_no_geometry(place: Path) -> None:
     rgb = np.stack([terrain() * k for k in (1, 1.2, 1.4)]).astype(np.uint8)
     write_raster(Path("photo.tif"), rgb, crs=None, transform=rasterio.Affine.identity())
     make_bundle(
@@ -113,7 +113,7 @@ def test_items_are_valid_and_point_at_the_surface(place: Path) -> None:
     assert 36 < south < north < 36.2
 
 
-def test_an_item_tells_when_the_images_were_taken(place: Path) -> None:
+def test_an_item_has_the_acquisition_time(place: Path) -> None:
     with rasterio.open("WV03.tif", "r+") as file:
         file.update_tags(ns="IMAGERY", ACQUISITIONDATETIME="2019-05-01 10:20:30")
         file.update_tags(TIFFTAG_DATETIME="2024:01:01 00:00:00")
@@ -134,7 +134,7 @@ def test_an_item_tells_when_the_images_were_taken(place: Path) -> None:
     assert found["end_datetime"] == "2019-05-01T23:59:59Z"
 
 
-def test_an_item_replaces_nothing_unasked(place: Path) -> None:
+def test_an_item_replaces_no_file_without_overwrite(place: Path) -> None:
     Path("out.stac.json").write_text("mine")
     with pytest.raises(UsageError, match=r"out\.stac\.json: exists already"):
         refine("dsm.tif", "out.tif", bundle="a.bundle", options=Options(stac=True))
@@ -142,7 +142,7 @@ def test_an_item_replaces_nothing_unasked(place: Path) -> None:
     assert not Path("out.tif").exists()
 
 
-# ---- never the user's own files
+# ---- inputs are never replaced
 
 
 INPUTS = [
@@ -208,13 +208,13 @@ def test_no_command_replaces_its_inputs(
 
 
 @pytest.mark.parametrize("name", ["out.png", "out.jp2", "out.asc", "out", "out.tif.gz"])
-def test_names_that_ask_for_other_formats(place: Path, name: str) -> None:
+def test_other_formats_are_refused(place: Path, name: str) -> None:
     with pytest.raises(UsageError, match=r"name it with one of \.tif, \.tiff, \.zarr\."):
         refine("dsm.tif", name, bundle="a.bundle")
     assert not list(place.glob("*out*"))
 
 
-def test_an_old_mask_does_not_hide_a_new_surface(place: Path) -> None:
+def test_sidecars_of_the_old_surface_are_removed(place: Path) -> None:
     Path("out.tif.aux.xml").write_text("<PAMDataset><SRS>EPSG:32601</SRS></PAMDataset>")
     with pytest.raises(UsageError, match="would be read as part of"):
         refine("dsm.tif", "out.tif", bundle="a.bundle")

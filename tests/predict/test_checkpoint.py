@@ -1,4 +1,4 @@
-"""Finished rows survive what stops the work, and only that."""
+"""Finished rows survive interruptions and full disks."""
 
 import subprocess
 import sys
@@ -22,7 +22,7 @@ def content(checkpoint: Checkpoint) -> np.ndarray:
     return np.fromfile(checkpoint.rows, np.float32).reshape(SHAPE)
 
 
-def test_rows_are_kept_by_part_and_place(tmp_path: Path) -> None:
+def test_rows_are_stored_by_part_and_position(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path, "k", SHAPE)
     checkpoint.write(0, 0, 0, rows(1, 2, 3))
     checkpoint.write(1, 0, 3, rows(2, 6, 2))
@@ -38,7 +38,7 @@ def test_rows_are_kept_by_part_and_place(tmp_path: Path) -> None:
     np.testing.assert_array_equal(found[1, :, 4], -2)
 
 
-def test_another_key_starts_again(tmp_path: Path) -> None:
+def test_another_key_discards_the_rows(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path, "k", SHAPE)
     checkpoint.write(0, 0, 0, rows(1, 2))
     checkpoint.close()
@@ -48,12 +48,12 @@ def test_another_key_starts_again(tmp_path: Path) -> None:
     assert not other.rows.exists()
 
 
-def test_a_damaged_checkpoint_starts_again(tmp_path: Path) -> None:
+def test_a_damaged_checkpoint_is_discarded(tmp_path: Path) -> None:
     (tmp_path / "state.json").write_text('{"key": "k", "done"')
     assert Checkpoint(tmp_path, "k", SHAPE).done(0) == 0
 
 
-def test_parts_that_others_wrote_are_counted(tmp_path: Path) -> None:
+def test_parts_of_other_processes_are_counted(tmp_path: Path) -> None:
     checkpoint = Checkpoint(tmp_path, "k", SHAPE)
     (tmp_path / "blocks").mkdir()
     checkpoint.record("a", PixelCounts(10, 2, 1.5, 3))
@@ -74,7 +74,7 @@ def test_parts_that_others_wrote_are_counted(tmp_path: Path) -> None:
         (DataError("bad", "mend it"), False),
     ],
 )
-def test_what_stops_the_work_decides_what_is_kept(
+def test_the_error_decides_whether_the_rows_are_kept(
     tmp_path: Path, error: BaseException, kept: bool, capsys: pytest.CaptureFixture[str]
 ) -> None:
     out = tmp_path / "out.tif"
@@ -90,7 +90,7 @@ def test_what_stops_the_work_decides_what_is_kept(
     assert not folder.exists(), "a checkpoint is removed when the result is complete"
 
 
-def test_nothing_is_kept_where_nothing_is_finished(tmp_path: Path) -> None:
+def test_a_checkpoint_without_rows_is_removed(tmp_path: Path) -> None:
     with (
         pytest.raises(KeyboardInterrupt),
         open_checkpoint(tmp_path / "out.tif", "k", SHAPE, quiet=True),
@@ -99,7 +99,7 @@ def test_nothing_is_kept_where_nothing_is_finished(tmp_path: Path) -> None:
     assert not list(tmp_path.iterdir())
 
 
-def test_two_processes_do_not_write_one_result(tmp_path: Path) -> None:
+def test_a_second_process_is_refused(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "from pathlib import Path\n"
@@ -122,7 +122,7 @@ def test_two_processes_do_not_write_one_result(tmp_path: Path) -> None:
         pass
 
 
-def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
+def test_a_missing_folder_is_an_error(tmp_path: Path) -> None:
     with (
         pytest.raises(ResourceError, match="cannot be written"),
         open_checkpoint(tmp_path / "no" / "out.tif", "k", SHAPE, quiet=True),
@@ -130,6 +130,6 @@ def test_a_folder_that_is_not_there_is_told(tmp_path: Path) -> None:
         pass
 
 
-def test_keys_tell_contents_apart() -> None:
+def test_keys_differ_with_the_content() -> None:
     assert key_of({"a": 1, "b": (1, 2)}) == key_of({"b": (1, 2), "a": 1})
     assert key_of({"a": 1}) != key_of({"a": 2})

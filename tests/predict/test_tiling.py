@@ -23,14 +23,14 @@ def test_every_pixel_is_covered(shape: tuple[int, int], overlap: float) -> None:
     assert plan.count == len(plan.rows) * len(plan.columns)
 
 
-def test_a_small_raster_takes_a_small_window() -> None:
+def test_a_small_raster_gets_a_small_window() -> None:
     assert tile((40, 70), 512, 0.25).size == 96
-    # A network of depth 8 takes multiples of 256 pixels alone.
+    # A network of depth 8 accepts only multiples of 256 pixels.
     assert tile((40, 70), 512, 0.25, multiple=256).size == 256
 
 
 @pytest.mark.parametrize("overlap", [-0.1, 0.95, 2])
-def test_senseless_overlaps(overlap: float) -> None:
+def test_overlaps_out_of_range_are_refused(overlap: float) -> None:
     with pytest.raises(UsageError):
         tile((100, 100), 64, overlap)
 
@@ -43,9 +43,7 @@ def test_tapers_of_neighbours_sum_to_one() -> None:
 
 @pytest.mark.parametrize("shape", SHAPES)
 @pytest.mark.parametrize("overlap", [0.0, 0.25, 0.5])
-def test_blending_windows_of_one_surface_gives_that_surface(
-    shape: tuple[int, int], overlap: float
-) -> None:
+def test_blending_windows_of_a_surface_restores_it(shape: tuple[int, int], overlap: float) -> None:
     rng = np.random.default_rng(0)
     surface = rng.uniform(3000, 3100, (2, *shape)).astype(np.float32)
     plan = tile(shape, 64, overlap)
@@ -62,7 +60,7 @@ def test_blending_windows_of_one_surface_gives_that_surface(
     np.testing.assert_allclose(np.concatenate(parts, axis=1), surface, rtol=1e-6)
 
 
-def test_no_answer_is_nan_and_nan_never_spreads() -> None:
+def test_pixels_without_weight_are_nan_and_nan_does_not_spread() -> None:
     plan = tile((64, 112), 64, 0.25)
     blender = Blender(Window(0, 0, 64, 112), plan.size, 1)
     weights = taper(64, 16)
