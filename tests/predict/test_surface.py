@@ -164,7 +164,7 @@ INPUTS = [
     "simulate -o scene --surface scene/raw.tif --size 64",
     "simulate -o scene --config scene/simulation.yaml --size 64",
     "plan scene -o scene/scene.yaml",
-    "train scene -o a.bundle --from a.bundle",
+    "train scene -o a.bundle --from a.bundle -q",
 ]
 
 

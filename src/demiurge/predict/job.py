@@ -276,7 +276,7 @@ def plan(
 def _start_runtime(
     bundle: Bundle, size: int, options: Options
 ) -> tuple[Future[Choice], Future[Runtime] | None]:
-    """Choose the runtime and compile the graph in a thread, while the scene is read."""
+    """Choose the runtime and compile the graph in a thread."""
     pool = ThreadPoolExecutor(1)
     choice = pool.submit(choose_runtime, bundle, options.runtime, options.precision)
     runtime = None
