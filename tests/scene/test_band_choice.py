@@ -18,7 +18,7 @@ from demiurge.exports.export import export
 from demiurge.layers import layer
 from demiurge.predict.api import generate, refine
 from demiurge.scene.bands import name_inputs
-from demiurge.scene.check import Verdict, check
+from demiurge.scene.check import LayerVerdict, check
 from demiurge.scene.grid import full_window
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.prepare import prepare
@@ -204,7 +204,7 @@ def test_the_norm_of_an_error_vector_is_read(raster: Write, tmp_path: Path) -> N
     files = {"dsm": dsm, "triangulation_error": path}
     scene = scene_from_files(files)
     finding = next(f for f in check(scene) if f.layer == "triangulation_error")
-    assert finding.verdict is Verdict.WARNING
+    assert finding.verdict is LayerVerdict.WARNING
     assert finding.low >= 0
     prepared = prepare(files, tmp_path / "scene")
     read = prepared.read(full_window(prepared.grid), ["triangulation_error"])[0]

@@ -9,13 +9,13 @@ import pytest
 
 from conftest import terrain
 from demiurge.errors import DataError, UsageError
-from demiurge.scene.check import Verdict, check, require_fit
+from demiurge.scene.check import LayerVerdict, check, require_fit
 from demiurge.scene.open import scene_from_files
 
 Write = Callable[..., Path]
 
 
-def one(raster: Write, name: str, data: np.ndarray) -> tuple[Verdict, str]:
+def one(raster: Write, name: str, data: np.ndarray) -> tuple[LayerVerdict, str]:
     files = {"dsm": raster("dsm.tif", terrain()), name: raster("x.tif", data.astype("f4"))}
     result = {f.layer: f for f in check(scene_from_files(files))}[name]
     return result.verdict, result.message
@@ -24,18 +24,20 @@ def one(raster: Write, name: str, data: np.ndarray) -> tuple[Verdict, str]:
 @pytest.mark.parametrize(
     ("name", "data", "verdict", "match"),
     [
-        ("ndvi", terrain(), Verdict.FAULT, "exceeds -1"),
-        ("triangulation_error", -terrain(), Verdict.FAULT, "negative"),
-        ("valid", terrain(), Verdict.FAULT, "other than 0 and 1"),
-        ("valid", terrain() * 0, Verdict.FAULT, "0 everywhere"),
-        ("ortho_left", terrain() * 0 + 5, Verdict.WARNING, "is 5 everywhere"),
-        ("ortho_left", terrain() * np.nan, Verdict.FAULT, "no data"),
-        ("truth_dsm", terrain() + 48, Verdict.WARNING, r"by \+48.0 m"),
-        ("truth_dsm", terrain() + 0.1, Verdict.OK, ""),
-        ("ortho_left", terrain(), Verdict.OK, ""),
+        ("ndvi", terrain(), LayerVerdict.FAULT, "exceeds -1"),
+        ("triangulation_error", -terrain(), LayerVerdict.FAULT, "negative"),
+        ("valid", terrain(), LayerVerdict.FAULT, "other than 0 and 1"),
+        ("valid", terrain() * 0, LayerVerdict.FAULT, "0 everywhere"),
+        ("ortho_left", terrain() * 0 + 5, LayerVerdict.WARNING, "is 5 everywhere"),
+        ("ortho_left", terrain() * np.nan, LayerVerdict.FAULT, "no data"),
+        ("truth_dsm", terrain() + 48, LayerVerdict.WARNING, r"by \+48.0 m"),
+        ("truth_dsm", terrain() + 0.1, LayerVerdict.OK, ""),
+        ("ortho_left", terrain(), LayerVerdict.OK, ""),
     ],
 )
-def test_verdicts(raster: Write, name: str, data: np.ndarray, verdict: Verdict, match: str) -> None:
+def test_verdicts(
+    raster: Write, name: str, data: np.ndarray, verdict: LayerVerdict, match: str
+) -> None:
     result, message = one(raster, name, data)
     assert result is verdict
     assert re.search(match, message)
@@ -54,9 +56,9 @@ def test_only_faults_of_needed_layers_raise(raster: Write) -> None:
 def test_check_reports_gross_outliers(raster: Write) -> None:
     heights = terrain()
     sound = check(scene_from_files({"dsm": raster("sound.tif", heights)}))[0]
-    assert sound.verdict is Verdict.OK
+    assert sound.verdict is LayerVerdict.OK
     heights[80:84, 50:54] += 1500
     result = check(scene_from_files({"dsm": raster("dsm.tif", heights)}))[0]
-    assert result.verdict is Verdict.WARNING
+    assert result.verdict is LayerVerdict.WARNING
     assert "16 of" in result.message
     assert "gross outliers" in result.message

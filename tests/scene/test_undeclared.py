@@ -10,7 +10,7 @@ import pytest
 from conftest import LEFT, PIXEL, TOP, terrain
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import layer
-from demiurge.scene.check import Verdict, check, require_fit
+from demiurge.scene.check import LayerVerdict, check, require_fit
 from demiurge.scene.grid import Window, blocks, full_window, sample_windows, snapped_grid
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.prepare import prepare
@@ -186,7 +186,7 @@ def test_a_border_of_zeros_in_an_image_gets_a_note(raster: Write) -> None:
 def test_check_and_commands_report_undeclared_no_data(raster: Write) -> None:
     scene = scene_from_files({"dsm": raster("dsm.tif", holed(32767))})
     (result, *_) = check(scene)
-    assert result.verdict is Verdict.WARNING
+    assert result.verdict is LayerVerdict.WARNING
     assert "24 of 2500 pixels" in result.message
     assert require_fit(scene, ("dsm",))[0].message == result.message
     with pytest.raises(UsageError, match="--nodata red: no such layer is read"):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from demiurge.cli.build import command
 from demiurge.console import echo, table
 from demiurge.errors import DataError
-from demiurge.scene.check import Verdict
+from demiurge.scene.check import LayerVerdict
 from demiurge.scene.check import check as check_scene
 from demiurge.scene.open import open_scene
 from demiurge.scene.options import CheckOptions
@@ -40,6 +40,6 @@ def check(options: CheckOptions) -> None:
             for f in findings
         ],
     )
-    faults = [f for f in findings if f.verdict is Verdict.FAULT]
+    faults = [f for f in findings if f.verdict is LayerVerdict.FAULT]
     if faults:
         raise DataError(f"scene '{scene.name}', layer '{faults[0].layer}': {faults[0].message}")

@@ -18,7 +18,7 @@ from demiurge.scene.scene import Scene
 MAX_OFFSET = 10.0
 
 
-class Verdict(StrEnum):
+class LayerVerdict(StrEnum):
     """Severity of a finding."""
 
     OK = "ok"
@@ -45,7 +45,7 @@ class Finding:
     """
 
     layer: str
-    verdict: Verdict
+    verdict: LayerVerdict
     message: str
     unit: str
     source: str
@@ -74,8 +74,11 @@ def check(scene: Scene, *, most: int = 1024) -> list[Finding]:
     for name, sample in samples.items():
         verdict, message = _verdict(name, sample, samples, scene)
         source = scene.sources.get(name)
-        if source is not None and source.remarks and verdict is not Verdict.FAULT:
-            verdict, message = Verdict.WARNING, "; ".join(filter(None, (message, *source.remarks)))
+        if source is not None and source.remarks and verdict is not LayerVerdict.FAULT:
+            verdict, message = (
+                LayerVerdict.WARNING,
+                "; ".join(filter(None, (message, *source.remarks))),
+            )
         measured = sample[np.isfinite(sample)]
         low, median, high = (
             np.percentile(measured, (0, 50, 100)) if measured.size else (np.nan,) * 3
@@ -125,26 +128,29 @@ def require_fit(scene: Scene, needed: tuple[str, ...]) -> list[Finding]:
     scene.require(needed)
     findings = [f for f in check(scene, most=_QUICK_SAMPLE) if f.layer in needed]
     for finding in findings:
-        if finding.verdict is Verdict.FAULT:
+        if finding.verdict is LayerVerdict.FAULT:
             raise DataError(f"scene '{scene.name}', layer '{finding.layer}': {finding.message}")
-    return [f for f in findings if f.verdict is Verdict.WARNING]
+    return [f for f in findings if f.verdict is LayerVerdict.WARNING]
 
 
 def _verdict(
     name: str, sample: Array, samples: dict[str, Array], scene: Scene
-) -> tuple[Verdict, str]:
+) -> tuple[LayerVerdict, str]:
     kind = layer(name).kind
     measured = sample[np.isfinite(sample)]
     if measured.size == 0:
-        return Verdict.FAULT, "contains only no data; check its no-data value and extent"
+        return LayerVerdict.FAULT, "contains only no data; check its no-data value and extent"
     fault = _fault(kind, measured)
     if fault:
-        return Verdict.FAULT, fault
+        return LayerVerdict.FAULT, fault
     if kind is not Kind.MASK and measured.min() == measured.max():
-        return Verdict.WARNING, f"is {measured[0]:g} everywhere; check that this is the right file"
+        return (
+            LayerVerdict.WARNING,
+            f"is {measured[0]:g} everywhere; check that this is the right file",
+        )
     if kind is Kind.HEIGHT:
         return _verdict_of_heights(name, sample, samples, scene)
-    return Verdict.OK, ""
+    return LayerVerdict.OK, ""
 
 
 def _fault(kind: Kind, measured: Array) -> str:
@@ -172,11 +178,11 @@ def _fault(kind: Kind, measured: Array) -> str:
 
 def _verdict_of_heights(
     name: str, sample: Array, samples: dict[str, Array], scene: Scene
-) -> tuple[Verdict, str]:
+) -> tuple[LayerVerdict, str]:
     base = scene.base
     outliers = int(gross_outliers(sample, scene.pixel_size).sum())
     if outliers:
-        return Verdict.WARNING, (
+        return LayerVerdict.WARNING, (
             f"{outliers} of {sample.size} sampled pixels are gross outliers ({NARROW_HEIGHT:g} m "
             "or more above or below their surroundings); mask them, or check the unit and the "
             "no-data value"
@@ -185,22 +191,22 @@ def _verdict_of_heights(
         voids = float(np.isnan(sample).mean())
         if voids > 0.5:
             return (
-                Verdict.WARNING,
+                LayerVerdict.WARNING,
                 f"{voids:.0%} of it is void; crop the scene, or treat filled voids as unreliable",
             )
-        return Verdict.OK, ""
+        return LayerVerdict.OK, ""
     both = sample - samples[base]
     both = both[np.isfinite(both)]
     if both.size == 0:
         role = layer(name).role
-        verdict = Verdict.FAULT if role is Role.TRUTH else Verdict.WARNING
+        verdict = LayerVerdict.FAULT if role is Role.TRUTH else LayerVerdict.WARNING
         return verdict, f"has no pixel in common with '{base}'; choose files of the same place"
     offset = float(np.median(both))
     same_surface = TARGETS.get(base) == name or base == "dem_prior" or name == "dem_prior"
     if same_surface and abs(offset) > MAX_OFFSET:
         return (
-            Verdict.WARNING,
+            LayerVerdict.WARNING,
             f"differs from '{base}' by {offset:+.1f} m at the median; compare their vertical "
             "references",
         )
-    return Verdict.OK, ""
+    return LayerVerdict.OK, ""

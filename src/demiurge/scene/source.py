@@ -128,14 +128,7 @@ class Source:
             if band is None:
                 bands, remark = choose_bands(str(path), dataset, layer)
                 band = bands[0]
-            if not 1 <= band <= dataset.count:
-                raise DataError(
-                    f"{path}: has no band {band} for layer '{layer.name}'",
-                    f"its bands are 1 to {dataset.count}",
-                )
-            if dataset.dtypes[band - 1].startswith("complex"):
-                raise DataError(f"{path}: band {band} is complex", "take its real part first")
-            require_values(str(path), dataset, band, layer)
+            _require_band(str(path), dataset, band, layer)
             grid = grid_of(str(path), dataset, local)
             if dataset.crs is not None and layer.unit == "m":
                 require_metres(f"{path}, band {band}", grid.crs, dataset.units[band - 1])
@@ -311,6 +304,18 @@ class Source:
             }
             known = self._local.rules = (dataset, rules)
         return known
+
+
+def _require_band(path: str, dataset: Any, band: int, layer: Layer) -> None:
+    """Raise unless a band exists and its values can be those of a layer."""
+    if not 1 <= band <= dataset.count:
+        raise DataError(
+            f"{path}: has no band {band} for layer '{layer.name}'",
+            f"its bands are 1 to {dataset.count}",
+        )
+    if dataset.dtypes[band - 1].startswith("complex"):
+        raise DataError(f"{path}: band {band} is complex", "extract its real part first")
+    require_values(path, dataset, band, layer)
 
 
 def _key(grid: GeoBox) -> Hashable:
