@@ -83,7 +83,7 @@ def reference(built: Command) -> list[tuple[str, str, str]]:
     rows = []
     for param in built.params:
         names = ", ".join([*param.opts, *param.secondary_opts])
-        about = getattr(param, "help", None) or getattr(param, "about", "")
+        about = str(getattr(param, "help", None) or getattr(param, "about", ""))
         if isinstance(param, click.Argument):
             names = param.human_readable_name.upper()
         elif param.metavar:
