@@ -33,7 +33,7 @@ def _stereo(style: str, seed: int) -> None:
         Panel("its error", layers["dsm"] - layers["truth_dsm"], "error"),
         Panel("left ortho", _colour(layers, "ortho_left"), "image"),
         Panel("right ortho", _colour(layers, "ortho_right"), "image"),
-        Panel("triangulation error", layers["triangulation_error"], "spread"),
+        Panel("triangulation error", layers["triangulation_error"], "uncertainty"),
     ]
     title = f"{style}: {settings.size} px of {settings.gsd:g} m"
     _draw(f"simulated_{style}", title, panels, settings.gsd)

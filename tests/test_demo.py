@@ -17,7 +17,7 @@ from demiurge.demo.rocky import block_means
 from demiurge.raster.terrain import hillshade
 
 
-def test_block_means_leave_no_data_out() -> None:
+def test_means_over_squares_exclude_no_data() -> None:
     heights = np.arange(16, dtype=np.float32).reshape(4, 4)
     heights[0, 0] = np.nan
     heights[2:, 2:] = np.nan
@@ -33,8 +33,8 @@ def test_light_comes_from_the_north_west() -> None:
     assert facing[10, 10] > flat[10, 10] > away[10, 10]
 
 
-def test_halves_lie_side_by_side(tmp_path: Path) -> None:
-    """What is judged in the east was not seen in the west."""
+def test_halves_are_adjacent(tmp_path: Path) -> None:
+    """Training and evaluation areas do not overlap."""
     west, east = (rasterio.open(path) for path in write_halves(tmp_path))
     with west, east:
         assert west.bounds.right == east.bounds.left
@@ -45,7 +45,7 @@ def test_halves_lie_side_by_side(tmp_path: Path) -> None:
             assert 100 < heights.min() < heights.max() < 2000
 
 
-def test_the_best_gaussian_is_best_in_hindsight() -> None:
+def test_the_best_gaussian_reduces_noise() -> None:
     truth = terrain(60, 60)
     noisy = truth + np.random.default_rng(0).normal(0, 3, truth.shape).astype(np.float32)
     best = np.abs(_best_gaussian(noisy, truth) - truth).mean()

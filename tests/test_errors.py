@@ -6,10 +6,10 @@ from demiurge.errors import BundleError, DataError, DemiurgeError, ResourceError
 
 
 @pytest.mark.parametrize("kind", [BundleError, DataError, ResourceError, UsageError])
-@pytest.mark.parametrize("cure", ["mend it", ""])
-def test_errors_of_workers_arrive_as_they_were(kind: type[DemiurgeError], cure: str) -> None:
+@pytest.mark.parametrize("cure", ["repair it", ""])
+def test_errors_survive_pickling(kind: type[DemiurgeError], cure: str) -> None:
     error = kind("a.tif: is bad", cure)
-    found = pickle.loads(pickle.dumps(error))
-    assert type(found) is kind
-    assert str(found) == str(error)
-    assert (found.what, found.cure) == (error.what, error.cure)
+    copy = pickle.loads(pickle.dumps(error))
+    assert type(copy) is kind
+    assert str(copy) == str(error)
+    assert (copy.what, copy.cure) == (error.what, error.cure)

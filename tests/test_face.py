@@ -1,4 +1,4 @@
-"""The Python face: quick to import, the same verbs as the command line."""
+"""The Python interface: quick to import, with the functions of the command line."""
 
 import importlib
 import subprocess
@@ -18,7 +18,7 @@ def test_importing_loads_nothing_heavy(module: str) -> None:
     assert done.stdout.strip() == "[]"
 
 
-def test_all_names_can_be_had_and_are_not_modules() -> None:
+def test_all_names_are_importable_and_no_modules() -> None:
     for name in demiurge.__all__:
         assert getattr(demiurge, name) is not None
     for module in ("demiurge.evaluation.evaluate", "demiurge.training.fit"):

@@ -4,7 +4,7 @@ from demiurge import layers
 from demiurge.errors import UsageError
 
 
-def test_every_layer_says_how_it_is_resampled_and_in_which_unit() -> None:
+def test_every_layer_has_resampling_and_unit() -> None:
     allowed = {"bilinear", "cubic", "nearest", "mode", "min"}
     for layer in layers.LAYERS.values():
         assert layer.resampling in allowed
@@ -14,7 +14,7 @@ def test_every_layer_says_how_it_is_resampled_and_in_which_unit() -> None:
     assert layers.layer("valid").resampling == "min"
 
 
-def test_heights_are_never_taken_from_the_nearest_pixel() -> None:
+def test_heights_are_interpolated() -> None:
     heights = [x for x in layers.LAYERS.values() if x.kind is layers.Kind.HEIGHT]
     assert len(heights) >= 5
     assert all(x.resampling in ("bilinear", "cubic") and x.unit == "m" for x in heights)
@@ -50,7 +50,7 @@ def test_bands_are_recognised_by_description(description: str | None, name: str 
         ("B4", "ikonos", None),
     ],
 )
-def test_band_numbers_go_by_the_sensor(
+def test_band_numbers_depend_on_the_sensor(
     description: str, sensor: str | None, name: str | None
 ) -> None:
     assert layers.recognise(description, sensor) == name

@@ -3,7 +3,7 @@ import pytest
 from demiurge.progress import _clock, progress
 
 
-def test_short_work_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_short_work_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("work", 3, unit="parts") as advance:
         advance(3)
     assert capsys.readouterr() == ("", "")
@@ -26,13 +26,13 @@ def test_plain_lines_without_a_terminal(
     assert second.endswith(" 0:00 left")
 
 
-def test_quiet_says_nothing(capsys: pytest.CaptureFixture[str]) -> None:
+def test_quiet_prints_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     with progress("work", 1, quiet=True) as advance:
         advance()
     assert capsys.readouterr() == ("", "")
 
 
-def test_lines_tell_speed_and_time_left(
+def test_lines_show_speed_and_remaining_time(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     now = [100.0]

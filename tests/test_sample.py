@@ -1,4 +1,4 @@
-"""The demonstration: what the base installation runs, and how it treats what is there."""
+"""The demonstration: what the base installation runs, and which files it replaces."""
 
 import json
 from pathlib import Path
@@ -13,7 +13,7 @@ from demiurge.demo.sample import STEPS, sample_files
 from demiurge.errors import DataError, ResourceError, UsageError
 
 
-def test_the_sample_is_whole_and_small() -> None:
+def test_the_sample_is_complete_and_small() -> None:
     files = sample_files()
     assert set(files) == set(STEPS)
     assert sum(path.stat().st_size for path in files.values()) < 1_000_000
@@ -27,9 +27,9 @@ def test_both_jobs_run_with_the_base_alone(
     for module in (demo, sample, rocky):
         monkeypatch.setattr(module, "find_spec", lambda name: None)
     refined, generated = demo.run(tmp_path / "demo")
-    said = capsys.readouterr()
-    assert "pip install 'demiurge[report]'" in said.err
-    assert "below the initial DSM's" in said.out
+    printed = capsys.readouterr()
+    assert "pip install 'demiurge[report]'" in printed.err
+    assert "below the initial DSM's" in printed.out
     rows = {row.surface: row for row in refined.rows}
     initial = rows["initial DSM"]
     assert rows["refined, on the same pixels"].mae < 0.8 * initial.mae
@@ -38,27 +38,27 @@ def test_both_jobs_run_with_the_base_alone(
     prior, ours = generated.rows
     assert ours.rmse < 0.95 * prior.rmse
     assert all(path.exists() for part in (refined, generated) for path in part.files)
-    kept = json.loads((tmp_path / "demo" / "summary.json").read_text())
-    assert [len(part["rows"]) for part in kept] == [5, 2]
+    summary = json.loads((tmp_path / "demo" / "summary.json").read_text())
+    assert [len(part["rows"]) for part in summary] == [5, 2]
 
 
 @pytest.fixture
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Put two parts in place of the real ones; the second fails if a file `fail` is there."""
+    """Replace the real parts by two; the second one fails if a file `fail` exists."""
 
-    def make(folder: Path) -> demo.Part:
+    def make(folder: Path) -> demo.Result:
         if folder.name.startswith(".two") and Path("fail").exists():
             raise DataError("it fails", "no cure")
         (folder / "result.tif").write_text(folder.name)
         row = demo.Row("here", "ours", 1, 1, 1, 1)
-        return demo.Part("title", [row], [folder / "result.tif"], "so it is")
+        return demo.Result("title", [row], [folder / "result.tif"], "so it is")
 
     steps = [demo.Step(n, n, make, ("part.json", "result.tif")) for n in ("one", "two")]
     monkeypatch.setattr(demo, "_applied", lambda: steps)
 
 
 @pytest.mark.usefixtures("tiny")
-def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
+def test_nothing_is_replaced_without_overwrite(tmp_path: Path) -> None:
     out = tmp_path / "d"
     out.mkdir()
     (out / "two").mkdir()
@@ -67,7 +67,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
         demo.run(out)
     with pytest.raises(UsageError, match="is not an output of this command"):
         demo.run(out, overwrite=True)
-    assert not (out / "one").exists(), "all is checked before any work"
+    assert not (out / "one").exists(), "checks come before any work"
     (out / "two" / "thesis.doc").rename(tmp_path / "thesis.doc")
     (out / "two").rmdir()
     parts = demo.run(out)
@@ -83,7 +83,7 @@ def test_nothing_is_replaced_unasked(tmp_path: Path) -> None:
 
 
 @pytest.mark.usefixtures("tiny")
-def test_a_failed_part_leaves_what_was_there(
+def test_a_failed_part_keeps_the_earlier_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -96,9 +96,9 @@ def test_a_failed_part_leaves_what_was_there(
     assert sorted(p.name for p in Path("d").iterdir()) == ["one", "summary.json", "two"]
 
 
-def test_where_no_folder_can_be_made(tmp_path: Path) -> None:
+def test_a_folder_that_cannot_be_created(tmp_path: Path) -> None:
     (tmp_path / "file").touch()
-    with pytest.raises(ResourceError, match="no folder can be made"):
+    with pytest.raises(ResourceError, match="the folder cannot be created"):
         demo.run(tmp_path / "file")
     with pytest.raises(UsageError, match="--learn"):
         demo.run(tmp_path / "d", quick=True)

@@ -3,7 +3,7 @@
 >>> import demiurge
 >>> surface = demiurge.refine("dsm.tif", "better.tif", bundle="my.bundle")  # doctest: +SKIP
 
-All names are loaded when first used, so that the import itself is quick.
+Names are imported on first use, which keeps the import of the package quick.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from demiurge.training.recipe import Recipe as Recipe
     from demiurge.training.recipe import load_recipe as load_recipe
 
-_HOMES = {
+_MODULES = {
     "Bundle": "demiurge.model.bundle",
     "DemiurgeError": "demiurge.errors",
     "Evaluation": "demiurge.evaluation.evaluate",
@@ -65,18 +65,18 @@ _HOMES = {
     "train": "demiurge.training.fit",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]
+__all__ = ["__version__", *sorted(_MODULES)]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
+    if name not in _MODULES:
         raise AttributeError(f"module 'demiurge' has no attribute '{name}'")
     from importlib import import_module
 
-    value = getattr(import_module(_HOMES[name]), name)
+    value = getattr(import_module(_MODULES[name]), name)
     globals()[name] = value
     return value
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES})
+    return sorted({*globals(), *_MODULES})

@@ -1,20 +1,20 @@
-"""The errors a user can meet: one sentence that says what, where and the cure.
+"""Errors for users: one sentence that says what is wrong, where, and how to correct it.
 
-The class decides the exit code of the command line; a message never carries a traceback.
+The class decides the exit code of the command line.
 """
 
 from __future__ import annotations
 
 
 class DemiurgeError(Exception):
-    """Base of all errors raised on purpose.
+    """Base class of all expected errors.
 
     Parameters
     ----------
     what
-        What is wrong and where: names the file, the layer or the option.
+        Fault and place: names the file, the layer or the option.
     cure
-        What the user can do about it; joined to ``what`` with a semicolon.
+        Remedy for the user; joined to ``what`` with a semicolon.
     """
 
     exit_code = 1
@@ -25,32 +25,32 @@ class DemiurgeError(Exception):
         super().__init__(f"{what}; {cure}." if cure else f"{what}.")
 
     def __reduce__(self) -> tuple[type[DemiurgeError], tuple[str, ...]]:
-        """Reach another process with both parts."""
+        """Pickle both parts of the message, for other processes."""
         return type(self), (self.what, self.cure)
 
 
 class UsageError(DemiurgeError):
-    """An option, a combination of options or an argument makes no sense."""
+    """An option, an argument or a combination of them is invalid."""
 
     exit_code = 2
 
 
 class ConfigError(UsageError):
-    """A recipe or a setting is not what its schema asks for."""
+    """A recipe or a setting does not match its schema."""
 
 
 class DataError(DemiurgeError):
-    """A file is there but what it holds cannot be used."""
+    """A file exists but its content cannot be used."""
 
     exit_code = 3
 
 
 class BundleError(DataError):
-    """A bundle is damaged, foreign or made for other inputs."""
+    """A bundle is damaged, of another format, or made for other inputs."""
 
 
 class ResourceError(DemiurgeError):
-    """Something is missing or out of reach: a file, a bundle, an extra, the right to write."""
+    """A file, a bundle, an optional package or write permission is missing."""
 
     exit_code = 4
 

@@ -1,4 +1,4 @@
-"""Figures: panels side by side, heights with the same shading."""
+"""Figures of panels in a grid: images, hill-shaded heights, errors and uncertainties."""
 
 from __future__ import annotations
 
@@ -14,41 +14,40 @@ from demiurge.raster.terrain import hillshade
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: an image (rows, columns, 3), heights, or errors in metres; NaN is left white."""
+    """One picture: an image (rows, columns, 3) or values in metres (rows, columns); NaN is white."""
 
     title: str
     data: Array
-    kind: Literal["image", "height", "error", "spread"]
+    kind: Literal["image", "height", "error", "uncertainty"]
 
 
 def draw(
     path: Path | IO[bytes], title: str, panels: list[Panel], gsd: float, columns: int = 6
 ) -> None:
-    """Draw panels of equal size to a PNG; heights share one scale, errors another.
+    """Draw panels of equal size to a PNG.
 
-    A spread has its own.
+    All heights share one colour scale, and all errors another. Uncertainties with different titles
+    have separate scales. ``gsd`` is the pixel size in metres.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
     columns = min(columns, len(panels))
     rows = -(-len(panels) // columns)
-    # Strips are drawn no longer than eight times their width.
-    tall = float(np.clip(panels[0].data.shape[0] / panels[0].data.shape[1], 1 / 8, 8))
-    figure = Figure(figsize=(2.9 * columns, 0.9 + rows * (2.7 * tall + 0.5)), layout="compressed")
+    aspect = float(np.clip(panels[0].data.shape[0] / panels[0].data.shape[1], 1 / 8, 8))
+    figure = Figure(figsize=(2.9 * columns, 0.9 + rows * (2.7 * aspect + 0.5)), layout="compressed")
     FigureCanvasAgg(figure)
     axes = figure.subplots(rows, columns, squeeze=False)
     low, high = np.percentile(_known(panels, "height"), (1, 99))
-    reach = round_limit(float(np.percentile(np.abs(_known(panels, "error")), 98)))
+    limit = round_limit(float(np.percentile(np.abs(_known(panels, "error")), 98)))
     shown: dict[str, tuple[Any, list[Any]]] = {}
     for axis, panel in zip(axes.flat, panels, strict=False):
         axis.set_title(panel.title, fontsize=10)
         axis.set_xticks([])
         axis.set_yticks([])
-        picture = _show(axis, panel, (float(low), float(high)), reach, gsd)
+        picture = _show(axis, panel, (float(low), float(high)), limit, gsd)
         if picture is not None:
-            # Spreads of different things have scales of their own.
-            key = panel.title if panel.kind == "spread" else panel.kind
+            key = panel.title if panel.kind == "uncertainty" else panel.kind
             shown.setdefault(key, (picture, []))[1].append(axis)
     for axis in list(axes.flat)[len(panels) :]:
         axis.set_visible(False)
@@ -61,22 +60,22 @@ def draw(
     figure.savefig(path, format="png", dpi=100, bbox_inches="tight")
 
 
-def round_limit(reach: float) -> float:
-    """Return the next of 1, 2, 5, 10, … times a power of ten: scales that figures share."""
-    if not reach > 0:
+def round_limit(limit: float) -> float:
+    """Round up to 1, 2 or 5 times a power of ten; 1 for numbers that are not positive."""
+    if not limit > 0:
         return 1.0
-    ten = 10.0 ** np.floor(np.log10(reach))
-    return float(next(n * ten for n in (1, 2, 5, 10) if n * ten >= reach * (1 - 1e-9)))
+    ten = 10.0 ** np.floor(np.log10(limit))
+    return float(next(n * ten for n in (1, 2, 5, 10) if n * ten >= limit * (1 - 1e-9)))
 
 
 def _known(panels: list[Panel], kind: str) -> Array:
-    """Return all known values of a kind of panel; a zero where there is none."""
-    found = [p.data[np.isfinite(p.data)] for p in panels if p.kind == kind]
-    values = np.concatenate(found) if found else np.empty(0, np.float32)
+    """Return all finite values of the panels of a kind; a single zero if there are none."""
+    finite = [p.data[np.isfinite(p.data)] for p in panels if p.kind == kind]
+    values = np.concatenate(finite) if finite else np.empty(0, np.float32)
     return values if values.size else np.zeros(1, np.float32)
 
 
-def _show(axis: Any, panel: Panel, limits: tuple[float, float], reach: float, gsd: float) -> Any:
+def _show(axis: Any, panel: Panel, limits: tuple[float, float], limit: float, gsd: float) -> Any:
     if panel.kind == "image":
         low, high = np.nanpercentile(panel.data, (1, 99))
         scaled = np.clip((panel.data - low) / max(high - low, 1e-9), 0, 1)
@@ -87,14 +86,14 @@ def _show(axis: Any, panel: Panel, limits: tuple[float, float], reach: float, gs
         shade = hillshade(panel.data, gsd)
         axis.imshow(shade, cmap="gray", vmin=0, vmax=1, alpha=np.where(np.isnan(shade), 0, 0.5))
         return picture
-    if panel.kind == "spread":
+    if panel.kind == "uncertainty":
         most = float(np.nanpercentile(panel.data, 98))
         return axis.imshow(panel.data, cmap="magma", vmin=0, vmax=most)
-    return axis.imshow(panel.data, cmap="RdBu", vmin=-reach, vmax=reach)
+    return axis.imshow(panel.data, cmap="RdBu", vmin=-limit, vmax=limit)
 
 
 def _scale_bar(axis: Any, columns: int, gsd: float) -> None:
-    """Draw a bar of a round length, about a quarter of the picture."""
+    """Draw a scale bar of a round length, about a quarter of the width."""
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
     wanted = columns * gsd / 4

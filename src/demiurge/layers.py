@@ -1,6 +1,6 @@
-"""The vocabulary of layers: every band name that demiurge knows, and what it means.
+"""The vocabulary of layers: all names of bands, with their meaning.
 
-No other module spells out what a band is; they ask here.
+Other modules do not define band names.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from demiurge.errors import UsageError
 
 
 class Kind(StrEnum):
-    """What the numbers of a layer are."""
+    """Type of a layer's values."""
 
     HEIGHT = "height"
     IMAGE = "image"
@@ -26,7 +26,7 @@ class Kind(StrEnum):
 
 
 class Role(StrEnum):
-    """What a layer is used for."""
+    """Use of a layer."""
 
     INPUT = "input"
     TRUTH = "truth"
@@ -42,17 +42,17 @@ class Layer:
     name
         The name used in scenes, recipes, bundles and on the command line.
     kind, role
-        What its numbers are, and what it is used for.
+        Type of its values, and its use.
     unit
         Unit of its values; ``DN`` is a digital number of unknown scale, ``1`` has no unit.
     resampling
-        Name of GDAL's resampling that brings it to another grid.
+        GDAL's resampling method for warping it to another grid.
     void
-        What a missing value means and how a network is told.
+        Meaning of a missing value, and its representation in network inputs.
     about
-        One line for people.
+        Description in one line.
     aliases
-        Other band descriptions by which files name it (lower case).
+        Other band descriptions that name it in files (lower case).
     """
 
     name: str
@@ -65,12 +65,12 @@ class Layer:
     aliases: tuple[str, ...] = ()
 
 
-_NOT_MEASURED = "NaN where not measured; filled for the network, which is told by a mask"
-_NO_IMAGE = "NaN outside the image; the network sees the image's mean there"
+_NOT_MEASURED = "NaN where not measured; filled for the network, with a mask as further input"
+_NO_IMAGE = "NaN outside the image; the network gets the image's mean there"
 
 
 def _height(name: str, about: str, role: Role = Role.INPUT, *aliases: str) -> Layer:
-    # The prior is far coarser than its scene, so it is upsampled smoothly.
+    # The prior is much coarser than the scene: cubic upsampling is smooth.
     resampling = "cubic" if name == "dem_prior" else "bilinear"
     void = "NaN where unknown; never part of a loss" if role is Role.TRUTH else _NOT_MEASURED
     return Layer(name, Kind.HEIGHT, role, "m", resampling, void, about, aliases)
@@ -81,11 +81,11 @@ def _image(name: str, about: str, *aliases: str) -> Layer:
 
 
 _ALL = (
-    _height("dsm", "initial digital surface model, as stereo matching made it", Role.INPUT),
-    _height("dtm", "bare-earth heights known beforehand", Role.INPUT),
+    _height("dsm", "initial digital surface model from stereo matching", Role.INPUT),
+    _height("dtm", "known bare-earth heights", Role.INPUT),
     _height("dem_prior", "coarse elevation model that covers the scene", Role.INPUT, "prior"),
     _image("ortho_left", "left panchromatic image, orthorectified with the initial DSM", "left"),
-    _image("ortho_right", "right panchromatic image, orthorectified likewise", "right"),
+    _image("ortho_right", "right panchromatic image, orthorectified with the initial DSM", "right"),
     _image("coastal", "coastal aerosol band, about 443 nm", "coastal aerosol"),
     _image("blue", "blue band, about 490 nm"),
     _image("green", "green band, about 560 nm"),
@@ -103,8 +103,8 @@ _ALL = (
           "NaN where no rays were intersected", "miss distance of the two rays",
           ("intersection_error", "intersectionerr")),
     Layer("valid", Kind.MASK, Role.INPUT, "1", "min", "never missing",
-          "1 where the inputs were truly measured, 0 elsewhere"),
-    _height("truth_dsm", "reference surface, as lidar sees it", Role.TRUTH),
+          "1 where the inputs are measured, 0 elsewhere"),
+    _height("truth_dsm", "reference surface, such as first returns of lidar", Role.TRUTH),
     _height("truth_dtm", "reference bare-earth heights", Role.TRUTH),
     _height("truth_height", "height above ground: truth_dsm less truth_dtm", Role.TRUTH),
     Layer("landcover", Kind.CLASS, Role.AUXILIARY, "1", "nearest", "NaN where unclassified",
@@ -113,24 +113,24 @@ _ALL = (
 
 LAYERS: dict[str, Layer] = {layer.name: layer for layer in _ALL}
 
-#: A coarse elevation model: heights of the ground, none of what an image shows beyond it.
+#: A coarse elevation model, without the detail that an image shows.
 PRIOR = "dem_prior"
 
-#: Layers that can carry a scene's grid and its measured heights, the first present wins.
+#: Layers that can define a scene's grid and its measured heights; the first one present does.
 BASES = ("dsm", "dem_prior", "dtm")
 
-#: Panchromatic images whose contrast is equalised.
+#: Panchromatic images, whose contrast is equalised.
 PANCHROMATIC = ("ortho_left", "ortho_right")
 
-#: Heights that a network can be asked for, and the truth it learns them from.
+#: Heights that a network can predict, and the layers of their reference.
 TARGETS = {"dsm": "truth_dsm", "dtm": "truth_dtm"}
-#: Bands that it can be asked to imagine; they are their own truth.
+#: Bands that a network can predict from heights; each is its own reference.
 PAINTED = ("red", "green", "blue", "nir")
 Target = Literal["dsm", "dtm", "red", "green", "blue", "nir"]
 
 
 def truth_of(target: str) -> str:
-    """Return the layer that a target is learned from."""
+    """Return the layer that holds the reference of a target."""
     return TARGETS.get(target, target)
 
 
@@ -143,7 +143,7 @@ def layer(name: str) -> Layer:
     Raises
     ------
     UsageError
-        If there is none; names the closest.
+        If there is none; the message names the closest one.
     """
     try:
         return LAYERS[name]
@@ -157,7 +157,7 @@ _TM = {"1": "blue", "2": "green", "3": "red", "4": "nir", "5": "swir1", "7": "sw
 _OLI = {
     "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "nir", "6": "swir1", "7": "swir2",
 }  # fmt: skip
-#: Layers by band number, which means something else for every sensor.
+#: Layers by band number; the numbering differs between sensors.
 SENSOR_BANDS: dict[str, dict[str, str]] = {
     "sentinel2": {
         "1": "coastal", "2": "blue", "3": "green", "4": "red", "5": "red_edge1",
@@ -174,7 +174,7 @@ _NUMBERED = re.compile(r"^(?:(?:sr|toa|boa)_)?b0*(\d{1,2}a?)(?:$|[,;( ].*)", re.
 
 
 def numbered(description: str | None) -> str | None:
-    """Return the number of a band that is named by its number alone, or None.
+    """Return the number in a band description that is only a number, or None.
 
     >>> numbered("B08"), numbered("SR_B4"), numbered("B8A"), numbered("blue")
     ('8', '4', '8a', None)
@@ -189,7 +189,7 @@ def recognise(description: str | None, sensor: str | None = None) -> str | None:
     Parameters
     ----------
     sensor
-        One of ``SENSOR_BANDS``; without it, band numbers name nothing.
+        Key of ``SENSOR_BANDS``; without it, band numbers are not recognised.
 
     >>> recognise("B08", "sentinel2"), recognise("B08"), recognise("Red"), recognise("foo")
     ('nir', None, 'red', None)

@@ -1,4 +1,4 @@
-"""Progress: a bar on a terminal, elsewhere a line after two seconds and then every ten."""
+"""Progress: a bar on a terminal, otherwise a line after two seconds and then every ten."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _FIRST, _SECONDS = 2.0, 10.0
 
 
 class Advance(Protocol):
-    """Take note that some units of work are done; ``note`` is shown beside the bar."""
+    """Record that some units of work are done; ``note`` is shown next to the bar."""
 
     def __call__(self, done: float = 1, note: str = "") -> None: ...
 
@@ -33,7 +33,7 @@ def progress(
     Parameters
     ----------
     passing
-        Remove the bar at the end: for stages that are often too short to be seen.
+        Remove the bar at the end, for stages that are usually short.
     """
     if quiet:
         yield silent
@@ -75,7 +75,7 @@ def _bar(title: str, total: float, unit: str, passing: bool) -> Iterator[Advance
 
 
 class _Lines:
-    """A line after two seconds, then one every ten; shorter work says nothing."""
+    """Print a line after two seconds, then one every ten; print nothing for shorter work."""
 
     def __init__(self, title: str, total: float, unit: str) -> None:
         self.title, self.total, self.unit = title, total, unit
@@ -98,6 +98,6 @@ class _Lines:
 
 def _clock(seconds: float) -> str:
     """Write seconds as hours, minutes and seconds."""
-    whole = round(seconds)
-    hours, minutes = whole // 3600, whole // 60 % 60
-    return f"{hours}:{minutes:02d}:{whole % 60:02d}" if hours else f"{minutes}:{whole % 60:02d}"
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"

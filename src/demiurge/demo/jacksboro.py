@@ -1,9 +1,9 @@
 """Refine: simulated stereo pairs over a coarse real DEM.
 
-The land is the DEM of the Jacksboro fault that Matplotlib ships, of 90 m pixels: at the scenes' 1 m
-its relief is smooth. Woods, houses and fields are put on it, two images are taken of that, and a
-real stereo matcher finds the initial DSM: simulated scenes, and said to be so. Training sees the
-western half of the fault, the eastern one judges.
+The terrain is Matplotlib's DEM of the Jacksboro fault with pixels of 90 m, so that relief at the
+1 m of the scenes is smooth. The simulation adds woods, houses and fields and renders two images; a
+real stereo matcher computes the initial DSM. The western half of the terrain is for training, the
+eastern half for evaluation.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
 from demiurge.arrays import Array
-from demiurge.demo.run import Part, Row, verdict
+from demiurge.demo.run import Result, Row, verdict
 from demiurge.evaluation.metrics import error_statistics
 from demiurge.figure import Panel, draw
 from demiurge.layers import layer
 from demiurge.model.bundle import Bundle, default_bundle
 from demiurge.predict.api import refine
-from demiurge.predict.options import Options
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.footprint import bounds_in
 from demiurge.scene.geotiff import write_planes
@@ -40,20 +39,20 @@ CONFIG = {
     "gsd": 1.0,
     "cover": {"forest": 0.35, "town": 0.15, "crops": 0.2, "water": 0.0},
 }
-TRAINED, JUDGED = 12, 4
+TRAINED, EVALUATED = 12, 4
 SETTINGS = ("epochs=2", "chips.per_epoch=480", "optimiser.rate=1e-3", "ema=0.97")
 QUICK = ("epochs=1", "chips.per_epoch=16")
 
 
-def learn_jacksboro(folder: Path, *, quick: bool = False) -> Part:
-    """Run the part in a fresh folder and return its figures."""
+def learn_jacksboro(folder: Path, *, quick: bool = False) -> Result:
+    """Train and evaluate in a new folder and return the statistics."""
     west, east = write_halves(folder)
-    trained, judged = (4, 2) if quick else (TRAINED, JUDGED)
+    trained, evaluated = (4, 2) if quick else (TRAINED, EVALUATED)
     seen = simulate(
         folder / "west", config=CONFIG, terrain=west, sites=trained, seed=1, quiet=False
     )
     unseen = simulate(
-        folder / "east", config=CONFIG, terrain=east, sites=judged, seed=2, quiet=False
+        folder / "east", config=CONFIG, terrain=east, sites=evaluated, seed=2, quiet=False
     )
     shipped = default_bundle("refine")
     bundle = folder / "refine.bundle"
@@ -66,14 +65,14 @@ def learn_jacksboro(folder: Path, *, quick: bool = False) -> Part:
         quiet=False,
     )
     ours: dict[str, Path | Bundle] = {
-        "demiurge refine, bundle that ships": shipped,
-        "demiurge refine, trained on in the west": bundle,
+        "demiurge refine, shipped bundle": shipped,
+        "demiurge refine, fine-tuned in the west": bundle,
     }
-    rows, panels = _judge([open_scene(p) for p in unseen], ours, folder)
+    rows, panels = _evaluate([open_scene(p) for p in unseen], ours, folder)
     picture = folder / "jacksboro.png"
     title = "Jacksboro fault, east: a simulated stereo DSM, refined"
-    draw(picture, f"{title} (a place never seen in training)", panels, 1.0, columns=4)
-    return Part(
+    draw(picture, f"{title} (outside the training area)", panels, 1.0, columns=4)
+    return Result(
         title,
         rows,
         [picture, folder / "east_0.tif", bundle],
@@ -85,22 +84,22 @@ def write_halves(folder: Path) -> tuple[Path, Path]:
     """Write the western and the eastern half of the terrain, and return their paths."""
     import rasterio
 
-    whole = folder / "terrain.tif"
-    half = write_truth(whole)
-    found = []
-    with rasterio.open(whole) as source:
+    terrain = folder / "terrain.tif"
+    half = write_truth(terrain)
+    halves = []
+    with rasterio.open(terrain) as source:
         for name, first in (("west", 0), ("east", half)):
             heights = source.read(1, masked=True).filled(np.nan)[:, first : first + half]
             transform = source.transform @ type(source.transform).translation(first, 0)
-            found.append(folder / f"{name}.tif")
-            write_planes(found[-1], [heights], UTM, transform, nodata=-9999.0)
-    return found[0], found[1]
+            halves.append(folder / f"{name}.tif")
+            write_planes(halves[-1], [heights], UTM, transform, nodata=-9999.0)
+    return halves[0], halves[1]
 
 
 def write_truth(path: Path) -> int:
     """Write the real DEM in metres of UTM zone 16N and return half its width in pixels.
 
-    Its pixels lie on whole multiples of their size, so that nothing is resampled twice.
+    Pixel edges are integer multiples of the pixel size, which avoids a second resampling.
     """
     import matplotlib
     from rasterio.transform import from_origin
@@ -131,18 +130,21 @@ def write_truth(path: Path) -> int:
 
 
 def _best_gaussian(heights: Array, truth: Array, weights: Array | None = None) -> Array:
-    """Return the (weighted) Gaussian mean whose width is best in hindsight, as no user could."""
+    """Return the (weighted) Gaussian mean of the width with the smallest error.
+
+    The choice needs the truth, so that it bounds what a user can achieve.
+    """
     weights = np.ones_like(heights) if weights is None else weights
 
     def smooth(sigma: float) -> Array:
         total = ndimage.gaussian_filter(heights * weights, sigma)
         return np.asarray(total / ndimage.gaussian_filter(weights, sigma), np.float32)
 
-    tried = [smooth(sigma) for sigma in (0.5, 0.7, 1.0, 1.5, 2.0)]
-    return min(tried, key=lambda h: float(np.nanmean(np.abs(h - truth))))
+    candidates = [smooth(sigma) for sigma in (0.5, 0.7, 1.0, 1.5, 2.0)]
+    return min(candidates, key=lambda h: float(np.nanmean(np.abs(h - truth))))
 
 
-def _judge(
+def _evaluate(
     scenes: list[Scene], bundles: dict[str, Path | Bundle], folder: Path
 ) -> tuple[list[Row], list[Panel]]:
     """Compare results with the initial DSM and with classical filters, pixel by pixel."""
@@ -150,9 +152,9 @@ def _judge(
     panels: list[Panel] = []
     count = 0
     for index, scene in enumerate(scenes):
-        initial, told, truth = scene.read(layers=["dsm", "triangulation_error", "truth_dsm"])
+        initial, error, truth = scene.read(layers=["dsm", "triangulation_error", "truth_dsm"])
         filled = fill_voids(initial)
-        weights = np.asarray(1 / (fill_voids(told) ** 2 + 0.01), np.float32)
+        weights = np.asarray(1 / (fill_voids(error) ** 2 + 0.01), np.float32)
         rivals = {
             "initial DSM": initial,
             "initial DSM, voids interpolated": filled,
@@ -163,16 +165,16 @@ def _judge(
         }
         for name, bundle in bundles.items():
             out = folder / f"east_{index}.tif"
-            refine(scene, out, bundle=bundle, options=Options(overwrite=True, quiet=True))
-            result, spread = _read(out, scene, 1), _read(out, scene, 2)
+            refine(scene, out, bundle=bundle, overwrite=True)
+            result, uncertainty = _read(out, scene, 1), _read(out, scene, 2)
             rivals[name] = result
         for name, heights in rivals.items():
             errors.setdefault(name, []).append(heights - truth)
         count += int(np.isfinite(truth).sum())
-        panels = panels or _panels(scene, initial, result, spread, truth)
+        panels = panels or _panels(scene, initial, result, uncertainty, truth)
     rows = [
-        Row.of("Jacksboro, east", name, error_statistics(np.stack(found), count))
-        for name, found in errors.items()
+        Row.of("Jacksboro, east", name, error_statistics(np.stack(residuals), count))
+        for name, residuals in errors.items()
     ]
     return rows, panels
 
@@ -182,16 +184,16 @@ def _read(path: Path, scene: Scene, band: int) -> Array:
 
 
 def _panels(
-    scene: Scene, initial: Array, result: Array, spread: Array, truth: Array
+    scene: Scene, initial: Array, result: Array, uncertainty: Array, truth: Array
 ) -> list[Panel]:
-    left, told = scene.read(layers=["ortho_left", "triangulation_error"])
+    left, error = scene.read(layers=["ortho_left", "triangulation_error"])
     return [
         Panel("left ortho", np.repeat(left[..., None], 3, axis=2), "image"),
         Panel("initial DSM", initial, "height"),
         Panel("demiurge refine", result, "height"),
         Panel("truth", truth, "height"),
-        Panel("triangulation error", told, "spread"),
+        Panel("triangulation error", error, "uncertainty"),
         Panel("error of the initial DSM", initial - truth, "error"),
         Panel("error of the result", result - truth, "error"),
-        Panel("predicted uncertainty", spread, "spread"),
+        Panel("predicted uncertainty", uncertainty, "uncertainty"),
     ]

@@ -1,11 +1,11 @@
-"""Generate, learned: trained in the west of Rocky Mountain National Park, judged in the east."""
+"""Train generate in the west of Rocky Mountain National Park and evaluate it in the east."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from demiurge.demo.rocky import judged, rocky_scenes
-from demiurge.demo.run import Part
+from demiurge.demo.rocky import evaluated, rocky_scenes
+from demiurge.demo.run import Result
 from demiurge.model.bundle import default_bundle
 from demiurge.training.fit import train
 
@@ -23,22 +23,22 @@ SETTINGS = (
 QUICK = ("epochs=1", "chips.per_epoch=16")
 
 
-def learn_rocky(folder: Path, *, quick: bool = False) -> Part:
-    """Train in the west, in a fresh folder, and judge in the east beside the bundle that ships."""
+def learn_rocky(folder: Path, *, quick: bool = False) -> Result:
+    """Train in the west in a new folder; evaluate in the east, also with the shipped bundle."""
     west, east = rocky_scenes(folder)
     settings = (*SETTINGS, *(QUICK if quick else ()))
     path = folder / "generate.bundle"
     bundle = train([west], path, recipe="generate", changes=settings, quiet=False)
-    part = judged(
+    part = evaluated(
         folder,
         east,
         {
-            "demiurge generate, bundle that ships": (default_bundle("generate"), None),
-            # The scene is too small to judge a bundle; this one learned next door.
-            "demiurge generate, learned in the west": (bundle, 1.0),
+            "demiurge generate, shipped bundle": (default_bundle("generate"), None),
+            # The scene is too small to assess the detail of a bundle; this one trained nearby.
+            "demiurge generate, trained in the west": (bundle, 1.0),
         },
         "Rocky Mountains, east: heights from a real image and a prior of 1.4 km",
-        "It learned from one image: it knows this park in this season alone.",
+        "It trained on one image, of one park and season.",
     )
     part.files.append(path)
     return part

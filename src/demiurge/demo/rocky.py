@@ -1,7 +1,7 @@
-"""Generate: real satellite image and real DEM of Rocky Mountain National Park.
+"""Generate: a real satellite image and a real DEM of Rocky Mountain National Park.
 
-Both rasters ship, on different grids in degrees. A coarse prior is made from the DEM by block means
-over about 1.4 km; what the image adds to it is judged in the east of the park.
+Both rasters are shipped, on different grids in degrees. The prior holds means of the DEM over
+squares of about 1.4 km. The result is evaluated in the east of the park.
 """
 
 from __future__ import annotations
@@ -13,11 +13,10 @@ from pathlib import Path
 import numpy as np
 
 from demiurge.arrays import Array
-from demiurge.demo.run import Part, Row, verdict
+from demiurge.demo.run import Result, Row, verdict
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.model.bundle import Bundle, default_bundle
 from demiurge.predict.api import generate
-from demiurge.predict.options import Options
 from demiurge.scene.bands import name_inputs
 from demiurge.scene.geotiff import write_planes
 from demiurge.scene.open import scene_from_files
@@ -25,50 +24,50 @@ from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
 
 PIXEL = 100.0
-#: Pixels of the DEM (about 234 m) to one of the prior (about 1.4 km).
+#: Pixels of the DEM (about 234 m) per pixel of the prior (about 1.4 km).
 COARSENESS = 6
-#: Metres left out between the two parts: more than a pixel of the prior.
+#: Gap between west and east in metres: more than a pixel of the prior.
 GAP = 2000.0
-#: Metres left out at the edges, where bicubic interpolation of the prior lacks neighbours.
+#: Margin in metres, where bicubic interpolation of the prior lacks neighbours.
 RIM = 2400.0
-#: Share of the scene that may train.
+#: Share of the scene for training.
 WEST = 0.6
 
 
 def rocky_files() -> tuple[Path, Path]:
-    """Return the image and the DEM that ship."""
+    """Return the shipped image and the shipped DEM."""
     folder = Path(str(resources.files("demiurge") / "demo" / "rocky"))
     return folder / "rmnp-rgb.tif", folder / "rmnp-dem.tif"
 
 
-def generate_rocky(folder: Path) -> Part:
-    """Apply the bundle that ships, in a fresh folder."""
+def generate_rocky(folder: Path) -> Result:
+    """Apply the shipped bundle, in a new folder."""
     _, east = rocky_scenes(folder)
     bundle = default_bundle("generate")
     sizes = bundle.card.pixel_sizes
-    return judged(
+    return evaluated(
         folder,
         east,
         {"demiurge generate": (bundle, None)},
         "Rocky Mountains, east: heights from a real image and a prior of 1.4 km",
         f"Pixels of {PIXEL:g} m are coarser than the {sizes.low:g} to {sizes.high:g} m that the "
-        "bundle learned from.",
+        "bundle was trained for.",
     )
 
 
-def judged(
+def evaluated(
     folder: Path,
     scene: Scene,
     bundles: dict[str, tuple[Bundle, float | None]],
     title: str,
     limits: str,
-) -> Part:
-    """Apply bundles to a scene and compare each with the DEM and with the prior; draw the last.
+) -> Result:
+    """Apply bundles to a scene, compare each with the DEM and the prior, and draw the last result.
 
     Parameters
     ----------
     bundles
-        By name, with the share of their detail to add; None to let `generate` decide.
+        Bundles by name, each with the option ``detail`` of ``generate``.
     """
     _, dem = rocky_files()
     surface = folder / "east_dtm.tif"
@@ -76,21 +75,22 @@ def judged(
     rows: list[Row] = []
     notes: tuple[str, ...] = ()
     for name, (bundle, detail) in bundles.items():
-        options = Options(any_pixel_size=True, overwrite=True, quiet=True, detail=detail)
-        notes = generate(scene, surface, bundle=bundle, options=options).notes
-        found = evaluate(surface, dem, baseline=f"{source.path}:{source.band}")
-        assert found.baseline is not None
+        notes = generate(
+            scene, surface, bundle=bundle, any_pixel_size=True, overwrite=True, detail=detail
+        ).notes
+        evaluation = evaluate(surface, dem, baseline=f"{source.path}:{source.band}")
+        assert evaluation.baseline is not None
         if not rows:
-            rows = [Row.of(title, "prior, upsampled bicubically", found.baseline)]
-        rows.append(Row.of(title, name, found.surface))
+            rows = [Row.of(title, "prior, upsampled bicubically", evaluation.baseline)]
+        rows.append(Row.of(title, name, evaluation.surface))
     files = [surface]
     if find_spec("matplotlib") is not None:
         files.insert(0, _picture(folder / "rocky.png", title, scene, surface))
-    return Part(title, rows, files, verdict(rows, limits, len(bundles)), notes)
+    return Result(title, rows, files, verdict(rows, limits, len(bundles)), notes)
 
 
 def write_prior(dem: Path, out: Path, shift: int = 0) -> None:
-    """Write the block means of a DEM, the first block beginning ``shift`` pixels inside."""
+    """Write means of a DEM over squares; the first square starts at pixel (shift, shift)."""
     import rasterio
 
     with rasterio.open(dem) as source:
@@ -102,20 +102,20 @@ def write_prior(dem: Path, out: Path, shift: int = 0) -> None:
 
 
 def block_means(heights: Array, size: int) -> Array:
-    """Return the means of whole blocks of ``size`` × ``size`` pixels, no data left out."""
+    """Return the means of complete squares of ``size`` × ``size`` pixels, without no data."""
     rows, columns = (n // size * size for n in heights.shape)
-    blocks = heights[:rows, :columns].reshape(rows // size, size, columns // size, size)
-    known = np.isfinite(blocks)
+    squares = heights[:rows, :columns].reshape(rows // size, size, columns // size, size)
+    known = np.isfinite(squares)
     count = known.sum(axis=(1, 3))
-    total = np.where(known, blocks, 0).sum(axis=(1, 3))
+    total = np.where(known, squares, 0).sum(axis=(1, 3))
     with np.errstate(invalid="ignore"):
         return np.where(count > 0, total / count, np.nan).astype(np.float32)
 
 
 def rocky_scenes(folder: Path) -> tuple[Scene, Scene]:
-    """Prepare the west with one prior and the east with another, whose blocks begin elsewhere.
+    """Prepare west and east with priors of different phase.
 
-    So a network cannot profit from one grid of blocks in both.
+    A network cannot profit from a common grid of the priors.
     """
     image, dem = rocky_files()
     files = {}

@@ -1,4 +1,4 @@
-"""Run the parts of the demonstration, and print and keep their figures."""
+"""Run the parts of the demonstration; print and write their statistics."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from demiurge.errors import ResourceError, UsageError, missing_extra
 from demiurge.evaluation.metrics import ErrorStatistics
 from demiurge.outputs import atomic_file, atomic_folder, check_output, require_replaceable
 
-#: The figures of a part; they mark its folder.
-_FIGURES = "part.json"
-#: What training needs beyond the base.
+#: File of a part's statistics; it marks the folder of a part.
+_STATISTICS = "part.json"
+#: Optional packages that training needs.
 _NEEDED = ("torch", "cv2", "numba", "matplotlib")
 
 
 @dataclass(frozen=True)
 class Row:
-    """One line of the table: a surface against the truth, on ground that was not learned from."""
+    """One line of the table: errors of a surface in metres, outside the training area."""
 
     place: str
     surface: str
@@ -32,14 +32,14 @@ class Row:
     coverage: float
 
     @classmethod
-    def of(cls, place: str, surface: str, found: ErrorStatistics) -> Row:
-        """Return the line that statistics make."""
-        return cls(place, surface, found.mae, found.rmse, found.le90, found.coverage)
+    def of(cls, place: str, surface: str, errors: ErrorStatistics) -> Row:
+        """Return the line of error statistics."""
+        return cls(place, surface, errors.mae, errors.rmse, errors.le90, errors.coverage)
 
 
 @dataclass(frozen=True)
-class Part:
-    """What a part of the demonstration made, and what to think of it."""
+class Result:
+    """Results of a part of the demonstration, with a verdict."""
 
     title: str
     rows: list[Row]
@@ -51,17 +51,19 @@ class Part:
 
 @dataclass(frozen=True)
 class Step:
-    """A part that can be run: what it says first, its folder and what that may hold."""
+    """A part to run: its description, its folder, and the permitted names in the folder."""
 
     about: str
     name: str
-    make: Callable[[Path], Part]
+    make: Callable[[Path], Result]
     contents: Sequence[str]
 
 
 def verdict(rows: list[Row], limits: str, ours: int = 1) -> str:
-    """Compare the last row with the best of those that are not ``ours``."""
-    # A rival that leaves voids is judged on the easier pixels only.
+    """Compare the last row with the best one that is not among the last ``ours`` rows.
+
+    Rows with voids are excluded: they are evaluated on the easier pixels only.
+    """
     rivals = [r for r in rows[:-ours] if r.coverage > 0.999]
     best = min(rivals, key=lambda row: row.mae)
     less = 1 - rows[-1].mae / best.mae
@@ -71,29 +73,29 @@ def verdict(rows: list[Row], limits: str, ours: int = 1) -> str:
 
 def run(
     output: Path, *, learn: bool = False, quick: bool = False, overwrite: bool = False
-) -> list[Part]:
+) -> list[Result]:
     """Run the demonstration.
 
     Parameters
     ----------
     output
-        Folder for what is made, a folder for each part.
+        Folder for the results, with a subfolder for each part.
     learn
-        Train networks on real terrain, instead of applying the bundles that ship.
+        Train networks on real terrain instead of applying the shipped bundles.
     quick
-        Train for a few steps only; shows that everything runs, not how well.
+        Train for a few steps only, as a test of the program.
     overwrite
-        Replace what an earlier demonstration left there, and nothing else.
+        Replace the results of an earlier demonstration, and no other files.
 
     Raises
     ------
     UsageError
-        If something is there already, or ``quick`` is set without ``learn``.
+        If results exist already, or ``quick`` is set without ``learn``.
     ResourceError
-        If the folder cannot be made, or an extra is missing.
+        If the folder cannot be created, or an optional package is missing.
     """
     if quick and not learn:
-        raise UsageError("--quick shortens training, and nothing is trained", "add --learn")
+        raise UsageError("--quick shortens training, but nothing is trained", "add --learn")
     steps, summary = (_learned(quick), "learned.json") if learn else (_applied(), "summary.json")
     _check(output, steps, output / summary, overwrite)
     start = time.monotonic()
@@ -106,7 +108,7 @@ def run(
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
     _show(parts, time.monotonic() - start, quick)
     if find_spec("matplotlib") is None:
-        note("for pictures of both: pip install 'demiurge[report]'")
+        note("to get pictures: pip install 'demiurge[report]'")
     return parts
 
 
@@ -116,17 +118,17 @@ def _applied() -> list[Step]:
 
     return [
         Step(
-            "refine: a small stereo scene, with the bundle that ships",
+            "refine: a small stereo scene, with the shipped bundle",
             "sample",
             refine_sample,
-            (_FIGURES, "sample.png", "better.tif"),
+            (_STATISTICS, "sample.png", "better.tif"),
         ),
         Step(
-            "generate: Rocky Mountain National Park, real image and real DEM, with the bundle "
-            "that ships",
+            "generate: Rocky Mountain National Park, real image and real DEM, with the shipped "
+            "bundle",
             "rocky",
             generate_rocky,
-            (_FIGURES, "rocky.png", "east_dtm.tif", "prior_*.tif", "west", "east"),
+            (_STATISTICS, "rocky.png", "east_dtm.tif", "prior_*.tif", "west", "east"),
         ),
     ]
 
@@ -140,51 +142,51 @@ def _learned(quick: bool) -> list[Step]:
 
     return [
         Step(
-            "generate: Rocky Mountain National Park, learned in the west, judged in the east",
+            "generate: Rocky Mountain National Park, trained in the west, evaluated in the east",
             "rocky_learned",
             lambda folder: learn_rocky(folder, quick=quick),
-            (_FIGURES, "*.bundle", "rocky.png", "east_dtm.tif", "prior_*.tif", "west", "east"),
+            (_STATISTICS, "*.bundle", "rocky.png", "east_dtm.tif", "prior_*.tif", "west", "east"),
         ),
         Step(
             "refine: Jacksboro fault, real DEM of 90 m under simulated stereo scenes of 1 m",
             "jacksboro",
             lambda folder: learn_jacksboro(folder, quick=quick),
-            (_FIGURES, "*.bundle", "jacksboro.png", "*.tif", "west", "east"),
+            (_STATISTICS, "*.bundle", "jacksboro.png", "*.tif", "west", "east"),
         ),
     ]
 
 
 def _check(output: Path, steps: Sequence[Step], summary: Path, overwrite: bool) -> None:
-    """Raise before any work if a result could not be put there."""
+    """Raise before any work if a result cannot be written."""
     try:
         output.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ResourceError(
-            f"{output}: no folder can be made there ({error.strerror})", "choose another name"
+            f"{output}: the folder cannot be created ({error.strerror})", "choose another name"
         ) from None
     check_output(summary, overwrite=overwrite)
     for step in steps:
         check_output(output / step.name, overwrite=overwrite)
-        require_replaceable(output / step.name, _FIGURES, step.contents)
+        require_replaceable(output / step.name, _STATISTICS, step.contents)
 
 
-def _run(step: Step, folder: Path, overwrite: bool) -> Part:
-    """Run a part in a hidden folder, which gets its name when all is there."""
+def _run(step: Step, folder: Path, overwrite: bool) -> Result:
+    """Run a part in a temporary folder, which gets its name when the part is complete."""
     start = time.monotonic()
     with atomic_folder(
-        folder, overwrite=overwrite, marker=_FIGURES, contents=step.contents
+        folder, overwrite=overwrite, marker=_STATISTICS, contents=step.contents
     ) as partial:
         part = step.make(partial)
         rows = json.dumps([asdict(row) for row in part.rows], indent=1)
-        (partial / _FIGURES).write_text(rows + "\n", encoding="utf-8")
+        (partial / _STATISTICS).write_text(rows + "\n", encoding="utf-8")
         files = [folder / path.relative_to(partial) for path in part.files]
     return replace(part, files=files, seconds=time.monotonic() - start)
 
 
-def _show(parts: list[Part], seconds: float, quick: bool) -> None:
+def _show(parts: list[Result], seconds: float, quick: bool) -> None:
     for part in parts:
         table(
-            ("on unseen ground", "MAE m", "RMSE m", "LE90 m", "coverage"),
+            ("outside the training area", "MAE m", "RMSE m", "LE90 m", "coverage"),
             [
                 (r.surface, f"{r.mae:.3g}", f"{r.rmse:.3g}", f"{r.le90:.3g}", f"{r.coverage:.1%}")
                 for r in part.rows
@@ -197,5 +199,5 @@ def _show(parts: list[Part], seconds: float, quick: bool) -> None:
         for path in part.files:
             echo(f"  {path}")
     if quick:
-        echo("Trained for a few steps only: the figures say nothing of the method.")
+        echo("Trained for a few steps only: the statistics are meaningless.")
     echo(f"Done in {seconds:.0f} s.")

@@ -104,7 +104,7 @@ def _panels(chips: ValidationChips, encoded: Encoded, truth: Array, output: Arra
         ]
         if contract.uncertainty:
             uncertainty = decoded[len(contract.targets) + index]
-            panels.append(Panel("uncertainty", uncertainty, "spread"))
+            panels.append(Panel("uncertainty", uncertainty, "uncertainty"))
     return panels
 
 
