@@ -111,12 +111,10 @@ def room(module: str) -> str:
     return f"{top} ({floor(module)})" if top == "baselines" else top
 
 
-@pytest.mark.xfail(reason="the last circles are being removed", strict=False)
 def test_modules_import_in_no_circle() -> None:
     assert circles(GRAPH) == []
 
 
-@pytest.mark.xfail(reason="the last circles are being removed", strict=False)
 def test_packages_import_in_no_circle() -> None:
     rooms: dict[str, set[str]] = {}
     for module, targets in GRAPH.items():

@@ -9,6 +9,7 @@ import rasterio
 
 from demiurge.demo import rocky, sample
 from demiurge.demo import run as demo
+from demiurge.demo.result import Result, Row
 from demiurge.demo.sample import STEPS, sample_files
 from demiurge.errors import DataError, ResourceError, UsageError
 
@@ -46,12 +47,12 @@ def test_both_jobs_run_with_the_base_alone(
 def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     """Replace the real parts by two; the second one fails if a file `fail` exists."""
 
-    def make(folder: Path) -> demo.Result:
+    def make(folder: Path) -> Result:
         if folder.name.startswith(".two") and Path("fail").exists():
             raise DataError("it fails", "no cure")
         (folder / "result.tif").write_text(folder.name)
-        row = demo.Row("here", "ours", 1, 1, 1, 1)
-        return demo.Result("title", [row], [folder / "result.tif"], "so it is")
+        row = Row("here", "ours", 1, 1, 1, 1)
+        return Result("title", [row], [folder / "result.tif"], "so it is")
 
     steps = [demo.Step(n, n, make, ("part.json", "result.tif")) for n in ("one", "two")]
     monkeypatch.setattr(demo, "_applied", lambda: steps)

@@ -14,7 +14,7 @@ from demiurge.raster.terrain import hillshade
 
 @dataclass(frozen=True)
 class Panel:
-    """One picture: an image (rows, columns, 3) or values in metres (rows, columns); NaN is white."""
+    """One picture: an image (rows, columns, 3) or metres (rows, columns); NaN is white."""
 
     title: str
     data: Array

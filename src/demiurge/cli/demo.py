@@ -9,7 +9,6 @@ from pydantic import Field
 
 from demiurge.cli.build import command
 from demiurge.config import Flag, OptionModel, Overwrite
-from demiurge.demo.run import run
 
 
 class DemoOptions(OptionModel):
@@ -28,4 +27,6 @@ class DemoOptions(OptionModel):
 @command
 def demo(options: DemoOptions) -> None:
     """Apply the shipped bundles to a stereo scene and a real image, in seconds."""
+    from demiurge.demo.run import run
+
     run(options.output, learn=options.learn, quick=options.quick, overwrite=options.overwrite)

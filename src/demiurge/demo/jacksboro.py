@@ -16,7 +16,7 @@ from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
 from demiurge.arrays import Array
-from demiurge.demo.run import Result, Row, verdict
+from demiurge.demo.result import Result, Row, verdict
 from demiurge.evaluation.metrics import error_statistics
 from demiurge.figure import Panel, draw
 from demiurge.layers import layer

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from demiurge.demo.result import Result
 from demiurge.demo.rocky import evaluated, rocky_scenes
-from demiurge.demo.run import Result
 from demiurge.model.bundle import default_bundle
 from demiurge.training.fit import train
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from demiurge.arrays import Array
-from demiurge.demo.run import Result, Row, verdict
+from demiurge.demo.result import Result, Row, verdict
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.model.bundle import Bundle, default_bundle
 from demiurge.predict.api import generate

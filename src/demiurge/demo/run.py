@@ -10,43 +10,16 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from demiurge.console import echo, note, table
+from demiurge.demo.result import Result
+from demiurge.demo.rocky import generate_rocky
+from demiurge.demo.sample import refine_sample
 from demiurge.errors import ResourceError, UsageError, missing_extra
-from demiurge.evaluation.metrics import ErrorStatistics
 from demiurge.outputs import atomic_file, atomic_folder, check_output, require_replaceable
 
 #: File of a part's statistics; it marks the folder of a part.
 _STATISTICS = "part.json"
 #: Optional packages that training needs.
 _NEEDED = ("torch", "cv2", "numba", "matplotlib")
-
-
-@dataclass(frozen=True)
-class Row:
-    """One line of the table: errors of a surface in metres, outside the training area."""
-
-    place: str
-    surface: str
-    mae: float
-    rmse: float
-    le90: float
-    coverage: float
-
-    @classmethod
-    def of(cls, place: str, surface: str, errors: ErrorStatistics) -> Row:
-        """Return the line of error statistics."""
-        return cls(place, surface, errors.mae, errors.rmse, errors.le90, errors.coverage)
-
-
-@dataclass(frozen=True)
-class Result:
-    """Results of a part of the demonstration, with a verdict."""
-
-    title: str
-    rows: list[Row]
-    files: list[Path]
-    verdict: str
-    notes: tuple[str, ...] = ()
-    seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -57,18 +30,6 @@ class Step:
     name: str
     make: Callable[[Path], Result]
     contents: Sequence[str]
-
-
-def verdict(rows: list[Row], limits: str, ours: int = 1) -> str:
-    """Compare the last row with the best one that is not among the last ``ours`` rows.
-
-    Rows with voids are excluded: they are evaluated on the easier pixels only.
-    """
-    rivals = [r for r in rows[:-ours] if r.coverage > 0.999]
-    best = min(rivals, key=lambda row: row.mae)
-    less = 1 - rows[-1].mae / best.mae
-    compared = f"{less:.0%} below" if less >= 0 else f"{-less:.0%} above"
-    return f"MAE {compared} that of the best rival ({best.surface}). {limits}"
 
 
 def run(
@@ -113,9 +74,6 @@ def run(
 
 
 def _applied() -> list[Step]:
-    from demiurge.demo.rocky import generate_rocky
-    from demiurge.demo.sample import refine_sample
-
     return [
         Step(
             "refine: a small stereo scene, with the shipped bundle",

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from demiurge.arrays import Array
-from demiurge.demo.run import Result, Row
+from demiurge.demo.result import Result, Row
 from demiurge.evaluation.metrics import error_statistics
 from demiurge.predict.api import refine
 from demiurge.scene.open import scene_from_files
