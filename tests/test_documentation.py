@@ -1,5 +1,6 @@
 """Commands, links and figures of the documentation: every shown command and option exists."""
 
+import ast
 import re
 import shlex
 from pathlib import Path
@@ -74,6 +75,26 @@ def test_paths_in_the_text_exist() -> None:
         text = (ROOT / name).read_text("utf-8")
         for path in re.findall(r"`([\w./]+(?:/|\.py|\.md))`", text):
             assert (package / path).exists() or (ROOT / path).exists(), f"{name}: {path}"
+
+
+def names_in(file: Path) -> set[str]:
+    """Return functions and classes of a module, and the methods of its classes."""
+    names = set()
+    for node in ast.parse(file.read_text("utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        if isinstance(node, ast.ClassDef):
+            names |= {f"{node.name}.{x.name}" for x in node.body if isinstance(x, ast.FunctionDef)}
+    return names
+
+
+def test_functions_of_the_steps_exist() -> None:
+    text = (ROOT / "docs" / "architecture.md").read_text("utf-8")
+    steps = re.findall(r"^\| \d \| `([\w/]+\.py)` ([^|]+) \|", text, re.MULTILINE)
+    assert len(steps) == 17
+    for file, functions in steps:
+        named = set(re.findall(r"`([\w.]+)`", functions))
+        assert named <= names_in(ROOT / "src" / "demiurge" / file), file
 
 
 def test_the_readme_is_short() -> None:
