@@ -1,4 +1,4 @@
-"""What goes wrong for users: one sentence, the right exit code, nothing half-written."""
+"""Errors of users: one sentence, the right exit code, and no partial output."""
 
 import pickle
 import zipfile
@@ -19,7 +19,7 @@ Case = tuple[str, int, str]
 
 @pytest.fixture
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Make a folder with good and bad files, and go there."""
+    """Write valid and invalid files into a folder and change to it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DEMIURGE_BUNDLES", raising=False)
     nan = np.full((160, 192), np.nan, np.float32)
@@ -37,8 +37,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_raster(Path("rgb.tif"), np.ones((3, 64, 64), np.uint8), photometric="RGB")
     write_raster(Path("three.tif"), np.ones((3, 64, 64), np.float32))
     write_raster(Path("complex.tif"), terrain().astype(np.complex64))
-    whole = write_raster(Path("whole.tif"), terrain(), compress="deflate")
-    Path("cut.tif").write_bytes(whole.read_bytes()[:-30000])
+    complete = write_raster(Path("complete.tif"), terrain(), compress="deflate")
+    Path("cut.tif").write_bytes(complete.read_bytes()[:-30000])
     Path("text.tif").write_text("this is no raster")
     Path("there.tif").write_text("dear")
     Path("folder").mkdir()
@@ -190,10 +190,10 @@ def tree(folder: Path) -> dict[str, bytes]:
     return {str(p): p.read_bytes() for p in sorted(folder.rglob("*")) if p.is_file()}
 
 
-@pytest.mark.parametrize(("command", "code", "says"), CASES, ids=[c[0] for c in CASES])
+@pytest.mark.parametrize(("command", "code", "message"), CASES, ids=[c[0] for c in CASES])
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_one_sentence_one_code_nothing_left(
-    place: Path, command: str, code: int, says: str, capfd: pytest.CaptureFixture[str]
+def test_one_sentence_one_code_no_files(
+    place: Path, command: str, code: int, message: str, capfd: pytest.CaptureFixture[str]
 ) -> None:
     if "ndvi.bundle" in command:
         make_bundle(Path("ndvi.bundle"), layers=("dsm", "ndvi"))
@@ -202,20 +202,20 @@ def test_one_sentence_one_code_nothing_left(
         run(command.split())
     error = capfd.readouterr().err
     assert caught.value.code == code, error
-    assert says in error
+    assert message in error
     assert error.startswith("demiurge: ")
     assert error.count("\n") == 1, "one line"
     assert error.rstrip().endswith(".")
     assert "Traceback" not in error
-    assert tree(place) == before, "nothing was written, changed or left behind"
+    assert tree(place) == before, "no file is written, changed or left"
 
 
-def test_there_are_enough_of_them() -> None:
+def test_there_are_many_cases() -> None:
     assert len(CASES) >= 40
 
 
-def test_odd_grids_are_handled_not_refused(place: Path) -> None:
-    """South-up, rotated and geographic rasters are brought to a plain grid, and that is said."""
+def test_south_up_grids_are_accepted(place: Path) -> None:
+    """A south-up raster gives a north-up result."""
     south_up = rasterio.Affine(2, 0, LEFT, 0, 2, TOP - 320)
     write_raster(Path("south.tif"), terrain()[::-1], transform=south_up)
     with pytest.raises(SystemExit) as caught:
@@ -226,7 +226,7 @@ def test_odd_grids_are_handled_not_refused(place: Path) -> None:
         np.testing.assert_allclose(file.read(1), terrain() + 5, atol=1e-3)
 
 
-def test_degrees_are_reprojected_and_that_is_said(
+def test_degrees_are_reprojected_with_a_note(
     place: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     degrees = from_origin(15.0, 36.0, 2.2e-5, 1.8e-5)
@@ -238,7 +238,7 @@ def test_degrees_are_reprojected_and_that_is_said(
     assert "reprojected to EPSG:32633" in capfd.readouterr().err
 
 
-def test_a_bug_of_ours_says_so_and_exits_with_1(
+def test_a_bug_is_reported_and_exits_with_1(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def fail(*_: object, **__: object) -> Callable[..., None]:
@@ -251,7 +251,7 @@ def test_a_bug_of_ours_says_so_and_exits_with_1(
     assert "this is a bug in demiurge" in capfd.readouterr().err
 
 
-def test_a_full_disk_leaves_nothing(
+def test_a_full_disk_leaves_no_files(
     place: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
 ) -> None:
     def full(*_: object, **__: object) -> None:

@@ -1,4 +1,4 @@
-"""The commands as a user types them."""
+"""Commands as a user enters them."""
 
 import json
 import os
@@ -43,10 +43,10 @@ def test_prepare_check_refine_evaluate(place: Path, capsys: pytest.CaptureFixtur
     assert "400 void pixels filled" in capsys.readouterr().out
     demiurge("evaluate out.tif --reference truth.tif --baseline dsm.tif --json e.json")
     assert "ratio" in capsys.readouterr().out
-    found = json.loads(Path("e.json").read_text())
-    assert found["common"]["surface"]["mae"] == pytest.approx(1, abs=1e-3)
-    assert found["ratio"]["mae"] == pytest.approx(0.2, abs=1e-3)
-    assert found["surface"]["coverage"] == 1
+    report = json.loads(Path("e.json").read_text())
+    assert report["common"]["surface"]["mae"] == pytest.approx(1, abs=1e-3)
+    assert report["ratio"]["mae"] == pytest.approx(0.2, abs=1e-3)
+    assert report["surface"]["coverage"] == 1
     demiurge("evaluate out.tif --reference truth.tif")
     assert "NMAD" in capsys.readouterr().out
 
@@ -61,7 +61,7 @@ def test_a_scene_and_its_files_give_the_same_surface(place: Path) -> None:
         assert a.transform == b.transform
 
 
-def test_an_interrupted_output_is_replaced_only_when_told(place: Path) -> None:
+def test_overwrite_replaces_an_output_and_leaves_no_other_file(place: Path) -> None:
     demiurge("refine dsm.tif --bundle refine.bundle -o out.tif -q")
     demiurge("refine dsm.tif --bundle refine.bundle -o out.tif -q --overwrite")
     assert sorted(p.name for p in place.glob("out*")) == ["out.tif"]
@@ -136,7 +136,7 @@ def test_training_without_torch_names_the_extra(place: Path) -> None:
     assert done.stderr.count("\n") == 1
 
 
-def test_ctrl_c_leaves_nothing(place: Path) -> None:
+def test_ctrl_c_leaves_no_files(place: Path) -> None:
     code = (
         "import sys\n"
         "from demiurge.predict import job\n"

@@ -1,4 +1,4 @@
-"""Peak memory at two sizes, each command in a process of its own."""
+"""Peak memory at two sizes, each command in a separate process."""
 
 import os
 import subprocess
@@ -14,7 +14,7 @@ from conftest import make_bundle, terrain, write_raster
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read in /proc")
 
 WIDTH, SHORT, LONG = 512, 4096, 12288
-#: MiB that the longer raster may need more. Two float32 rasters of it would be 32.
+#: MiB by which the peak of the longer raster may be higher; two float32 rasters are 32 MiB.
 SLACK = 30
 
 RUN = """
@@ -33,8 +33,8 @@ scene_from_files({"ortho_left": sys.argv[1]}).with_equalised()
 
 
 def peak(code: str, *arguments: str) -> float:
-    """Return the most memory of a process in MiB."""
-    # Not ru_maxrss: that one begins with what the parent had.
+    """Return the peak memory of a process in MiB."""
+    # ru_maxrss includes the memory of the parent before exec.
     code += "print(re.search(r'VmHWM:\\s+(\\d+)', open('/proc/self/status').read())[1])\n"
     limits = {"GDAL_CACHEMAX": "8", "OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"}
     done = subprocess.run(
@@ -99,4 +99,4 @@ def test_the_equaliser_needs_the_same_memory_for_any_image(tmp_path: Path) -> No
         row = np.tile((terrain(64, 1024) * 2).astype(np.uint8), (1, side // 1024))
         write_raster(path, np.tile(row, (side // 64, 1)), compress="lzw", tiled=True)
         sizes.append(peak(EQUALISE, str(path)))
-    assert sizes[1] < sizes[0] + 32  # 1.75 bytes a pixel were 112
+    assert sizes[1] < sizes[0] + 32  # 1.75 bytes per pixel are 112 MiB

@@ -50,27 +50,27 @@ COMMANDS = {
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_undeclared_no_data_is_refused_and_the_cure_works(
+def test_undeclared_no_data_is_refused_and_the_suggested_option_works(
     place: Path, capsys: pytest.CaptureFixture[str], name: str
 ) -> None:
     command, role = COMMANDS[name]
     demiurge(command, 3)
-    told = capsys.readouterr().err
-    assert "are exactly -99" in told
-    assert f"--nodata {role}=-99" in told
+    error = capsys.readouterr().err
+    assert "are exactly -99" in error
+    assert f"--nodata {role}=-99" in error
     assert not Path(command.split()[-1]).exists() or name == "evaluate"
     demiurge(f"{command} --nodata dtm=0", 2)
     assert "no such layer is read" in capsys.readouterr().err
     demiurge(f"{command} --nodata {role}=-99")
 
 
-def test_the_result_has_no_trace_of_it(place: Path) -> None:
+def test_the_result_does_not_contain_the_value(place: Path) -> None:
     demiurge("refine dsm.tif --bundle refine.bundle --keep-voids --nodata dsm=-99 -o a.tif")
     with rasterio.open("a.tif") as file:
-        found = file.read(1)
-    assert np.isnan(found[HOLE]).all()
-    assert np.isnan(found).sum() == 24
-    assert np.nanmin(found) > terrain().min()
+        heights = file.read(1)
+    assert np.isnan(heights[HOLE]).all()
+    assert np.isnan(heights).sum() == 24
+    assert np.nanmin(heights) > terrain().min()
     demiurge("export dsm.tif -o a.ply --nodata surface=-99")
     assert f"element vertex {terrain().size - 24}".encode() in Path("a.ply").read_bytes()[:5000]
     demiurge("refine dsm.tif --bundle refine.bundle --nodata dsm=none -o kept.tif")
@@ -78,7 +78,7 @@ def test_the_result_has_no_trace_of_it(place: Path) -> None:
         assert np.nanmin(file.read(1)) < 0
 
 
-def test_check_tells_of_it(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_reports_the_value(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
     scene = Path("hand")
     scene.mkdir()
     (scene / "scene.yaml").write_text("layers: {dsm: {file: ../dsm.tif}}\n")
@@ -92,7 +92,7 @@ def test_check_tells_of_it(place: Path, capsys: pytest.CaptureFixture[str]) -> N
 
 
 @pytest.mark.parametrize("text", ["dsm", "dsm=", "dsm=abc", "-99"])
-def test_a_value_that_is_none_is_refused(
+def test_an_invalid_value_is_refused(
     place: Path, capsys: pytest.CaptureFixture[str], text: str
 ) -> None:
     demiurge(f"refine dsm.tif --bundle refine.bundle -o out.tif --nodata {text}", 2)

@@ -1,4 +1,4 @@
-"""Training by several processes."""
+"""Training with several processes."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ RECIPE = {
 
 
 def make_scene(folder: Path) -> None:
-    """Truth with gaps, so that the processes' shares of known pixels differ."""
+    """Write a scene whose truth has gaps, so that processes have different numbers of pixels."""
     truth = terrain(160, 192)
     heights = (truth + 3).astype(np.float32)
     truth[:40, :50] = np.nan
@@ -51,7 +51,7 @@ def make_scene(folder: Path) -> None:
     (folder / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
 
 
-def test_two_processes_learn_what_one_does(tmp_path: Path) -> None:
+def test_two_processes_train_like_one(tmp_path: Path) -> None:
     make_scene(tmp_path)
     curves = []
     for count in (1, 2):
@@ -80,7 +80,7 @@ def test_two_processes_cross_validate(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.work"))
 
 
-def test_a_fold_that_fails_ends_in_its_sentence(tmp_path: Path) -> None:
+def test_a_failed_fold_is_one_sentence(tmp_path: Path) -> None:
     make_scene(tmp_path)
     command, environment = _command(2, *FOLDS, "--from", "refine")
     done = subprocess.run(
@@ -93,12 +93,14 @@ def test_a_fold_that_fails_ends_in_its_sentence(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "says"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, "")]
+    ("number", "code", "message"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, "")]
 )
-def test_no_process_outlives_the_command(tmp_path: Path, number: int, code: int, says: str) -> None:
+def test_no_process_outlives_the_command(
+    tmp_path: Path, number: int, code: int, message: str
+) -> None:
     make_scene(tmp_path)
     command, environment = _command(2, *FOLDS, "--set", "epochs=10000")
-    environment["TMPDIR"] = str(tmp_path)  # SIGKILL leaves the job's folder behind
+    environment["TMPDIR"] = str(tmp_path)  # SIGKILL leaves temporary folders
     run = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
@@ -107,14 +109,14 @@ def test_no_process_outlives_the_command(tmp_path: Path, number: int, code: int,
         while not checkpoint.exists() and run.poll() is None and time.monotonic() < end:
             time.sleep(0.2)
         helpers = psutil.Process(run.pid).children(recursive=True)
-        assert len(helpers) == 2, "one that trains, and Lightning's second"
+        assert len(helpers) == 2, "the process of the fold, and Lightning's second process"
         run.send_signal(number)
         assert psutil.wait_procs(helpers, timeout=60)[1] == []
-        _, said = run.communicate(timeout=60)
+        _, printed = run.communicate(timeout=60)
     finally:
         run.kill()
     assert run.returncode == code
-    assert said == (f"demiurge: {says}\n" if says else "")
+    assert printed == (f"demiurge: {message}\n" if message else "")
 
 
 def _command(count: int, *more: str) -> tuple[list[str], dict[str, str]]:

@@ -50,7 +50,7 @@ def stopped_by(number: int) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "says"),
+    ("number", "code", "message"),
     [
         (signal.SIGKILL, -signal.SIGKILL, ""),
         (signal.SIGTERM, 143, "terminated"),
@@ -58,16 +58,16 @@ def stopped_by(number: int) -> subprocess.CompletedProcess[str]:
     ],
 )
 def test_the_same_command_resumes(
-    place: Path, number: int, code: int, says: str, monkeypatch: pytest.MonkeyPatch
+    place: Path, number: int, code: int, message: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     done = stopped_by(number)
     assert done.returncode == code
-    if says:
-        assert f"demiurge: {says}" in done.stderr
+    if message:
+        assert f"demiurge: {message}" in done.stderr
         assert "run the same command to resume" in done.stderr
     assert not Path("out.tif").exists()
-    noted = json.loads(Path(".out.tif.partial/state.json").read_text())
-    assert 0 < noted["done"]["0"] < 500
+    state = json.loads(Path(".out.tif.partial/state.json").read_text())
+    assert 0 < state["done"]["0"] < 500
     written = []
     write = Checkpoint.write
 
@@ -77,7 +77,7 @@ def test_the_same_command_resumes(
 
     monkeypatch.setattr(Checkpoint, "write", counted)
     surface = refine("dsm.tif", "out.tif", bundle="a.bundle")
-    assert min(written) == noted["done"]["0"], "finished rows are not predicted again"
+    assert min(written) == state["done"]["0"], "finished rows are not predicted again"
     full = refine("dsm.tif", "full.tif", bundle="a.bundle")
     with rasterio.open("out.tif") as a, rasterio.open("full.tif") as b:
         np.testing.assert_array_equal(a.read(), b.read())
@@ -96,7 +96,7 @@ def test_other_options_are_refused_without_overwrite(place: Path) -> None:
     refine("dsm.tif", "out.tif", bundle="a.bundle", options=Options(overwrite=True))
     with rasterio.open("out.tif") as file, rasterio.open("dsm.tif") as dsm:
         change = file.read(1) - dsm.read(1)
-    assert np.nanmax(np.abs(change - 5)) < 1e-3, "nothing of the other bundle is left"
+    assert np.nanmax(np.abs(change - 5)) < 1e-3, "no rows of the other bundle remain"
 
 
 def test_a_full_disk_keeps_the_finished_rows(place: Path) -> None:

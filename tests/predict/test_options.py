@@ -1,4 +1,4 @@
-"""Options are checked alike from Python and from the command line."""
+"""Options are checked in the same way from Python and from the command line."""
 
 from pathlib import Path
 
@@ -30,7 +30,7 @@ from demiurge.scene.open import scene_from_files
         ({"windows": 64}, "'windows' is no option; choose among target, window"),
     ],
 )
-def test_values_that_make_no_sense(values: dict[str, object], sentence: str) -> None:
+def test_invalid_values(values: dict[str, object], sentence: str) -> None:
     with pytest.raises(UsageError, match=sentence):
         Options(**values)
 
@@ -63,7 +63,7 @@ def test_bands_and_pixel_size_of_a_scene_are_refused(tmp_path: Path) -> None:
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 @pytest.mark.parametrize("gsd", [0.0, -1.0, float("nan"), float("inf")])
-def test_a_pixel_size_is_above_zero(tmp_path: Path, gsd: float) -> None:
+def test_a_pixel_size_is_positive_and_finite(tmp_path: Path, gsd: float) -> None:
     bundle = make_bundle(
         tmp_path / "b.bundle", task="generate", layers=("red",), base=None, relative=True
     )
