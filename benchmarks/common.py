@@ -40,7 +40,7 @@ def main(measure: Callable[[bool], list[Claim]]) -> None:
     """Run a benchmark from the command line."""
     parser = argparse.ArgumentParser(description=measure.__doc__)
     parser.add_argument("--quick", action="store_true", help="small sizes; shows that it runs")
-    parser.add_argument("--json", type=Path, help="write the claims here")
+    parser.add_argument("--json", type=Path, help="JSON file for the claims")
     arguments = parser.parse_args()
     claims = measure(arguments.quick)
     show(claims)
@@ -81,7 +81,7 @@ def median(values: Sequence[float]) -> float:
 def data_folder() -> Path | None:
     """Return the folder of real rasters: $DEMIURGE_DATA, else shared/data next to the repository.
 
-    Says so and returns None where there is none.
+    Prints a message and returns None if there is none.
     """
     given = os.environ.get("DEMIURGE_DATA")
     candidates = [parent / "shared" / "data" for parent in Path(__file__).resolve().parents[2:]]
@@ -100,14 +100,14 @@ def read_heights(path: Path) -> np.ndarray:
 def add_bundle_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the options that choose a bundle and change how it is applied."""
     parser.add_argument("--bundle", default="refine", help="file, or name of a shipped one")
-    parser.add_argument("--window", type=int, help="side in pixels; the bundle's if left out")
-    parser.add_argument("--overlap", type=float, help="share of a window; the bundle's")
+    parser.add_argument("--window", type=int, help="side in pixels; default: the bundle's")
+    parser.add_argument("--overlap", type=float, help="share of a window; default: the bundle's")
     parser.add_argument(
-        "--shrink", type=float, help="soft threshold in uncertainties; the bundle's"
+        "--shrink", type=float, help="soft threshold in uncertainties; default: the bundle's"
     )
     parser.add_argument("--tta", type=int, default=1, help="orientations: 1, 4 or 8")
     parser.add_argument("--only", help="names of acquisitions or places, separated by commas")
-    parser.add_argument("--json", type=Path, help="write all figures here")
+    parser.add_argument("--json", type=Path, help="JSON file for all figures")
 
 
 def chosen_bundle(arguments: argparse.Namespace) -> Bundle:

@@ -1,4 +1,4 @@
-"""Rasters and bundles for the benchmarks, made here."""
+"""Generated rasters and bundles for the benchmarks."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ GRID = from_origin(500000, 4000000, 0.5, 0.5)
 
 
 def planes(side: int, seed: int = 0) -> dict[str, np.ndarray]:
-    """Layers of a scene: hills, textured images, a few voids."""
+    """Return layers of a scene: hills, textured images, a few voids."""
     rng = np.random.default_rng(seed)
     truth = ndimage.gaussian_filter(rng.standard_normal((side, side)), 20, mode="wrap") * 400
     truth = (truth + 1500).astype(np.float32)

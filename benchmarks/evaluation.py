@@ -1,4 +1,4 @@
-"""Evaluation of large rasters: seconds, memory, and the same figures as plain NumPy."""
+"""Evaluation of large rasters: time, memory, and agreement with plain NumPy."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from common import Claim, at_most, main, median
 
 
 def measure(quick: bool) -> list[Claim]:
-    """A pair, and a pair with baseline, land cover and uncertainty, entire process."""
+    """Time and memory of the process: a pair, and a pair with baseline, land cover, uncertainty."""
     claims = []
     repeats = 1 if quick else 3
     with tempfile.TemporaryDirectory() as name:
@@ -52,7 +52,7 @@ def measure(quick: bool) -> list[Claim]:
 
 
 def _write(folder: Path, size: int) -> None:
-    """Write hills, and surfaces that err by a Laplace distribution, in strips."""
+    """Write hills, and surfaces with Laplace errors, in strips."""
     rng = np.random.default_rng(0)
     names = {"reference": 1, "surface": 1, "baseline": 1, "with_uncertainty": 2, "cover": 1}
     profile = {
@@ -83,15 +83,15 @@ def _write(folder: Path, size: int) -> None:
 def _run(folder: Path, surface: str, more: list[str]) -> tuple[float, float]:
     """Return seconds and peak gigabytes of the command."""
     command = [sys.executable, "-m", "demiurge.cli.main", "evaluate", surface, "--reference",
-               "reference.tif", "--json", "found.json", "--overwrite", "--quiet",
+               "reference.tif", "--json", "figures.json", "--overwrite", "--quiet",
                *more]  # fmt: skip
     start = time.perf_counter()
     with subprocess.Popen(command, cwd=folder) as process:
-        seen = psutil.Process(process.pid)
+        child = psutil.Process(process.pid)
         peak = 0
         while process.poll() is None:
             try:
-                peak = max(peak, seen.memory_info().rss)
+                peak = max(peak, child.memory_info().rss)
             except psutil.NoSuchProcess:
                 break
             time.sleep(0.02)
@@ -100,7 +100,7 @@ def _run(folder: Path, surface: str, more: list[str]) -> tuple[float, float]:
 
 
 def _differs(folder: Path) -> float:
-    found = json.loads((folder / "found.json").read_text())["surface"]
+    found = json.loads((folder / "figures.json").read_text())["surface"]
     with rasterio.open(folder / "surface.tif") as a, rasterio.open(folder / "reference.tif") as b:
         d = (a.read(1) - b.read(1)).astype(np.float64).ravel()
     middle = np.median(d)

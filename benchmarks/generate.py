@@ -26,7 +26,7 @@ BUNDLE = os.environ.get("BUNDLE", "generate")
 
 
 def measure(quick: bool) -> list[Claim]:
-    """RMSE and slope error against the upsampled prior; anchoring; consistency."""
+    """RMSE and slope error against the upsampled prior; GCPs; consistency; speed."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         return [
@@ -38,7 +38,7 @@ def measure(quick: bool) -> list[Claim]:
 
 
 def _compare(scene: Scene, folder: Path) -> dict[str, np.ndarray]:
-    """Errors of heights and of slopes, of the prior and of the result."""
+    """Return errors of heights and slopes of the prior and of the result."""
     prior, truth = scene.read(layers=["dem_prior", "truth_dtm"])
     inner = (slice(8, -8), slice(8, -8))
     off = float(np.sqrt(np.nanmean((prior - truth)[inner] ** 2)))

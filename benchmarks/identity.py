@@ -1,9 +1,9 @@
-"""How far a refine bundle changes heights that are right: exact lidar surfaces as the input.
+"""Changes of exact lidar surfaces by a refine bundle.
 
-Every real surface in the folder of real rasters ($DEMIURGE_DATA, or ../shared/data) is given as
-the DSM, alone. Changes are in metres, on pixels that were measured; the bare earth is judged
-against the surface's own DTM. ``--rules`` adds the bare earth of CNES bulldozer and dsm2dtm where
-these are installed ($BULLDOZER names the first's command, $DSM2DTM a Python with the second).
+The inputs are the real surfaces in the folder of real rasters ($DEMIURGE_DATA, or ../shared/data),
+as DSM without images. Changes are in metres, on measured pixels. The bare earth is compared with
+the surface's DTM. ``--rules`` adds the bare earth of CNES bulldozer and dsm2dtm if these are
+installed ($BULLDOZER names the command of the first, $DSM2DTM a Python with the second).
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ COLUMNS = {
 
 
 def places(data: Path, bundle: Bundle) -> dict[str, Path]:
-    """Return the folders of the surfaces whose pixel size the bundle knows, by name."""
+    """Return the folders of the surfaces within the bundle's pixel sizes, by name."""
     folders = [*sorted((data / "surfaces").iterdir()), *(data / name for name in OTHERS)]
     found = {}
     for folder in folders:
@@ -57,8 +57,8 @@ def places(data: Path, bundle: Bundle) -> dict[str, Path]:
     return found
 
 
-def judge(bands: dict[str, Array], given: Array, earth: Array, gsd: float) -> dict[str, float]:
-    """Return the figures of one surface."""
+def compare(bands: dict[str, Array], given: Array, earth: Array, gsd: float) -> dict[str, float]:
+    """Return the statistics of one surface."""
     known = np.isfinite(given)
     change = np.where(np.isfinite(bands["dsm"]), bands["dsm"] - given, 0.0)
     steps = near_steps(given, gsd)
@@ -78,8 +78,8 @@ def judge(bands: dict[str, Array], given: Array, earth: Array, gsd: float) -> di
     if "dtm" in bands:
         found["ground_rmse"] = rmse(bands["dtm"], given, earth)
     if "dsm_uncertainty" in bands:
-        reach = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
-        found["covered"] = float((np.abs(change) <= reach)[known].mean())
+        limit = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
+        found["covered"] = float((np.abs(change) <= limit)[known].mean())
     return found
 
 
@@ -98,7 +98,7 @@ def measure(
     quick: bool = False,
     only: list[str] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Return the figures by place, and their means under ``mean``."""
+    """Return the statistics by place, and their means under ``mean``."""
     found: dict[str, dict[str, float]] = {}
     options = Options(tta=tta, any_pixel_size=True, any_input=True)
     with tempfile.TemporaryDirectory() as name:
@@ -118,7 +118,7 @@ def measure(
                 bundle=bundle,
                 options=options,
             )
-            found[place] = judge(named_bands(out), given, earth, gsd)
+            found[place] = compare(named_bands(out), given, earth, gsd)
             for rule, apply in (("bulldozer", bulldozer_of), ("dsm2dtm", dsm2dtm_of)):
                 ground = apply(source) if rules else None
                 if ground is not None:
@@ -142,7 +142,7 @@ def _middle(plane: Array, side: int = 512) -> Array:
 
 
 def _written(path: Path, heights: Array, gsd: float) -> None:
-    """Write heights on a plain metric grid: some surfaces have local grids that no GIS knows."""
+    """Write heights on a UTM grid: some surfaces have local grids without a known CRS."""
     with rasterio.open(
         path, "w", driver="GTiff", width=heights.shape[1], height=heights.shape[0], count=1,
         dtype="float32", crs="EPSG:32633", nodata=-9999.0,
@@ -155,7 +155,7 @@ def main() -> None:
     """Measure from the command line."""
     parser = argparse.ArgumentParser(description=__doc__)
     add_bundle_arguments(parser)
-    parser.add_argument("--quick", action="store_true", help="the middle 512 × 512 px of each")
+    parser.add_argument("--quick", action="store_true", help="central 512 × 512 px of each")
     parser.add_argument(
         "--rules", action="store_true", help="also run the rule-based tools for bare earth"
     )

@@ -1,8 +1,8 @@
-"""A refine bundle on real WorldView-3 stereo DSMs under airborne lidar, take by take.
+"""A refine bundle on real WorldView-3 stereo DSMs with airborne lidar, by acquisition.
 
 Needs the folder of real rasters ($DEMIURGE_DATA, or ../shared/data). Ratios are MAE over that of
-the input with its voids filled, on the same pixels; above 1 is harm. These takes judge: nothing
-is trained on them, and no setting is chosen by one of them alone. ``--rules`` as in identity.py.
+the input with its voids filled, on the same pixels; values above 1 are harm. The acquisitions are
+test data: nothing is trained on them. ``--rules`` as in identity.py.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ from rivals import bulldozer_of, dsm2dtm_of
 
 Array = np.ndarray
 
-#: Pixels at the edge that are left out: thinly covered by the pairs.
+#: Pixels at the edge that are excluded because few pairs cover them.
 RIM = 12
-#: Metres above the ground from which on a pixel belongs to an object.
+#: Least height above the ground, in metres, of pixels of objects.
 TALL = 2.0
 PIXEL = 0.5
 COLUMNS = {
@@ -44,51 +44,51 @@ COLUMNS = {
 
 
 def takes(data: Path) -> dict[str, tuple[Path, Path]]:
-    """Return every take by name: its folder, and the folder of its truth."""
+    """Return every acquisition by name: its folder, and the folder of its truth."""
     tile, more = data / "jacksonville_worldview3_stereo", data / "jacksonville_more_stereo"
     found = {p.parent.name: (p.parent, tile) for p in sorted(tile.glob("*/dsm.tif"))}
     return found | {p.parent.name: (p.parent, p.parent) for p in sorted(more.glob("*/dsm.tif"))}
 
 
 def classes(truth: Array, earth: Array) -> dict[str, Array]:
-    """Return the masks of all judged pixels, insides of objects, steps and open ground."""
-    judged = np.zeros(truth.shape, bool)
-    judged[RIM:-RIM, RIM:-RIM] = True
-    judged &= np.isfinite(truth)
+    """Return the masks of all compared pixels, insides of objects, steps and open ground."""
+    compared = np.zeros(truth.shape, bool)
+    compared[RIM:-RIM, RIM:-RIM] = True
+    compared &= np.isfinite(truth)
     steps = near_steps(truth, PIXEL)
     tall = truth - earth > TALL
     return {
-        "all": judged,
-        "insides": judged & tall & ~ndimage.binary_dilation(steps, np.ones((3, 3))),
-        "steps": judged & steps,
-        "open": judged & ~tall & ~steps,
+        "all": compared,
+        "insides": compared & tall & ~ndimage.binary_dilation(steps, np.ones((3, 3))),
+        "steps": compared & steps,
+        "open": compared & ~tall & ~steps,
     }
 
 
-def judge(result: Path, initial: Array, truth: Array, earth: Array) -> dict[str, float]:
-    """Return the figures of one refined take."""
+def compare(result: Path, initial: Array, truth: Array, earth: Array) -> dict[str, float]:
+    """Return the statistics of one refined acquisition."""
     bands = named_bands(result)
     filled = fill_voids(initial)
     dsm = np.where(np.isfinite(bands["dsm"]), bands["dsm"], filled)
     error, before = np.abs(dsm - truth), np.abs(filled - truth)
     masks = classes(truth, earth)
     found = {name: float(error[m].mean() / before[m].mean()) for name, m in masks.items()}
-    judged = masks["all"]
-    found["input_mae"] = float(before[judged].mean())
-    found["mae"] = float(error[judged].mean())
-    found["voids"] = float(np.isnan(bands["dsm"])[judged].mean())
+    compared = masks["all"]
+    found["input_mae"] = float(before[compared].mean())
+    found["mae"] = float(error[compared].mean())
+    found["voids"] = float(np.isnan(bands["dsm"])[compared].mean())
     for name, mask in masks.items():
-        found[f"share_{name}"] = float(mask.sum() / judged.sum())
+        found[f"share_{name}"] = float(mask.sum() / compared.sum())
         found[f"input_mae_{name}"] = float(before[mask].mean())
         found[f"mae_{name}"] = float(error[mask].mean())
     if "dtm" in bands:
-        known = judged & np.isfinite(earth) & np.isfinite(bands["dtm"])
+        known = compared & np.isfinite(earth) & np.isfinite(bands["dtm"])
         found["ground_rmse"] = float(np.sqrt(np.square(bands["dtm"] - earth)[known].mean()))
     if "dsm_uncertainty" in bands:
-        reach = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
+        limit = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
         for name, mask in masks.items():
             key = "covered" if name == "all" else f"covered_{name}"
-            found[key] = float((error <= reach)[mask].mean())
+            found[key] = float((error <= limit)[mask].mean())
     return found
 
 
@@ -110,7 +110,7 @@ def measure(
     rules: bool = False,
     only: list[str] | None = None,
 ) -> dict[str, dict[str, float]]:
-    """Return the figures by take, and their means under ``mean``."""
+    """Return the statistics by acquisition, and their means under ``mean``."""
     found = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (take, place) in takes(data).items():
@@ -124,7 +124,7 @@ def measure(
                 options=Options(overwrite=True, any_pixel_size=True, any_input=True, tta=tta),
             )  # fmt: skip
             truth, earth = (read_heights(place / f"truth_{n}.tif") for n in ("dsm", "dtm"))
-            found[name] = judge(out, read_heights(take / "dsm.tif"), truth, earth)
+            found[name] = compare(out, read_heights(take / "dsm.tif"), truth, earth)
             found[name] |= _ruled(take / "dsm.tif", truth, earth) if rules else {}
     if found:
         rows = list(found.values())
@@ -138,11 +138,11 @@ def measure(
 
 def _ruled(dsm: Path, truth: Array, earth: Array) -> dict[str, float]:
     """Return the bare-earth RMSE of the rule-based tools that are installed, voids filled."""
-    judged, found = classes(truth, earth)["all"] & np.isfinite(earth), {}
+    compared, found = classes(truth, earth)["all"] & np.isfinite(earth), {}
     for rule, apply in (("bulldozer", bulldozer_of), ("dsm2dtm", dsm2dtm_of)):
         ground = apply(dsm)
         if ground is not None:
-            error = (fill_voids(ground) - earth)[judged]
+            error = (fill_voids(ground) - earth)[compared]
             found[rule] = float(np.sqrt(np.square(error, dtype=np.float64).mean()))
     return found
 

@@ -26,7 +26,7 @@ _DSM2DTM = "import sys, dsm2dtm; dsm2dtm.generate_dtm_file(sys.argv[1], sys.argv
 
 
 def filled_by_gdal(heights: Array) -> Array:
-    """GDAL's fillnodata: inverse distance weighting from the edges of a void."""
+    """Fill voids by GDAL's fillnodata: inverse distance weighting from their edges."""
     known = np.isfinite(heights)
     found = fillnodata(np.nan_to_num(heights), known, max_search_distance=200)
     return np.where(found == 0, fill_voids(heights), found).astype(np.float32)
@@ -45,7 +45,7 @@ def bilateral(heights: Array, _image: Array) -> Array:
 
 
 def non_local_means(heights: Array, _image: Array) -> Array:
-    """OpenCV's, on heights in centimetres above the lowest."""
+    """Apply OpenCV's filter to heights in centimetres above the lowest."""
     low = float(heights.min())
     integers = np.clip((heights - low) * 100, 0, 65535).astype(np.uint16)
     found = cv2.fastNlMeansDenoising(
@@ -55,7 +55,7 @@ def non_local_means(heights: Array, _image: Array) -> Array:
 
 
 def guided(heights: Array, image: Array, radius: int = 3, epsilon: float = 0.01) -> Array:
-    """He et al. (2013): a local linear model of the heights in the ortho image."""
+    """Fit the heights locally as a linear function of the ortho image (He et al. 2013)."""
     guide = (image - np.nanmean(image)) / max(float(np.nanstd(image)), 1e-6)
     guide = np.nan_to_num(guide).astype(np.float64)
 
@@ -80,7 +80,7 @@ FILTERS: dict[str, Callable[[Array, Array], Array]] = {
 
 
 def surfaces(scene: Scene) -> dict[str, Array]:
-    """The initial DSM, voids filled by two methods, and every filter of the better of them."""
+    """Return the initial DSM with voids filled by two methods, and every filter of the smoother."""
     initial, left = scene.read(layers=["dsm", "ortho_left"])
     smooth = fill_voids(initial)
     found = {"initial DSM, voids filled": smooth, "GDAL fillnodata": filled_by_gdal(initial)}
@@ -88,9 +88,9 @@ def surfaces(scene: Scene) -> dict[str, Array]:
 
 
 def progressive(surface: Array, size: float) -> Array:
-    """Cut off what openings of growing sides remove by more than their slope allows, then fill.
+    """Remove objects by a progressive morphological filter, and fill the gaps.
 
-    After Zhang et al. (2003), the idea that SMRF builds on; slope 0.3, up to 30 m.
+    After Zhang et al. (2003), on which SMRF is based; slope 0.3, sides up to 30 m.
     """
     ground = surface.copy()
     lowest = surface
@@ -106,7 +106,7 @@ def progressive(surface: Array, size: float) -> Array:
 def bulldozer_of(dsm: Path) -> Array | None:
     """Return the bare earth of CNES bulldozer with its default settings; NaN where it has none.
 
-    None unless $BULLDOZER names its command, or where it fails.
+    None if $BULLDOZER does not name its command, or if it fails.
     """
     command = os.environ.get("BULLDOZER")
     if not command:
@@ -124,7 +124,7 @@ def bulldozer_of(dsm: Path) -> Array | None:
 def dsm2dtm_of(dsm: Path) -> Array | None:
     """Return the bare earth of dsm2dtm with its default settings; NaN where it has none.
 
-    None unless $DSM2DTM names a Python that has it, or where it fails.
+    None if $DSM2DTM does not name a Python with it, or if it fails.
     """
     command = os.environ.get("DSM2DTM")
     if not command:
@@ -140,7 +140,7 @@ def dsm2dtm_of(dsm: Path) -> Array | None:
 
 
 def bulldozer(scene: Scene) -> Array | None:
-    """CNES bulldozer on a scene's initial DSM, voids filled; None as :func:`bulldozer_of`."""
+    """Return :func:`bulldozer_of` of a scene's initial DSM, with voids filled."""
     with tempfile.TemporaryDirectory() as name:
         (initial,) = scene.read(layers=["dsm"])
         dsm = Path(name) / "dsm.tif"
@@ -150,7 +150,7 @@ def bulldozer(scene: Scene) -> Array | None:
 
 
 def grounds(scene: Scene) -> dict[str, Array]:
-    """The bare earth, by classical methods."""
+    """Return the bare earth by classical methods."""
     filled = fill_voids(scene.read(layers=["dsm"])[0])
     found = {
         "initial DSM": filled,

@@ -1,4 +1,4 @@
-"""Visibility of window borders in a refined surface: steps across borders against elsewhere."""
+"""Visibility of window borders in a refined surface: steps across borders over steps elsewhere."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def measure(quick: bool) -> list[Claim]:
                     borders = _borders(starts, plan.size, residual.shape[axis])
                     at.append(steps[borders].mean())
                     away.append(np.delete(steps, borders).mean())
-                    # The network halves the resolution so often: its own lattice, window or not.
+                    # The network's downsampling has a lattice with or without window borders.
                     lattice = np.arange(len(steps)) % stride == stride - 1
                     lattice[borders] = False
                     alike.append(steps[lattice].mean())

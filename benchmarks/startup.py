@@ -39,7 +39,7 @@ def measure(quick: bool) -> list[Claim]:
 
 
 def base_distributions() -> set[str]:
-    """Return demiurge and all that its base needs, directly or not."""
+    """Return demiurge and its base dependencies, transitive ones included."""
     found: set[str] = set()
     todo = ["demiurge"]
     while todo:
@@ -76,7 +76,7 @@ def _installed(name: str) -> bool:
 
 
 def size_of(name: str) -> int:
-    """Return the bytes that a distribution's files take."""
+    """Return the size of a distribution's files in bytes."""
     paths = [Path(str(file.locate())) for file in metadata.distribution(name).files or []]
     if name == "demiurge":  # installed in place
         import demiurge

@@ -1,4 +1,4 @@
-"""Errors added up place by place, class by class, so that intervals over places can be had."""
+"""Sums of errors by place and class, for statistics and intervals over places."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ SLOPES = {"slope below 10°": (0, 10), "slope 10 to 30°": (10, 30), "slope abov
 
 
 def classes(scene: Scene, truth: Array) -> dict[str, Array]:
-    """Where each land cover, slope and state of the input is."""
+    """Return the masks of land covers, slopes and states of the input."""
     found = {"all": np.isfinite(truth)}
     if "landcover" in scene.layers:
         (cover,) = scene.read(layers=["landcover"])
@@ -37,7 +37,7 @@ class Tally:
         self.samples: dict[str, list[Array]] = {}
 
     def add(self, surfaces: dict[str, Array], truth: Array, where: dict[str, Array]) -> None:
-        """Take in a place: every surface's errors in every class."""
+        """Add a place: the errors of every surface in every class."""
         found = {}
         for name, heights in surfaces.items():
             error = heights - truth
@@ -68,7 +68,7 @@ class Tally:
         return float(1.4826 * np.median(np.abs(error - np.median(error))))
 
     def interval(self, ours: str, theirs: str, kind: str, what: str = "mae") -> tuple[float, float]:
-        """Bootstrap the ratio of two surfaces' errors over places: its 95 % interval."""
+        """Return the 95 % bootstrap interval over places of the ratio of two surfaces' errors."""
         rng, count, ratios = np.random.default_rng(0), len(self.places), []
         for _ in range(500):
             picks = list(rng.integers(0, count, count))
@@ -86,23 +86,23 @@ class Reliability:
 
     def __init__(self) -> None:
         self.errors: list[Array] = []
-        self.spreads: list[Array] = []
+        self.deviations: list[Array] = []
 
-    def add(self, error: Array, spread: Array) -> None:
+    def add(self, error: Array, deviation: Array) -> None:
         """Add errors and their predicted standard deviations, in metres."""
-        known = np.isfinite(error) & np.isfinite(spread)
+        known = np.isfinite(error) & np.isfinite(deviation)
         self.errors.append(np.abs(error[known])[::3])
-        self.spreads.append(spread[known][::3])
+        self.deviations.append(deviation[known][::3])
 
     def coverage(self, level: float) -> float:
-        """Share of errors within the interval that a Laplace distribution gives the level."""
-        reach = np.concatenate(self.spreads) / np.sqrt(2) * -np.log(1 - level)
-        return float((np.concatenate(self.errors) <= reach).mean())
+        """Return the share of errors inside the Laplace interval of a level."""
+        limit = np.concatenate(self.deviations) / np.sqrt(2) * -np.log(1 - level)
+        return float((np.concatenate(self.errors) <= limit).mean())
 
     def sparsification(self) -> tuple[float, float]:
-        """MAE of the most certain half over that of all, by uncertainty and by true error."""
-        error, spread = np.concatenate(self.errors), np.concatenate(self.spreads)
+        """Return the MAE of the most certain half over that of all, by uncertainty and by error."""
+        error, deviation = np.concatenate(self.errors), np.concatenate(self.deviations)
         half = error.size // 2
-        predicted = error[np.argpartition(spread, half)[:half]].mean()
+        predicted = error[np.argpartition(deviation, half)[:half]].mean()
         best = np.partition(error, half)[:half].mean()
         return float(predicted / error.mean()), float(best / error.mean())

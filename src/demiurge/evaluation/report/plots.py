@@ -154,7 +154,7 @@ def variogram(file: IO[bytes], spatial: SpatialCorrelation) -> None:
     axis.semilogx(spatial.lags, spatial.variances, "o-", ms=3, color=_COLOURS["surface"])
     for distance in spatial.ranges:
         axis.axvline(distance, color="gray", lw=0.7, ls=":")
-    axis.set_xlabel("distance, m (dotted: ranges of the fitted models)")
+    axis.set_xlabel("distance, m (dotted: correlation lengths)")
     axis.set_ylabel("semivariance, m²")
     _save(figure, file)
 

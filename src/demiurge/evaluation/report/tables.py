@@ -110,7 +110,7 @@ def uncertainty(evaluation: Evaluation) -> Table | None:
     predicted = evaluation.uncertainty
     if predicted is None:
         return None
-    rows = [(f"{level} of the errors", f"{s:.1%}") for level, s in predicted.inside.items()]
+    rows = [(f"{level} interval", f"{s:.1%}") for level, s in predicted.inside.items()]
     rows += [
         ("mean log-likelihood, nats", f"{predicted.likelihood:.3f}"),
         ("MAE of the most certain half over that of all", f"{predicted.surest_half:.2f}"),
