@@ -85,10 +85,10 @@ def data_folder() -> Path | None:
     """
     given = os.environ.get("DEMIURGE_DATA")
     candidates = [parent / "shared" / "data" for parent in Path(__file__).resolve().parents[2:]]
-    found = next((f for f in ([Path(given)] if given else candidates) if f.is_dir()), None)
-    if found is None:
+    folder = next((f for f in ([Path(given)] if given else candidates) if f.is_dir()), None)
+    if folder is None:
         print("no folder of real rasters ($DEMIURGE_DATA, ../shared/data): nothing is measured")
-    return found
+    return folder
 
 
 def read_heights(path: Path) -> np.ndarray:

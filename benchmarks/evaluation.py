@@ -100,7 +100,7 @@ def _run(folder: Path, surface: str, more: list[str]) -> tuple[float, float]:
 
 
 def _differs(folder: Path) -> float:
-    found = json.loads((folder / "figures.json").read_text())["surface"]
+    statistics = json.loads((folder / "figures.json").read_text())["surface"]
     with rasterio.open(folder / "surface.tif") as a, rasterio.open(folder / "reference.tif") as b:
         d = (a.read(1) - b.read(1)).astype(np.float64).ravel()
     middle = np.median(d)
@@ -110,7 +110,7 @@ def _differs(folder: Path) -> float:
     }  # fmt: skip
     d = np.abs(d)
     expected |= {"mae": d.mean(), "le68": np.percentile(d, 68), "le90": np.percentile(d, 90)}
-    return float(max(abs(found[k] - v) / abs(v) for k, v in expected.items()))
+    return float(max(abs(statistics[k] - v) / abs(v) for k, v in expected.items()))
 
 
 if __name__ == "__main__":

@@ -42,12 +42,12 @@ def _compare(scene: Scene, folder: Path) -> dict[str, np.ndarray]:
     prior, truth = scene.read(layers=["dem_prior", "truth_dtm"])
     inner = (slice(8, -8), slice(8, -8))
     off = float(np.sqrt(np.nanmean((prior - truth)[inner] ** 2)))
-    found = _made(scene, folder, off)
+    heights = _made(scene, folder, off)
     without = _made(scene, folder, None)
-    slopes = [np.hypot(*np.gradient(h, scene.pixel_size)) for h in (prior, found, truth)]
+    slopes = [np.hypot(*np.gradient(h, scene.pixel_size)) for h in (prior, heights, truth)]
     return {
         "prior": (prior - truth)[inner],
-        "result": (found - truth)[inner],
+        "result": (heights - truth)[inner],
         "without accuracy": (without - truth)[inner],
         "prior's slope": (slopes[0] - slopes[2])[inner],
         "result's slope": (slopes[1] - slopes[2])[inner],
@@ -71,23 +71,23 @@ def _simulated(folder: Path, quick: bool) -> list[Claim]:
     for gsd, coarse, goal in ((10.0, 30.0, 1.0), (10.0, 90.0, 0.7), (30.0, 90.0, 1.0)):
         config = {"size": 256 if quick else 512, "gsd": gsd, "prior": {"gsd": coarse}}
         sites = 2 if quick else 8
-        found: dict[str, list[np.ndarray]] = {}
+        errors: dict[str, list[np.ndarray]] = {}
         for path in simulate(
             folder / f"{gsd}_{coarse}", family="optical", style="mixed", config=config,
             sites=sites, seed=SEED,
         ):  # fmt: skip
             for key, error in _compare(open_scene(path), folder).items():
-                found.setdefault(key, []).append(error)
+                errors.setdefault(key, []).append(error)
         text = f"pixels of {gsd:g} m, prior of {coarse:g} m"
         claims += [
-            Claim(f"RMSE, upsampled prior, {text}, {sites} places", _rms(found["prior"]), "m"),
-            Claim("  RMSE, generate, exact accuracy of the prior", _rms(found["result"]), "m"),
-            at_most("  over the prior", _rms(found["result"]) / _rms(found["prior"]), "", goal),
+            Claim(f"RMSE, upsampled prior, {text}, {sites} places", _rms(errors["prior"]), "m"),
+            Claim("  RMSE, generate, exact accuracy of the prior", _rms(errors["result"]), "m"),
+            at_most("  over the prior", _rms(errors["result"]) / _rms(errors["prior"]), "", goal),
             Claim("  without the accuracy of the prior, over the prior",
-                  _rms(found["without accuracy"]) / _rms(found["prior"]), ""),
+                  _rms(errors["without accuracy"]) / _rms(errors["prior"]), ""),
             at_most(
                 "  slope error over the prior's",
-                _rms(found["result's slope"]) / _rms(found["prior's slope"]), "", 1.0,
+                _rms(errors["result's slope"]) / _rms(errors["prior's slope"]), "", 1.0,
             ),
         ]  # fmt: skip
     return claims
@@ -193,11 +193,11 @@ def _large() -> list[Claim]:
             part = truth[row : row + size, column : column + size]
             bend = np.linspace(-1, 1, size)[None] * rng.normal(0, 1.0)
             lattice = [np.arange(-(-p // step) * step, p + size, step) for p in (row, column)]
-            found = (part - part.mean() + bend)[
+            bent = (part - part.mean() + bend)[
                 np.ix_(lattice[0] - row, lattice[1] - column)
             ] + rng.normal(0, 0.5, (len(lattice[0]), len(lattice[1])))
             places[row, column] = len(samples)
-            samples.append(Samples(*lattice, found.astype(np.float32)))
+            samples.append(Samples(*lattice, bent.astype(np.float32)))
             middles.append(part.mean())
     pairs = find_overlaps(places, samples, size)
     still = np.ones(len(samples)), np.zeros(len(samples))

@@ -47,14 +47,14 @@ COLUMNS = {
 def places(data: Path, bundle: Bundle) -> dict[str, Path]:
     """Return the folders of the surfaces within the bundle's pixel sizes, by name."""
     folders = [*sorted((data / "surfaces").iterdir()), *(data / name for name in OTHERS)]
-    found = {}
+    surfaces = {}
     for folder in folders:
         if not (folder / "dsm.tif").is_file():
             continue
         with rasterio.open(folder / "dsm.tif") as file:
             if bundle.card.pixel_sizes.fits(file.res[0]):
-                found[folder.name] = folder
-    return found
+                surfaces[folder.name] = folder
+    return surfaces
 
 
 def compare(bands: dict[str, Array], given: Array, earth: Array, gsd: float) -> dict[str, float]:
@@ -70,17 +70,17 @@ def compare(bands: dict[str, Array], given: Array, earth: Array, gsd: float) -> 
         "insides": known & tall & ~ndimage.binary_dilation(steps, np.ones((3, 3))),
         "steps": known & steps,
     }
-    found = {n: float(np.abs(change[m]).mean()) for n, m in masks.items() if m.sum() > 50}
-    found["mean"] = float(change[known].mean())
-    found["pixels"] = int(known.sum())
+    statistics = {n: float(np.abs(change[m]).mean()) for n, m in masks.items() if m.sum() > 50}
+    statistics["mean"] = float(change[known].mean())
+    statistics["pixels"] = int(known.sum())
     if masks["objects"].any():
-        found["mean_objects"] = float(change[masks["objects"]].mean())
+        statistics["mean_objects"] = float(change[masks["objects"]].mean())
     if "dtm" in bands:
-        found["ground_rmse"] = rmse(bands["dtm"], given, earth)
+        statistics["ground_rmse"] = rmse(bands["dtm"], given, earth)
     if "dsm_uncertainty" in bands:
         limit = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
-        found["covered"] = float((np.abs(change) <= limit)[known].mean())
-    return found
+        statistics["covered"] = float((np.abs(change) <= limit)[known].mean())
+    return statistics
 
 
 def rmse(ground: Array, given: Array, earth: Array) -> float:
@@ -99,7 +99,7 @@ def measure(
     only: list[str] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Return the statistics by place, and their means under ``mean``."""
-    found: dict[str, dict[str, float]] = {}
+    statistics: dict[str, dict[str, float]] = {}
     options = Options(tta=tta, any_pixel_size=True, any_input=True)
     with tempfile.TemporaryDirectory() as name:
         for place, folder in places(data, bundle).items():
@@ -118,22 +118,22 @@ def measure(
                 bundle=bundle,
                 options=options,
             )
-            found[place] = compare(named_bands(out), given, earth, gsd)
+            statistics[place] = compare(named_bands(out), given, earth, gsd)
             for rule, apply in (("bulldozer", bulldozer_of), ("dsm2dtm", dsm2dtm_of)):
                 ground = apply(source) if rules else None
                 if ground is not None:
-                    found[place][rule] = rmse(ground, given, earth)
+                    statistics[place][rule] = rmse(ground, given, earth)
             out.unlink()
-    if found:
-        keys = sorted({key for row in found.values() for key in row})
-        found["mean"] = {
-            k: float(np.mean([row[k] for row in found.values() if k in row])) for k in keys
+    if statistics:
+        keys = sorted({key for row in statistics.values() for key in row})
+        statistics["mean"] = {
+            k: float(np.mean([row[k] for row in statistics.values() if k in row])) for k in keys
         }
-        found["worst"] = {
-            k: max(row.get(k, 0.0) for row in found.values())
+        statistics["worst"] = {
+            k: max(row.get(k, 0.0) for row in statistics.values())
             for k in ("open", "objects", "insides", "steps", "all", "ground_rmse")
         }
-    return found
+    return statistics
 
 
 def _middle(plane: Array, side: int = 512) -> Array:
@@ -165,14 +165,14 @@ def main() -> None:
         return
     bundle = chosen_bundle(arguments)
     only = arguments.only.split(",") if arguments.only else None
-    found = measure(
+    statistics = measure(
         bundle, data, tta=arguments.tta, rules=arguments.rules, quick=arguments.quick, only=only
     )
     settings = settings_of(bundle) | {"tta": arguments.tta, "quick": arguments.quick}
     print(", ".join(f"{key} {value}" for key, value in settings.items() if key != "sha256"))
-    print_rows(found, COLUMNS, "place")
+    print_rows(statistics, COLUMNS, "place")
     if arguments.json:
-        text = json.dumps({**settings, "places": found}, indent=1)
+        text = json.dumps({**settings, "places": statistics}, indent=1)
         arguments.json.write_text(text + "\n", encoding="utf-8")
 
 

@@ -46,8 +46,8 @@ COLUMNS = {
 def takes(data: Path) -> dict[str, tuple[Path, Path]]:
     """Return every acquisition by name: its folder, and the folder of its truth."""
     tile, more = data / "jacksonville_worldview3_stereo", data / "jacksonville_more_stereo"
-    found = {p.parent.name: (p.parent, tile) for p in sorted(tile.glob("*/dsm.tif"))}
-    return found | {p.parent.name: (p.parent, p.parent) for p in sorted(more.glob("*/dsm.tif"))}
+    first = {p.parent.name: (p.parent, tile) for p in sorted(tile.glob("*/dsm.tif"))}
+    return first | {p.parent.name: (p.parent, p.parent) for p in sorted(more.glob("*/dsm.tif"))}
 
 
 def classes(truth: Array, earth: Array) -> dict[str, Array]:
@@ -72,24 +72,24 @@ def compare(result: Path, initial: Array, truth: Array, earth: Array) -> dict[st
     dsm = np.where(np.isfinite(bands["dsm"]), bands["dsm"], filled)
     error, before = np.abs(dsm - truth), np.abs(filled - truth)
     masks = classes(truth, earth)
-    found = {name: float(error[m].mean() / before[m].mean()) for name, m in masks.items()}
+    statistics = {name: float(error[m].mean() / before[m].mean()) for name, m in masks.items()}
     compared = masks["all"]
-    found["input_mae"] = float(before[compared].mean())
-    found["mae"] = float(error[compared].mean())
-    found["voids"] = float(np.isnan(bands["dsm"])[compared].mean())
+    statistics["input_mae"] = float(before[compared].mean())
+    statistics["mae"] = float(error[compared].mean())
+    statistics["voids"] = float(np.isnan(bands["dsm"])[compared].mean())
     for name, mask in masks.items():
-        found[f"share_{name}"] = float(mask.sum() / compared.sum())
-        found[f"input_mae_{name}"] = float(before[mask].mean())
-        found[f"mae_{name}"] = float(error[mask].mean())
+        statistics[f"share_{name}"] = float(mask.sum() / compared.sum())
+        statistics[f"input_mae_{name}"] = float(before[mask].mean())
+        statistics[f"mae_{name}"] = float(error[mask].mean())
     if "dtm" in bands:
         known = compared & np.isfinite(earth) & np.isfinite(bands["dtm"])
-        found["ground_rmse"] = float(np.sqrt(np.square(bands["dtm"] - earth)[known].mean()))
+        statistics["ground_rmse"] = float(np.sqrt(np.square(bands["dtm"] - earth)[known].mean()))
     if "dsm_uncertainty" in bands:
         limit = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
         for name, mask in masks.items():
             key = "covered" if name == "all" else f"covered_{name}"
-            found[key] = float((error <= limit)[mask].mean())
-    return found
+            statistics[key] = float((error <= limit)[mask].mean())
+    return statistics
 
 
 def named_bands(path: Path) -> dict[str, Array]:
@@ -111,7 +111,7 @@ def measure(
     only: list[str] | None = None,
 ) -> dict[str, dict[str, float]]:
     """Return the statistics by acquisition, and their means under ``mean``."""
-    found = {}
+    statistics = {}
     with tempfile.TemporaryDirectory() as folder:
         for name, (take, place) in takes(data).items():
             if only and name not in only:
@@ -124,27 +124,28 @@ def measure(
                 options=Options(overwrite=True, any_pixel_size=True, any_input=True, tta=tta),
             )  # fmt: skip
             truth, earth = (read_heights(place / f"truth_{n}.tif") for n in ("dsm", "dtm"))
-            found[name] = compare(out, read_heights(take / "dsm.tif"), truth, earth)
-            found[name] |= _ruled(take / "dsm.tif", truth, earth) if rules else {}
-    if found:
-        rows = list(found.values())
+            statistics[name] = compare(out, read_heights(take / "dsm.tif"), truth, earth)
+            statistics[name] |= _ruled(take / "dsm.tif", truth, earth) if rules else {}
+    if statistics:
+        rows = list(statistics.values())
         keys = [key for key in rows[0] if all(key in row for row in rows)]
-        found["mean"] = {k: float(np.mean([row[k] for row in rows])) for k in keys}
-        found["worst"] = {
-            k: max(row[k] for row in found.values()) for k in ("all", "insides", "steps", "open")
+        statistics["mean"] = {k: float(np.mean([row[k] for row in rows])) for k in keys}
+        statistics["worst"] = {
+            k: max(row[k] for row in statistics.values())
+            for k in ("all", "insides", "steps", "open")
         }
-    return found
+    return statistics
 
 
 def _ruled(dsm: Path, truth: Array, earth: Array) -> dict[str, float]:
     """Return the bare-earth RMSE of the rule-based tools that are installed, voids filled."""
-    compared, found = classes(truth, earth)["all"] & np.isfinite(earth), {}
+    compared, errors = classes(truth, earth)["all"] & np.isfinite(earth), {}
     for rule, apply in (("bulldozer", bulldozer_of), ("dsm2dtm", dsm2dtm_of)):
         ground = apply(dsm)
         if ground is not None:
             error = (fill_voids(ground) - earth)[compared]
-            found[rule] = float(np.sqrt(np.square(error, dtype=np.float64).mean()))
-    return found
+            errors[rule] = float(np.sqrt(np.square(error, dtype=np.float64).mean()))
+    return errors
 
 
 def main() -> None:
@@ -161,14 +162,14 @@ def main() -> None:
         return
     bundle = chosen_bundle(arguments)
     only = arguments.only.split(",") if arguments.only else None
-    found = measure(
+    statistics = measure(
         bundle, data, tta=arguments.tta, images=arguments.images, rules=arguments.rules, only=only
     )
     settings = settings_of(bundle) | {"tta": arguments.tta, "images": arguments.images}
     print(", ".join(f"{key} {value}" for key, value in settings.items() if key != "sha256"))
-    print_rows(found, COLUMNS, "take")
+    print_rows(statistics, COLUMNS, "take")
     if arguments.json:
-        text = json.dumps({**settings, "takes": found}, indent=1)
+        text = json.dumps({**settings, "takes": statistics}, indent=1)
         arguments.json.write_text(text + "\n", encoding="utf-8")
 
 

@@ -45,10 +45,10 @@ def measure(quick: bool) -> list[Claim]:
             truth, earth = scene.read(layers=["truth_dsm", "truth_dtm"])
             tops, floors = surfaces(scene), grounds(scene)
             for bundle in bundles:
-                found = _refined(scene, folder / "out.tif", bundle)
-                tops[bundle], floors[bundle] = found["dsm"], found["dtm"]
+                bands = _refined(scene, folder / "out.tif", bundle)
+                tops[bundle], floors[bundle] = bands["dsm"], bands["dtm"]
                 if bundle == bundles[0]:
-                    reliability.add(found["dsm"] - truth, found["dsm_uncertainty"])
+                    reliability.add(bands["dsm"] - truth, bands["dsm_uncertainty"])
             for name, baseline in BASELINES.items():
                 tops[name] = _refined(scene, folder / "out.tif", baseline)["dsm"]
             where = classes(scene, truth)
@@ -71,10 +71,10 @@ def _varied_cameras(folder: Path, bundle: str, sites: int, size: int) -> list[Cl
     ):
         scene = open_scene(path)
         (truth,) = scene.read(layers=["truth_dsm"])
-        found = _refined(scene, folder / "out.tif", bundle)
+        bands = _refined(scene, folder / "out.tif", bundle)
         own = Reliability()
         for reliability in (pooled, own):
-            reliability.add(found["dsm"] - truth, found["dsm_uncertainty"])
+            reliability.add(bands["dsm"] - truth, bands["dsm_uncertainty"])
         alone.append(own.coverage(0.9))
     inside = pooled.coverage(0.9)
     return [

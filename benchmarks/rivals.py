@@ -28,8 +28,8 @@ _DSM2DTM = "import sys, dsm2dtm; dsm2dtm.generate_dtm_file(sys.argv[1], sys.argv
 def filled_by_gdal(heights: Array) -> Array:
     """Fill voids by GDAL's fillnodata: inverse distance weighting from their edges."""
     known = np.isfinite(heights)
-    found = fillnodata(np.nan_to_num(heights), known, max_search_distance=200)
-    return np.where(found == 0, fill_voids(heights), found).astype(np.float32)
+    filtered = fillnodata(np.nan_to_num(heights), known, max_search_distance=200)
+    return np.where(filtered == 0, fill_voids(heights), filtered).astype(np.float32)
 
 
 def median(heights: Array, _image: Array) -> Array:
@@ -48,10 +48,10 @@ def non_local_means(heights: Array, _image: Array) -> Array:
     """Apply OpenCV's filter to heights in centimetres above the lowest."""
     low = float(heights.min())
     integers = np.clip((heights - low) * 100, 0, 65535).astype(np.uint16)
-    found = cv2.fastNlMeansDenoising(
+    filtered = cv2.fastNlMeansDenoising(
         integers, h=[60.0], templateWindowSize=5, searchWindowSize=15, normType=cv2.NORM_L1
     )
-    return (found.astype(np.float32) / 100 + low).astype(np.float32)
+    return (filtered.astype(np.float32) / 100 + low).astype(np.float32)
 
 
 def guided(heights: Array, image: Array, radius: int = 3, epsilon: float = 0.01) -> Array:
@@ -66,8 +66,8 @@ def guided(heights: Array, image: Array, radius: int = 3, epsilon: float = 0.01)
     m_g, m_v = mean(guide), mean(values)
     slope = (mean(guide * values) - m_g * m_v) / (mean(guide * guide) - m_g**2 + epsilon)
     offset = m_v - slope * m_g
-    found = mean(slope) * guide + mean(offset) + float(heights.mean())
-    return found.astype(np.float32)
+    filtered = mean(slope) * guide + mean(offset) + float(heights.mean())
+    return filtered.astype(np.float32)
 
 
 FILTERS: dict[str, Callable[[Array, Array], Array]] = {
@@ -83,8 +83,8 @@ def surfaces(scene: Scene) -> dict[str, Array]:
     """Return the initial DSM with voids filled by two methods, and every filter of the smoother."""
     initial, left = scene.read(layers=["dsm", "ortho_left"])
     smooth = fill_voids(initial)
-    found = {"initial DSM, voids filled": smooth, "GDAL fillnodata": filled_by_gdal(initial)}
-    return found | {name: apply(smooth, left) for name, apply in FILTERS.items()}
+    filtered = {"initial DSM, voids filled": smooth, "GDAL fillnodata": filled_by_gdal(initial)}
+    return filtered | {name: apply(smooth, left) for name, apply in FILTERS.items()}
 
 
 def progressive(surface: Array, size: float) -> Array:
@@ -145,17 +145,17 @@ def bulldozer(scene: Scene) -> Array | None:
         (initial,) = scene.read(layers=["dsm"])
         dsm = Path(name) / "dsm.tif"
         write_planes(dsm, [initial], wkt(scene.grid), scene.grid.affine, nodata=-32768.0)
-        found = bulldozer_of(dsm)
-    return None if found is None else fill_voids(found)
+        filtered = bulldozer_of(dsm)
+    return None if filtered is None else fill_voids(filtered)
 
 
 def grounds(scene: Scene) -> dict[str, Array]:
     """Return the bare earth by classical methods."""
     filled = fill_voids(scene.read(layers=["dsm"])[0])
-    found = {
+    filtered = {
         "initial DSM": filled,
         "opening of 20 m": opening(filled, round(20 / scene.pixel_size)),
         "progressive morphological filter": progressive(filled, scene.pixel_size),
     }
     theirs = bulldozer(scene)
-    return found if theirs is None else found | {"bulldozer": theirs}
+    return filtered if theirs is None else filtered | {"bulldozer": theirs}

@@ -85,15 +85,15 @@ def _by_cover(scenes: list[Layers], gsd: float) -> list[Claim]:
 
 def _by_slope(scenes: list[Layers], gsd: float) -> list[Claim]:
     """Open ground alone, so that slope is not the slope of crowns and walls."""
-    found: dict[tuple[int, int], list[np.ndarray]] = {c: [] for c in SLOPES}
+    by_class: dict[tuple[int, int], list[np.ndarray]] = {c: [] for c in SLOPES}
     for scene in scenes:
         error, known = _errors(scene)
         slope = np.degrees(np.arctan(np.hypot(*np.gradient(scene["truth_dtm"], gsd))))
         bare = known & (scene["truth_dsm"] - scene["truth_dtm"] < 0.1)
         bare &= ~ndimage.binary_dilation(scene["landcover"] == FOREST, iterations=8)
         for low, high in SLOPES:
-            found[low, high].append(np.abs(error[bare & (slope >= low) & (slope < high)]))
-    means = {c: float(np.concatenate(v).mean()) / gsd for c, v in found.items()}
+            by_class[low, high].append(np.abs(error[bare & (slope >= low) & (slope < high)]))
+    means = {c: float(np.concatenate(v).mean()) / gsd for c, v in by_class.items()}
     claims = [Claim(f"MAE on bare ground, {a} to {b} degrees", v, "px")
               for (a, b), v in means.items() if np.isfinite(v)]  # fmt: skip
     known = [v for v in means.values() if np.isfinite(v)]

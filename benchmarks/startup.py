@@ -26,27 +26,27 @@ def measure(quick: bool) -> list[Claim]:
         for name, arguments in COMMANDS.items()
     }
     times = {k: median(v) for k, v in interleaved(works, 3 if quick else 9).items()}
-    found = base_distributions()
-    size = sum(size_of(name) for name in found) / 1e6
-    largest = max(found, key=size_of)
+    names = base_distributions()
+    size = sum(size_of(name) for name in names) / 1e6
+    largest = max(names, key=size_of)
     return [
         Claim("Python alone", times["python -c pass"], "s"),
         at_most("import demiurge", times["import demiurge"], "s", 0.5),
         at_most("demiurge --help", times["demiurge --help"], "s", 0.7),
-        at_most(f"base installation, {len(found)} distributions", size, "MB", 600),
+        at_most(f"base installation, {len(names)} distributions", size, "MB", 600),
         Claim(f"of which {largest}", size_of(largest) / 1e6, "MB"),
     ]
 
 
 def base_distributions() -> set[str]:
     """Return demiurge and its base dependencies, transitive ones included."""
-    found: set[str] = set()
+    names: set[str] = set()
     todo = ["demiurge"]
     while todo:
         name = todo.pop()
-        if name in found:
+        if name in names:
             continue
-        found.add(name)
+        names.add(name)
         for line in metadata.requires(name) or []:
             requirement, _, marker = line.partition(";")
             if "extra" in marker or not _applies(marker):
@@ -56,7 +56,7 @@ def base_distributions() -> set[str]:
             needed = re.sub(r"[-_.]+", "-", match[0]).lower()
             if _installed(needed):
                 todo.append(needed)
-    return found
+    return names
 
 
 def _applies(marker: str) -> bool:

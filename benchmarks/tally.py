@@ -16,16 +16,16 @@ SLOPES = {"slope below 10°": (0, 10), "slope 10 to 30°": (10, 30), "slope abov
 
 def classes(scene: Scene, truth: Array) -> dict[str, Array]:
     """Return the masks of land covers, slopes and states of the input."""
-    found = {"all": np.isfinite(truth)}
+    masks = {"all": np.isfinite(truth)}
     if "landcover" in scene.layers:
         (cover,) = scene.read(layers=["landcover"])
-        found |= {name: cover == code for code, name in CLASSES.items()}
+        masks |= {name: cover == code for code, name in CLASSES.items()}
     down, across = np.gradient(np.nan_to_num(truth, nan=float(np.nanmean(truth))), scene.pixel_size)
     slope = np.degrees(np.arctan(np.hypot(down, across)))
-    found |= {name: (slope >= low) & (slope < high) for name, (low, high) in SLOPES.items()}
+    masks |= {name: (slope >= low) & (slope < high) for name, (low, high) in SLOPES.items()}
     void = ~np.isfinite(scene.read(layers=["dsm"])[0])
     return {
-        k: v & np.isfinite(truth) for k, v in {**found, "voids": void, "measured": ~void}.items()
+        k: v & np.isfinite(truth) for k, v in {**masks, "voids": void, "measured": ~void}.items()
     }
 
 
@@ -38,14 +38,14 @@ class Tally:
 
     def add(self, surfaces: dict[str, Array], truth: Array, where: dict[str, Array]) -> None:
         """Add a place: the errors of every surface in every class."""
-        found = {}
+        masks = {}
         for name, heights in surfaces.items():
             error = heights - truth
             for kind, mask in where.items():
                 some = error[mask & np.isfinite(error)].astype(np.float64)
-                found[name, kind] = (np.abs(some).sum(), np.square(some).sum(), some.size)
+                masks[name, kind] = (np.abs(some).sum(), np.square(some).sum(), some.size)
             self.samples.setdefault(name, []).append(error[np.isfinite(error)][::7])
-        self.places.append(found)
+        self.places.append(masks)
 
     def _sums(self, name: str, kind: str, picks: Iterable[int] | None = None) -> Array:
         chosen = self.places if picks is None else [self.places[i] for i in picks]

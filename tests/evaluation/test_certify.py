@@ -60,16 +60,16 @@ def test_figures_and_verdicts(
     tmp_path: Path, truth: np.ndarray, pixels: tuple[np.ndarray, np.ndarray]
 ) -> None:
     surface, points = make(tmp_path, truth, pixels)
-    found = certify(surface, points, require={"le90": 3, "NMAD": 0.1, "RMSE": 0.72})
-    assert (found.count, found.voids) == (200, 0)
-    le90 = found.figures["LE90"]
+    result = certify(surface, points, require={"le90": 3, "NMAD": 0.1, "RMSE": 0.72})
+    assert (result.count, result.voids) == (200, 0)
+    le90 = result.figures["LE90"]
     assert le90.low < le90.value < le90.high
     # 90 % of a mixture in equal parts of deviations 0.2 and 1: |e| = 1.28 m.
     assert le90.low < 1.282 < le90.high
-    assert [v.state for v in found.verdicts[:2]] == ["met", "not met"]
-    assert found.verdicts[2].state == "undecided"
-    assert found.verdicts[2].points > 200
-    assert not found.met
+    assert [v.state for v in result.verdicts[:2]] == ["met", "not met"]
+    assert result.verdicts[2].state == "undecided"
+    assert result.verdicts[2].points > 200
+    assert not result.met
 
 
 def test_uncertainty_is_recalibrated_and_mapped(
@@ -77,15 +77,15 @@ def test_uncertainty_is_recalibrated_and_mapped(
 ) -> None:
     surface, points = make(tmp_path, truth, pixels)
     out = tmp_path / "map.tif"
-    found = certify(surface, points, require={"LE90": 1.0}, output=out)
-    assert found.calibration is not None
+    result = certify(surface, points, require={"LE90": 1.0}, output=out)
+    assert result.calibration is not None
     # Deviations are stated twice too large, so half the normal factor is right.
-    assert found.calibration.factor == pytest.approx(found.calibration.nominal / 2, rel=0.2)
-    assert found.calibration.share == pytest.approx(0.5)
+    assert result.calibration.factor == pytest.approx(result.calibration.nominal / 2, rel=0.2)
+    assert result.calibration.share == pytest.approx(0.5)
     with rasterio.open(out) as file:
         assert file.descriptions == ("le90", "within_1_m")
         linear, within = file.read()
-    np.testing.assert_allclose(linear[:, 0], 0.4 * found.calibration.factor, rtol=1e-5)
+    np.testing.assert_allclose(linear[:, 0], 0.4 * result.calibration.factor, rtol=1e-5)
     assert within[:, : COLUMNS // 2].all()
     assert not within[:, COLUMNS // 2 :].any()
     with pytest.raises(UsageError, match="exists"):
@@ -99,10 +99,10 @@ def test_the_better_of_two_surfaces(
 ) -> None:
     good, points = make(tmp_path, truth, pixels)
     bad, _ = make(tmp_path, truth, pixels, scale=4.0)
-    found = certify(good, points, other=bad).comparison
-    assert found is not None
-    assert found.state == "better"
-    assert found.gain.low > 0
+    result = certify(good, points, other=bad).comparison
+    assert result is not None
+    assert result.state == "better"
+    assert result.gain.low > 0
     assert certify(bad, points, other=good).comparison.state == "worse"  # type: ignore[union-attr]
     assert certify(good, points, other=good).comparison.state == "undecided"  # type: ignore[union-attr]
 
@@ -111,10 +111,10 @@ def test_a_raster_gives_one_point_per_cell(tmp_path: Path, truth: np.ndarray) ->
     surface = write_raster(tmp_path / "s.tif", (truth + 2).astype(np.float32))
     reference = truth.astype(np.float32)
     reference[:, :100] = np.nan
-    found = certify(surface, write_raster(tmp_path / "lidar.tif", reference))
-    assert found.count == 13 * 12  # cells of 32 px, the leftmost three columns of them without data
-    assert found.figures["bias"] == pytest.approx((2, 2, 2), abs=1e-4)
-    assert found.calibration is None
+    result = certify(surface, write_raster(tmp_path / "lidar.tif", reference))
+    assert result.count == 13 * 12  # cells of 32 px; three columns have no data
+    assert result.figures["bias"] == pytest.approx((2, 2, 2), abs=1e-4)
+    assert result.calibration is None
 
 
 def test_points_on_voids_and_close_points_are_left_out(
@@ -126,10 +126,10 @@ def test_points_on_voids_and_close_points_are_left_out(
     rows, columns = np.repeat(pixels[0], 2), np.repeat(pixels[1], 2)
     columns[::2] += 0.5
     heights = truth[rows.astype(int), columns.astype(int)]
-    found = certify(surface, write_points(tmp_path / "p.csv", rows, columns, heights))
-    assert found.count + found.voids == 200
-    assert found.voids == (pixels[0] < 200).sum()
-    assert any("200 of 400 points lie within 10 pixels" in note for note in found.notes)
+    result = certify(surface, write_points(tmp_path / "p.csv", rows, columns, heights))
+    assert result.count + result.voids == 200
+    assert result.voids == (pixels[0] < 200).sum()
+    assert any("200 of 400 points lie within 10 pixels" in note for note in result.notes)
 
 
 @pytest.mark.parametrize(
@@ -172,9 +172,9 @@ def test_statements_follow_the_standards(
     tmp_path: Path, truth: np.ndarray, pixels: tuple[np.ndarray, np.ndarray]
 ) -> None:
     surface, points = make(tmp_path, truth, pixels)
-    found = certify(surface, points)
-    iso, asprs, fgdc = statements(found)
-    rmse = found.figures["RMSE"].value
+    result = certify(surface, points)
+    iso, asprs, fgdc = statements(result)
+    rmse = result.figures["RMSE"].value
     assert f"{100 * rmse:.0f} cm" in asprs
     assert f"{1.96 * rmse:.2f} meters vertical accuracy at 95% confidence level" in fgdc
     assert "LE90" in iso

@@ -19,9 +19,9 @@ def test_all_surfaces_are_compared_on_common_pixels(raster: Write) -> None:
     first[:40] += 10
     second[:40] = np.nan
     paths = [raster("a.tif", first), raster("b.tif", second)]
-    found = compare(paths, raster("r.tif", terrain()))
-    assert list(found) == [str(path) for path in paths]
-    one, two = (each.errors for each in found.values())
+    results = compare(paths, raster("r.tif", terrain()))
+    assert list(results) == [str(path) for path in paths]
+    one, two = (each.errors for each in results.values())
     assert one.count == two.count == 120 * 192
     assert (one.mae, two.mae) == (pytest.approx(1, abs=1e-4), pytest.approx(2, abs=1e-4))
     assert (one.coverage, two.coverage) == (1, 0.75)
@@ -32,13 +32,13 @@ def test_errors_of_slopes(raster: Write) -> None:
     ramp = np.tile(np.arange(192, dtype=np.float32), (160, 1))
     level = np.zeros_like(ramp)
     paths = [raster("ramp.tif", ramp), raster("level.tif", level)]
-    found = compare(paths, raster("r.tif", level), allow_offset=True)
-    steep, flat = (each.slopes for each in found.values())
+    results = compare(paths, raster("r.tif", level), allow_offset=True)
+    steep, flat = (each.slopes for each in results.values())
     assert steep is not None
     assert flat is not None
     assert steep.slope_mae == pytest.approx(np.degrees(np.arctan(1 / PIXEL)), abs=1e-3)
     assert flat.slope_mae == 0
-    assert found[str(paths[0])].as_dict()["slope_mae"] == steep.slope_mae
+    assert results[str(paths[0])].as_dict()["slope_mae"] == steep.slope_mae
 
 
 def test_invalid_comparisons_are_refused(raster: Write) -> None:
@@ -61,6 +61,6 @@ def test_file_names_may_equal_names_of_columns(
     for name, error in (("slope", 1), ("step", 2)):
         raster(name, terrain() + error)
     monkeypatch.chdir(tmp_path)
-    found = compare(["slope", "step"], "r.tif")
-    assert found["slope"].errors.mae == pytest.approx(1, abs=1e-4)
-    assert found["step"].errors.mae == pytest.approx(2, abs=1e-4)
+    results = compare(["slope", "step"], "r.tif")
+    assert results["slope"].errors.mae == pytest.approx(1, abs=1e-4)
+    assert results["step"].errors.mae == pytest.approx(2, abs=1e-4)

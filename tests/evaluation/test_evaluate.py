@@ -19,19 +19,19 @@ def test_surface_and_baseline_on_common_pixels(raster: Write) -> None:
     surface[:10] = np.nan
     baseline[-20:] = np.nan
     baseline[-21:-20] += 100
-    found = evaluate(
+    evaluation = evaluate(
         raster("s.tif", surface),
         raster("r.tif", terrain()),
         baseline=raster("b.tif", baseline),
     )
-    assert found.surface.coverage == pytest.approx(150 / 160)
-    assert found.surface.mae == pytest.approx(1, abs=1e-4)
-    assert found.baseline is not None
-    assert found.baseline.coverage == pytest.approx(140 / 160)
-    assert found.common is not None
-    assert found.common[0].count == found.common[1].count == 130 * 192
-    assert found.ratios()["mae"] == pytest.approx(1 / (4 + 92 / 130), rel=1e-3)
-    assert set(found.as_dict()) == {
+    assert evaluation.surface.coverage == pytest.approx(150 / 160)
+    assert evaluation.surface.mae == pytest.approx(1, abs=1e-4)
+    assert evaluation.baseline is not None
+    assert evaluation.baseline.coverage == pytest.approx(140 / 160)
+    assert evaluation.common is not None
+    assert evaluation.common[0].count == evaluation.common[1].count == 130 * 192
+    assert evaluation.ratios()["mae"] == pytest.approx(1 / (4 + 92 / 130), rel=1e-3)
+    assert set(evaluation.as_dict()) == {
         "files",
         "relative",
         "shapes",
@@ -50,18 +50,18 @@ def test_a_smaller_reference_on_another_grid(raster: Write) -> None:
     rows, columns = np.mgrid[:40, :50] + 0.5
     part = (100 + (50 + 5 * columns) / 2 - 0.5 * (30 + 5 * rows) / 2).astype(np.float32)
     reference = raster("r.tif", part, transform=from_origin(LEFT + 50, TOP - 30, 5, 5))
-    found = evaluate(raster("s.tif", plane), reference)
-    assert found.surface.mae < 0.05
-    assert found.surface.coverage > 0.99
-    assert found.surface.count == pytest.approx(40 * 50 * 25 / 4, rel=0.02)
+    evaluation = evaluate(raster("s.tif", plane), reference)
+    assert evaluation.surface.mae < 0.05
+    assert evaluation.surface.coverage > 0.99
+    assert evaluation.surface.count == pytest.approx(40 * 50 * 25 / 4, rel=0.02)
 
 
 def test_a_large_offset_is_refused_unless_allowed(raster: Write) -> None:
     surface, reference = raster("s.tif", terrain() + 48), raster("r.tif", terrain())
     with pytest.raises(DataError, match=r"lies \+48.0 m from the reference"):
         evaluate(surface, reference)
-    found = evaluate(surface, reference, allow_offset=True)
-    assert "vertical references" in found.notes[0]
+    evaluation = evaluate(surface, reference, allow_offset=True)
+    assert "vertical references" in evaluation.notes[0]
 
 
 @pytest.mark.parametrize("noise", [1.0, 20.0, 60.0])
@@ -74,15 +74,17 @@ def test_a_geoid_offset_is_detected_in_noise(raster: Write, noise: float) -> Non
     # An offset baseline would make the surface look better.
     with pytest.raises(DataError, match=r"s\.tif: lies \+3\d.\d m from the reference"):
         evaluate(raster("good.tif", truth + 1), reference, baseline=surface)
-    found = evaluate(raster("good.tif", truth + 1), reference, baseline=surface, allow_offset=True)
-    assert any("s.tif: lies" in note for note in found.notes)
+    evaluation = evaluate(
+        raster("good.tif", truth + 1), reference, baseline=surface, allow_offset=True
+    )
+    assert any("s.tif: lies" in note for note in evaluation.notes)
 
 
 def test_an_offset_within_the_error_distribution_is_noted(raster: Write) -> None:
     truth = terrain()
     rough = truth + 8 + np.random.default_rng(0).normal(0, 30, truth.shape)
-    found = evaluate(raster("s.tif", rough.astype("f4")), raster("r.tif", truth))
-    assert any("within its error distribution (NMAD 3" in note for note in found.notes)
+    evaluation = evaluate(raster("s.tif", rough.astype("f4")), raster("r.tif", truth))
+    assert any("within its error distribution (NMAD 3" in note for note in evaluation.notes)
 
 
 @pytest.mark.parametrize("error", [0.1, 3.0])
@@ -100,10 +102,10 @@ def test_heights_in_feet_are_refused(raster: Write, feet: str, error: float, lev
     wrong = feet.split(",", 1)[0]
     with pytest.raises(DataError, match=rf"{wrong}\.tif: its heights are about 3.28 times"):
         evaluate(files["surface"], files["reference"], baseline=files["baseline"])
-    found = evaluate(
+    evaluation = evaluate(
         files["surface"], files["reference"], baseline=files["baseline"], allow_offset=True
     )
-    assert any("as feet are of metres" in note for note in found.notes)
+    assert any("as feet are of metres" in note for note in evaluation.notes)
 
 
 def test_smoothed_relief_is_not_detected_as_feet(raster: Write) -> None:
@@ -133,31 +135,31 @@ def test_relative_heights_are_compared_after_the_best_affine_fit(raster: Write) 
     with rasterio.open(path, "r+") as file:
         file.update_tags(units="relative")
     reference = raster("r.tif", truth)
-    found = evaluate(path, reference, baseline=raster("b.tif", truth + 2))
-    assert found.relative
-    assert found.affine_fit is not None
+    evaluation = evaluate(path, reference, baseline=raster("b.tif", truth + 2))
+    assert evaluation.relative
+    assert evaluation.affine_fit is not None
     slope, offset = np.polyfit(((truth + bumps - 400) / 50).ravel(), truth.ravel(), 1)
-    assert found.affine_fit.scale == pytest.approx(slope, rel=1e-4)
-    assert found.affine_fit.offset == pytest.approx(offset, rel=1e-4)
-    assert found.affine_fit.correlation == pytest.approx(
+    assert evaluation.affine_fit.scale == pytest.approx(slope, rel=1e-4)
+    assert evaluation.affine_fit.offset == pytest.approx(offset, rel=1e-4)
+    assert evaluation.affine_fit.correlation == pytest.approx(
         np.corrcoef((truth + bumps).ravel(), truth.ravel())[0, 1], rel=1e-5
     )
-    assert found.surface.rmse == pytest.approx(0.5, rel=0.02)
-    assert abs(found.surface.mean) < 1e-3
-    assert found.rivals[FLAT].rmse == pytest.approx(truth.std(), rel=1e-3)
-    as_is = found.rivals[AS_IS]
+    assert evaluation.surface.rmse == pytest.approx(0.5, rel=0.02)
+    assert abs(evaluation.surface.mean) < 1e-3
+    assert evaluation.rivals[FLAT].rmse == pytest.approx(truth.std(), rel=1e-3)
+    as_is = evaluation.rivals[AS_IS]
     assert as_is.rmse == pytest.approx((truth - (truth + bumps) / 50).std(), rel=1e-3)
-    assert "heights are relative" in found.notes[0]
+    assert "heights are relative" in evaluation.notes[0]
 
 
 def test_absolute_heights_are_also_compared_after_a_fit_if_requested(raster: Write) -> None:
     truth = terrain()
     surface = (0.8 * (truth - truth.mean()) + truth.mean() + 1).astype(np.float32)
-    found = evaluate(raster("s.tif", surface), raster("r.tif", truth), affine=True)
-    assert found.surface.rmse > 1
-    assert found.rivals[FITTED].rmse < 1e-3
-    assert found.affine_fit is not None
-    assert found.affine_fit.scale == pytest.approx(1.25, rel=1e-4)
+    evaluation = evaluate(raster("s.tif", surface), raster("r.tif", truth), affine=True)
+    assert evaluation.surface.rmse > 1
+    assert evaluation.rivals[FITTED].rmse < 1e-3
+    assert evaluation.affine_fit is not None
+    assert evaluation.affine_fit.scale == pytest.approx(1.25, rel=1e-4)
 
 
 def test_an_inverted_surface_is_noted(raster: Write) -> None:
@@ -172,22 +174,22 @@ def test_masked_pixels_are_excluded(raster: Write) -> None:
     surface, mask = terrain() + 1, np.ones((160, 192), np.float32)
     surface[:40] += 100
     mask[:40] = 0
-    found = evaluate(
+    evaluation = evaluate(
         raster("s.tif", surface), raster("r.tif", terrain()), mask=raster("m.tif", mask)
     )
-    assert found.surface.mae == pytest.approx(1, abs=1e-4)
-    assert found.surface.count == 120 * 192
-    assert found.surface.coverage == 1
+    assert evaluation.surface.mae == pytest.approx(1, abs=1e-4)
+    assert evaluation.surface.count == 120 * 192
+    assert evaluation.surface.coverage == 1
 
 
 def test_constant_rasters_and_few_pixels_are_noted(raster: Write) -> None:
     flat = np.full((160, 192), 100, np.float32)
-    found = evaluate(raster("s.tif", flat), raster("r.tif", flat + 1))
-    assert sum("is this the right file" in note for note in found.notes) == 2
+    evaluation = evaluate(raster("s.tif", flat), raster("r.tif", flat + 1))
+    assert sum("is this the right file" in note for note in evaluation.notes) == 2
     few = terrain()
     few[2:] = few[:2, 5:] = np.nan
-    found = evaluate(raster("s.tif", terrain() + 1), raster("few.tif", few))
-    assert any("only 10 pixels" in note for note in found.notes)
+    evaluation = evaluate(raster("s.tif", terrain() + 1), raster("few.tif", few))
+    assert any("only 10 pixels" in note for note in evaluation.notes)
 
 
 def test_classes_of_height_above_ground_steps_and_illumination(raster: Write) -> None:
@@ -198,14 +200,14 @@ def test_classes_of_height_above_ground_steps_and_illumination(raster: Write) ->
     truth[60:100, 60:100] += 10
     surface = truth + np.where((truth - ground) > 5, 4, 1).astype(np.float32)
     files = raster("s.tif", surface), raster("r.tif", truth)
-    found = evaluate(*files, ground=raster("g.tif", ground), sun=90)
-    assert found.strata["10 to 20 m above ground"][0].mae == pytest.approx(4, abs=1e-3)
-    assert found.strata["on the ground, within 1 m"][0].mae == pytest.approx(1, abs=1e-3)
-    near = found.strata["within 2 px of strong steps"][0]
+    evaluation = evaluate(*files, ground=raster("g.tif", ground), sun=90)
+    assert evaluation.strata["10 to 20 m above ground"][0].mae == pytest.approx(4, abs=1e-3)
+    assert evaluation.strata["on the ground, within 1 m"][0].mae == pytest.approx(1, abs=1e-3)
+    near = evaluation.strata["within 2 px of strong steps"][0]
     # Two pixels on both sides of the block's walls, without the four corners.
     assert near.count == 44 * 44 - 4 - 36 * 36
     # The plain rises eastward, so it faces west, away from a sun in the east.
-    assert found.strata["facing away from the sun"][0].count > 0.9 * truth.size
+    assert evaluation.strata["facing away from the sun"][0].count > 0.9 * truth.size
     assert "facing west" in evaluate(*files).strata
     with pytest.raises(DataError, match="no classes"):
         evaluate(*files, landcover=raster("c.tif", terrain()))
@@ -215,17 +217,17 @@ def test_errors_of_slope_and_aspect(raster: Write) -> None:
     """Planes of known slope: the reference 20 % eastward, the surface 10 % northward."""
     rows, columns = np.mgrid[:160, :192].astype(np.float32)
     truth, surface = 100 + 0.4 * columns, 100 + 0.2 * (160 - rows)
-    found = evaluate(
+    evaluation = evaluate(
         raster("s.tif", surface), raster("r.tif", truth), baseline=raster("b.tif", truth + 1),
         allow_offset=True,
     )  # fmt: skip
-    own = found.slopes["surface"]
+    own = evaluation.slopes["surface"]
     off = np.degrees(np.arctan(0.2)) - np.degrees(np.arctan(0.1))
     assert own.count == 160 * 192
     assert own.slope_mean == pytest.approx(-off, rel=1e-3)
     assert (own.slope_mae, own.slope_rmse) == pytest.approx((off, off), rel=1e-3)
     assert own.aspect_mae == pytest.approx(90, rel=1e-3)
-    assert found.slopes["baseline"].slope_mae == pytest.approx(0, abs=1e-2)
+    assert evaluation.slopes["baseline"].slope_mae == pytest.approx(0, abs=1e-2)
 
 
 def test_rasters_without_crs_or_in_feet_are_refused(raster: Write) -> None:
@@ -245,23 +247,23 @@ def test_statistics_by_class(raster: Write) -> None:
     cover = np.where(columns < 48, 1, 2).astype(np.float32)
     baseline = truth + 4
     baseline[:20] = np.nan
-    found = evaluate(
+    evaluation = evaluate(
         raster("s.tif", truth + np.where(east, 3, 1).astype(np.float32)),
         raster("r.tif", truth),
         baseline=raster("b.tif", baseline),
         landcover=raster("c.tif", cover),
     )
-    flat, other = found.strata["slope 0° to 5°"]
+    flat, other = evaluation.strata["slope 0° to 5°"]
     assert flat.mae == pytest.approx(1, abs=1e-3)
     assert other is not None
     assert other.mae == pytest.approx(4, abs=1e-3)
     # 2 m per pixel of 2 m.
-    assert found.strata["slope 45° to 90°"][0].mae == pytest.approx(3, abs=1e-3)
-    assert found.strata["land cover 1"][0].count == 140 * 48
-    voids, nothing = found.strata["voids of the baseline"]
+    assert evaluation.strata["slope 45° to 90°"][0].mae == pytest.approx(3, abs=1e-3)
+    assert evaluation.strata["land cover 1"][0].count == 140 * 48
+    voids, nothing = evaluation.strata["voids of the baseline"]
     assert voids.count == 20 * 192
     assert nothing is None
-    assert found.as_dict()["strata"]["land cover 1"]["baseline"]["mae"] == pytest.approx(4)
+    assert evaluation.as_dict()["strata"]["land cover 1"]["baseline"]["mae"] == pytest.approx(4)
 
 
 def test_statistics_of_an_uncertainty_band(raster: Write) -> None:
@@ -271,10 +273,10 @@ def test_statistics_of_an_uncertainty_band(raster: Write) -> None:
     surface = (truth + rng.laplace(0, scale)).astype(np.float32)
     stack = np.stack([surface, np.float32(np.sqrt(2)) * scale])
     path = raster("s.tif", stack, names=["dsm", "dsm_uncertainty"])
-    found = evaluate(path, raster("r.tif", truth)).uncertainty
-    assert found is not None
-    assert found.inside["90%"] == pytest.approx(0.9, abs=0.005)
-    assert found.inside["50%"] == pytest.approx(0.5, abs=0.01)
-    assert found.surest_half == pytest.approx(0.5 / 1.25, abs=0.02)
-    assert found.best_half < found.surest_half
+    statistics = evaluate(path, raster("r.tif", truth)).uncertainty
+    assert statistics is not None
+    assert statistics.inside["90%"] == pytest.approx(0.9, abs=0.005)
+    assert statistics.inside["50%"] == pytest.approx(0.5, abs=0.01)
+    assert statistics.surest_half == pytest.approx(0.5 / 1.25, abs=0.02)
+    assert statistics.best_half < statistics.surest_half
     assert evaluate(raster("p.tif", surface), raster("q.tif", truth)).uncertainty is None

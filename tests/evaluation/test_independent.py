@@ -53,9 +53,9 @@ def test_statistics_equal_plain_definitions(name: str) -> None:
         "within_2": np.mean(np.abs(d) <= 2),
         "within_5": np.mean(np.abs(d) <= 5),
     }
-    found = error_statistics(given, given.size).as_dict()
+    statistics = error_statistics(given, given.size).as_dict()
     for key, value in expected.items():
-        assert found[key] == pytest.approx(value, rel=1e-6, abs=1e-9), key
+        assert statistics[key] == pytest.approx(value, rel=1e-6, abs=1e-9), key
 
 
 def test_statistics_equal_those_of_xdem(raster: Write) -> None:
@@ -76,8 +76,8 @@ def test_statistics_equal_those_of_xdem(raster: Write) -> None:
         theirs = difference.copy(new_array=difference.data.astype(np.float64)).get_stats()
         slope = [xdem.terrain.slope(h, resolution=2.0, surface_fit="ZevenbergThorne")
                  for h in (surface, truth)]  # fmt: skip
-    found = evaluate(*paths)
-    ours = found.surface
+    evaluation = evaluate(*paths)
+    ours = evaluation.surface
     assert ours.count == d.size
     assert ours.nmad == pytest.approx(nmad, rel=1e-6)
     for key, name in (("mean", "Mean"), ("median", "Median"), ("rmse", "RMSE"),
@@ -86,7 +86,7 @@ def test_statistics_equal_those_of_xdem(raster: Write) -> None:
     error = (slope[0] - slope[1])[1:-1, 1:-1]
     inner = error[np.isfinite(error)].astype(np.float64)
     # Our slopes include the edges.
-    assert found.slopes["surface"].slope_mean == pytest.approx(inner.mean(), rel=0.05)
+    assert evaluation.slopes["surface"].slope_mean == pytest.approx(inner.mean(), rel=0.05)
 
 
 def test_sparsification_by_hand() -> None:

@@ -27,9 +27,9 @@ def test_coverage_of_intervals_of_quantiles(share: float, count: int) -> None:
     true = math.exp(1.2 * {0.5: 0.0, 0.68: 0.46770, 0.9: 1.28155, 0.95: 1.64485}[share])
     held = 0
     for draw in range(DRAWS):
-        found = quantile_interval(skewed(np.random.default_rng(draw), count), share)
-        assert found.low <= found.value <= found.high
-        held += found.low <= true <= found.high
+        interval = quantile_interval(skewed(np.random.default_rng(draw), count), share)
+        assert interval.low <= interval.value <= interval.high
+        held += interval.low <= true <= interval.high
     assert 0.92 <= held / DRAWS <= 0.985
 
 
@@ -46,8 +46,8 @@ def test_coverage_of_bootstrap_intervals_of_normal_errors(statistic: str) -> Non
     for draw in range(200):
         errors = np.random.default_rng(draw).normal(0.5, 2, 60)
         true = {"mean": 0.5, "rmse": math.hypot(0.5, 2)}[statistic]
-        found = bootstrap_interval(errors, statistic, draws=300, seed=draw)
-        held += found.low <= true <= found.high
+        interval = bootstrap_interval(errors, statistic, draws=300, seed=draw)
+        held += interval.low <= true <= interval.high
     assert 0.88 <= held / 200 <= 0.99
 
 
@@ -60,6 +60,6 @@ def test_coverage_of_nmad_intervals_of_skewed_errors(count: int) -> None:
     true = 1.4826 * 0.68432  # of a lognormal distribution with sigma 1.2
     held = 0
     for draw in range(200):
-        found = nmad_interval(skewed(np.random.default_rng(draw), count), draws=400, seed=draw)
-        held += found.low <= true <= found.high
+        interval = nmad_interval(skewed(np.random.default_rng(draw), count), draws=400, seed=draw)
+        held += interval.low <= true <= interval.high
     assert 0.91 <= held / 200 <= 0.99

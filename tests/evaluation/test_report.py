@@ -27,13 +27,13 @@ def _report(raster: Write, path: Path, name: str = "s.tif") -> str:
     baseline[:20] = np.nan
     stack = np.stack([surface, np.full_like(surface, 0.7)])
     report = Report()
-    found = evaluate(
+    evaluation = evaluate(
         raster(name, stack, names=["dsm", "dsm_uncertainty"]),
         raster("r.tif", truth),
         baseline=raster("b.tif", baseline),
         report=report,
     )
-    path.write_text(report.page(found), encoding="utf-8")
+    path.write_text(report.page(evaluation), encoding="utf-8")
     return path.read_text(encoding="utf-8")
 
 
@@ -65,8 +65,8 @@ def test_file_names_are_escaped(raster: Write, tmp_path: Path) -> None:
 
 def test_report_without_a_baseline(raster: Write, tmp_path: Path) -> None:
     report = Report()
-    found = evaluate(raster("s.tif", terrain() + 1), raster("r.tif", terrain()), report=report)
-    (tmp_path / "report.html").write_text(report.page(found), encoding="utf-8")
+    evaluation = evaluate(raster("s.tif", terrain() + 1), raster("r.tif", terrain()), report=report)
+    (tmp_path / "report.html").write_text(report.page(evaluation), encoding="utf-8")
     text = (tmp_path / "report.html").read_text(encoding="utf-8")
     assert text.count("<img") == 5
     assert "baseline's" not in text

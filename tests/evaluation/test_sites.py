@@ -43,22 +43,22 @@ def listed(raster: Write, tmp_path: Path) -> Path:
 
 
 def test_statistics_of_each_site_and_pooled(listed: Path) -> None:
-    found = evaluate_sites(listed)
-    assert list(found.sites) == [f"place {n}" for n in range(4)]
+    results = evaluate_sites(listed)
+    assert list(results.sites) == [f"place {n}" for n in range(4)]
     pixels = np.array([60, 80, 100, 120]) * 100
-    for (name, site), error in zip(found.sites.items(), ERRORS, strict=True):
+    for (name, site), error in zip(results.sites.items(), ERRORS, strict=True):
         assert site.surface.mae == pytest.approx(error, abs=1e-3), name
     mae = (pixels * ERRORS).sum() / pixels.sum()
-    assert found.surface.mae == pytest.approx(mae, abs=1e-3)
-    assert found.surface.count == pixels.sum()
-    assert found.common is not None
-    assert found.common[1].mae == pytest.approx(4.5, abs=1e-3)
-    inside = found.intervals["mae"]
+    assert results.surface.mae == pytest.approx(mae, abs=1e-3)
+    assert results.surface.count == pixels.sum()
+    assert results.common is not None
+    assert results.common[1].mae == pytest.approx(4.5, abs=1e-3)
+    inside = results.intervals["mae"]
     assert inside.value == pytest.approx(mae, abs=1e-3)
     assert 1 <= inside.low < mae < inside.high <= 4
-    ratio = found.intervals["mae_ratio"]
+    ratio = results.intervals["mae_ratio"]
     assert ratio.value == pytest.approx(mae / 4.5, rel=1e-3)
-    assert found.strata["slope 0° to 5°"].baseline is not None
+    assert results.strata["slope 0° to 5°"].baseline is not None
 
 
 def test_site_table_uses_common_pixels(raster: Write, tmp_path: Path) -> None:
@@ -96,17 +96,17 @@ def test_intervals_over_sites_have_nominal_coverage() -> None:
         for scale in rng.uniform(0.5, 1.5, 12):
             own = error_statistics(rng.laplace(0, scale, 400).astype(np.float32), 400)
             sites.append(Evaluation(own, None, None, {}, (), {}))
-        found = site_intervals(sites)["mae"]
-        held += found.low <= 1.0 <= found.high
+        results = site_intervals(sites)["mae"]
+        held += results.low <= 1.0 <= results.high
     assert 0.82 * times < held < times
 
 
 def test_a_missing_site_is_skipped_with_a_note(listed: Path) -> None:
     with listed.open("a") as file:
         file.write("gone, nowhere.tif, r0.tif,\n")
-    found = evaluate_sites(listed)
-    assert len(found.sites) == 4
-    assert any("site 'gone' is skipped" in note for note in found.notes)
+    results = evaluate_sites(listed)
+    assert len(results.sites) == 4
+    assert any("site 'gone' is skipped" in note for note in results.notes)
 
 
 BAD_SITES = {
@@ -163,19 +163,19 @@ def test_one_invalid_site_does_not_stop_the_others(
     path = bad_site(kind)
     with listed.open("a") as file:
         file.write(f"bad, {path.name}, r0.tif, b0.tif\n")
-    found = evaluate_sites(listed)
-    assert list(found.sites) == [f"place {n}" for n in range(4)]
-    (text,) = [note for note in found.notes if "site 'bad' is skipped" in note]
+    results = evaluate_sites(listed)
+    assert list(results.sites) == [f"place {n}" for n in range(4)]
+    (text,) = [note for note in results.notes if "site 'bad' is skipped" in note]
     assert BAD_SITES[kind] in text
-    assert found.surface.count == 100 * (60 + 80 + 100 + 120)
+    assert results.surface.count == 100 * (60 + 80 + 100 + 120)
 
 
 def test_a_site_without_a_baseline_is_noted(listed: Path) -> None:
     with listed.open("a") as file:
         file.write("bare, s0.tif, r0.tif,\n")
-    found = evaluate_sites(listed)
-    assert found.common is None
-    assert any("1 of 5 sites have none ('bare')" in note for note in found.notes)
+    results = evaluate_sites(listed)
+    assert results.common is None
+    assert any("1 of 5 sites have none ('bare')" in note for note in results.notes)
 
 
 def test_too_many_land_covers_of_all_sites_only_omit_the_classes(
@@ -188,10 +188,10 @@ def test_too_many_land_covers_of_all_sites_only_omit_the_classes(
         lines.append(f"place {number},s{number}.tif,r{number}.tif,c{number}.tif")
     path = tmp_path / "covers.csv"
     path.write_text("\n".join(lines) + "\n")
-    found = evaluate_sites(path)
-    assert len(found.sites) == 3
-    assert not found.strata
-    assert any("no classes of the pooled sites" in note for note in found.notes)
+    results = evaluate_sites(path)
+    assert len(results.sites) == 3
+    assert not results.strata
+    assert any("no classes of the pooled sites" in note for note in results.notes)
 
 
 def test_sampled_sites_keep_their_weight_in_the_pool(
@@ -201,12 +201,12 @@ def test_sampled_sites_keep_their_weight_in_the_pool(
     complete = evaluate_sites(listed)
     # The largest site stores half of its pixels, the pool a sixth of all.
     monkeypatch.setattr(columns_module, "MOST", 6_000)
-    found = evaluate_sites(listed)
-    assert found.sites["place 3"].surface.count == pytest.approx(6_000, rel=0.05)
-    assert found.surface.count == pytest.approx(6_000, rel=0.05)
-    assert found.surface.mae == pytest.approx(complete.surface.mae, rel=0.03)
+    results = evaluate_sites(listed)
+    assert results.sites["place 3"].surface.count == pytest.approx(6_000, rel=0.05)
+    assert results.surface.count == pytest.approx(6_000, rel=0.05)
+    assert results.surface.mae == pytest.approx(complete.surface.mae, rel=0.03)
     for key in ("mae", "mae_ratio"):
-        values = [getattr(s.intervals[key], part) for s in (found, complete)
+        values = [getattr(s.intervals[key], part) for s in (results, complete)
                   for part in ("value", "low", "high")]  # fmt: skip
         np.testing.assert_allclose(values[:3], values[3:], rtol=0.03)
 
@@ -250,10 +250,10 @@ def test_sites_from_a_geopackage(listed: Path, tmp_path: Path) -> None:
         base.execute("CREATE TABLE places (fid INTEGER, geom BLOB, name, surface, reference)")
         base.execute("INSERT INTO places VALUES (1, x'00', 'one', 's1.tif', 'r1.tif')")
         base.commit()
-    found = evaluate_sites(path)
-    assert found.sites["one"].surface.mae == pytest.approx(2, abs=1e-3)
-    assert found.common is None
-    assert not found.intervals
+    results = evaluate_sites(path)
+    assert results.sites["one"].surface.mae == pytest.approx(2, abs=1e-3)
+    assert results.common is None
+    assert not results.intervals
 
 
 @pytest.mark.parametrize(
@@ -310,6 +310,6 @@ def test_temporary_files_are_closed(raster: Write) -> None:
     """A comparison stores its pixels in temporary files and closes them at the end."""
     import gc
 
-    found = evaluate(raster("s.tif", terrain() + 1), raster("r.tif", terrain()))
+    results = evaluate(raster("s.tif", terrain() + 1), raster("r.tif", terrain()))
     gc.collect()  # an unclosed file would warn, and warnings fail tests
-    assert found.surface.mae == pytest.approx(1, abs=1e-4)
+    assert results.surface.mae == pytest.approx(1, abs=1e-4)

@@ -32,11 +32,11 @@ def test_coregistration_removes_a_known_shift(raster: Write) -> None:
     surface = raster("s.tif", truth + 1.5, transform=from_origin(LEFT + 3, TOP - 4, 2, 2))
     reference = raster("r.tif", truth)
     before = evaluate(surface, reference).surface
-    found = evaluate(surface, reference, baseline=reference, coregister=True)
-    shift = found.shifts["surface"]
+    evaluation = evaluate(surface, reference, baseline=reference, coregister=True)
+    shift = evaluation.shifts["surface"]
     assert (shift.east, shift.north, shift.up) == pytest.approx((-3, 4, -1.5), abs=0.1)
-    assert found.surface.rmse < 0.1 * before.rmse
-    assert any("moved by" in note for note in found.notes)
+    assert evaluation.surface.rmse < 0.1 * before.rmse
+    assert any("moved by" in note for note in evaluation.notes)
 
 
 def test_flat_ground_cannot_be_coregistered(raster: Write) -> None:
@@ -54,16 +54,16 @@ def test_correlated_errors_have_fewer_effective_samples(raster: Write) -> None:
     smooth = gaussian_filter(white, 6)
     smooth /= smooth.std()
     reference = raster("r.tif", truth)
-    found = {}
+    correlations = {}
     for name, errors in (("white", white), ("smooth", smooth)):
         spatial = evaluate(raster(f"{name}.tif", truth + errors), reference, spatial=True).spatial
         assert spatial is not None
-        found[name] = spatial
-    assert found["smooth"].effective < 0.1 * found["white"].effective
+        correlations[name] = spatial
+    assert correlations["smooth"].effective < 0.1 * correlations["white"].effective
     # Errors smoothed over 6 pixels of 2 m are nearly uncorrelated at 24 m.
-    assert 15 < min(found["smooth"].ranges) < 100
-    expected = 1 / np.sqrt(found["smooth"].effective)
-    assert found["smooth"].standard_error == pytest.approx(expected, rel=0.02)
+    assert 15 < min(correlations["smooth"].ranges) < 100
+    expected = 1 / np.sqrt(correlations["smooth"].effective)
+    assert correlations["smooth"].standard_error == pytest.approx(expected, rel=0.02)
 
 
 def test_without_xdem_the_error_names_the_extra(
@@ -79,9 +79,9 @@ def test_profile_along_a_line(raster: Write) -> None:
     rows, columns = np.mgrid[:160, :192].astype(np.float32)
     source = Source.open(raster("s.tif", 100 + columns + 2 * rows), layer("dsm"))
     line = read_line(f"{LEFT + 1},{TOP - 1},{LEFT + 201},{TOP - 101}")
-    found = sample_profile(line, {"surface": source}, source.grid)
-    assert found.along[-1] == pytest.approx(np.hypot(200, 100))
-    heights = found.heights["surface"]
+    profile = sample_profile(line, {"surface": source}, source.grid)
+    assert profile.along[-1] == pytest.approx(np.hypot(200, 100))
+    heights = profile.heights["surface"]
     assert heights[0] == 100
     assert heights[-1] == 100 + 100 + 2 * 50
     assert np.diff(heights).min() >= 0

@@ -248,7 +248,6 @@ def evaluate_inputs(
             f"{path} and {inputs.sources['reference'].path} share no pixel with a height",
             "check their no-data values",
         )
-    # The number of stored pixels: of a sampled comparison, the sample.
     own = error_statistics(columns.read("surface"), columns.count)
     notes = [*inputs.notes, *alignment.notes, *_warnings(inputs, own, collected, columns)]
     if not inputs.relative:
