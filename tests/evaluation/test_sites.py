@@ -228,8 +228,8 @@ def test_memory_of_pooling_does_not_grow_with_pixels_or_sites(
     monkeypatch.setattr(columns_module, "MOST", 1 << 15)
     monkeypatch.setattr(columns_module, "_CHUNK", 1 << 12)
     monkeypatch.setattr(collect_module, "BLOCK", 64)
-    for module in (undeclared_module, validity_module):
-        monkeypatch.setattr(module, "_LOOK", 256)
+    monkeypatch.setattr(undeclared_module, "_SAMPLE", 256)
+    monkeypatch.setattr(validity_module, "_LOOK", 256)
     peaks = []
     for size, count in ((256, 2), (768, 2), (256, 8)):
         for name, offset in (("s", 1.0), ("r", 0.0), ("b", 2.0)):
