@@ -16,7 +16,8 @@ from rasterio.transform import from_origin
 
 from common import Claim, at_most, main
 from demiurge import Options, generate, train
-from demiurge.demo.rocky import block_means, rocky_scenes
+from demiurge.demo.rocky import rocky_scenes
+from demiurge.raster.resample import block_means
 from demiurge.scene.bands import name_inputs
 from demiurge.scene.geotiff import write_planes
 from demiurge.scene.prepare import prepare
@@ -61,7 +62,8 @@ def _scene(place: Path, folder: Path, factor: int, half: str) -> Scene:
         transform, crs, box = file.transform, file.crs.to_wkt(), file.bounds
     step = transform.a * factor
     coarse = folder / f"prior_{factor}.tif"
-    write_planes(coarse, block_means(dem, factor)[None], crs,
+    rows, columns = (n // factor * factor for n in dem.shape)
+    write_planes(coarse, block_means(dem[:rows, :columns], factor)[None], crs,
                  from_origin(transform.c, transform.f, step, step))  # fmt: skip
     files = name_inputs(
         [str(place / "rgb.tif"), f"truth_dtm={place / 'dem.tif'}", f"dem_prior={coarse}"]

@@ -13,16 +13,7 @@ pytest.importorskip("torch")
 
 from conftest import terrain
 from demiurge.demo.jacksboro import _best_gaussian, write_halves
-from demiurge.demo.rocky import block_means
 from demiurge.raster.terrain import hillshade
-
-
-def test_means_over_squares_exclude_no_data() -> None:
-    heights = np.arange(16, dtype=np.float32).reshape(4, 4)
-    heights[0, 0] = np.nan
-    heights[2:, 2:] = np.nan
-    means = block_means(heights, 2)
-    np.testing.assert_allclose(means, [[(1 + 4 + 5) / 3, 4.5], [10.5, np.nan]])
 
 
 def test_light_comes_from_the_north_west() -> None:

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import numpy as np
 
-from demiurge.arrays import Array
 from demiurge.demo.result import Result, Row, verdict
 from demiurge.evaluation.evaluate import evaluate
 from demiurge.model.bundle import Bundle, default_bundle
 from demiurge.predict.api import generate
+from demiurge.raster.resample import block_means
 from demiurge.scene.bands import name_inputs
 from demiurge.scene.geotiff import write_planes
 from demiurge.scene.open import scene_from_files
@@ -96,20 +96,10 @@ def write_prior(dem: Path, out: Path, shift: int = 0) -> None:
     with rasterio.open(dem) as source:
         heights = source.read(1, masked=True).astype(np.float32).filled(np.nan)
         transform, crs = source.transform, source.crs
-    means = block_means(heights[shift:, shift:], COARSENESS)
+    rows, columns = (shift + (n - shift) // COARSENESS * COARSENESS for n in heights.shape)
+    means = block_means(heights[shift:rows, shift:columns], COARSENESS)
     placed = transform @ transform.translation(shift, shift) @ transform.scale(COARSENESS)
     write_planes(out, means[None], crs, placed)
-
-
-def block_means(heights: Array, size: int) -> Array:
-    """Return the means of complete squares of ``size`` × ``size`` pixels, without no data."""
-    rows, columns = (n // size * size for n in heights.shape)
-    squares = heights[:rows, :columns].reshape(rows // size, size, columns // size, size)
-    known = np.isfinite(squares)
-    count = known.sum(axis=(1, 3))
-    total = np.where(known, squares, 0).sum(axis=(1, 3))
-    with np.errstate(invalid="ignore"):
-        return np.where(count > 0, total / count, np.nan).astype(np.float32)
 
 
 def rocky_scenes(folder: Path) -> tuple[Scene, Scene]:

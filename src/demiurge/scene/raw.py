@@ -16,6 +16,7 @@ from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, layer
 from demiurge.paths import split_band
 from demiurge.raster.registration import translation
+from demiurge.raster.resample import block_means
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.camera import Camera, to_geographic
 from demiurge.scene.files import open_raster
@@ -127,15 +128,7 @@ class RawSource(Source):
     def _raw(self, window: Window, step: int) -> Array:
         """Read a window of the raw image as means of ``step`` × ``step`` pixels."""
         data = self.image.read(self.image.grid, window)
-        if step == 1:
-            return data
-        rows, cols = -(-data.shape[0] // step), -(-data.shape[1] // step)
-        room = ((0, rows * step - data.shape[0]), (0, cols * step - data.shape[1]))
-        cells = np.pad(data, room, constant_values=np.nan).reshape(rows, step, cols, step)
-        known = np.isfinite(cells)
-        count = known.sum(axis=(1, 3))
-        total = np.where(known, cells, 0).sum(axis=(1, 3))
-        return np.where(count > 0, total / np.maximum(count, 1), np.nan).astype(np.float32)
+        return data if step == 1 else block_means(data, step)
 
     def _heights(self, window: Window) -> Array:
         """Read a window of the DSM with its voids filled."""
