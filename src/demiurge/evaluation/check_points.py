@@ -1,4 +1,4 @@
-"""Errors of a surface at check points: points or a reference raster that the surface never used."""
+"""Check points of a surface, from a file of points or a reference raster, and their sampling."""
 
 from __future__ import annotations
 
@@ -20,14 +20,13 @@ from demiurge.scene.vertical import agree, vertical_of
 
 #: Suffixes of files of points; any other file is a raster.
 POINT_SUFFIXES = (".csv", ".txt", ".gpkg", ".las", ".laz")
-#: Fewest check points of any statement.
+#: Least number of check points.
 FEWEST = 10
-#: Check points nearer to each other than so many pixels are thinned to one, so that they count as
-#: independent.
+#: Side in pixels of the cells that are thinned to one check point each, for independence.
 SPACING = 10
-#: Most points drawn from a raster, and pixels a side of the cell that each represents at least.
+#: Largest number of points drawn from a raster, and least side in pixels of their cells.
 MOST, CELL = 2000, 32
-#: The surface is divided into so many parts a side to tell whether the points are spread over it.
+#: Parts per side of the surface, for the check that the points cover it.
 PARTS = 10
 _BLOCK = 512
 
@@ -148,20 +147,20 @@ def _from_raster(path: str, surface: Source, grid: GeoBox, seed: int) -> CheckPo
     reference = open_absolute("reference", path)
     agree({s.path: vertical_of(s.grid.crs) for s in (surface, reference)})
     rng = np.random.default_rng(seed)
-    found: list[tuple[int, int, float]] = []
+    pixels: list[tuple[int, int, float]] = []
     for cell in _cells(grid, rng):
         heights = reference.read(grid, cell)
         known = np.flatnonzero(np.isfinite(heights))
         if known.size:
             row, column = np.unravel_index(rng.choice(known), heights.shape)
             height = float(heights[row, column])
-            found.append((cell.row + int(row), cell.col + int(column), height))
-    if not found:
+            pixels.append((cell.row + int(row), cell.col + int(column), height))
+    if not pixels:
         raise DataError(
             f"{path}: has no heights on {surface.path}", "check their CRS and extents with gdalinfo"
         )
-    rows, columns, values = np.array(found, np.float64).T
-    text = f"{path}: one random pixel of each of {len(found)} cells is a check point"
+    rows, columns, values = np.array(pixels, np.float64).T
+    text = f"{path}: one random pixel of each of {len(pixels)} cells is a check point"
     return CheckPoints(rows, columns, values, (text,))
 
 
@@ -171,7 +170,7 @@ def _cells(grid: GeoBox, rng: np.random.Generator) -> Iterator[Window]:
     side = max(CELL, int(np.ceil(np.sqrt(height * width / MOST))))
     for top in range(0, height, side):
         for left in range(0, width, side):
-            # Wide cells are read in part: a random window of them.
+            # Only a random window of a wide cell is read.
             row = top + int(rng.integers(0, max(1, min(side, height - top) - CELL + 1)))
             col = left + int(rng.integers(0, max(1, min(side, width - left) - CELL + 1)))
             yield Window(row, col, min(CELL, height - row), min(CELL, width - col))
