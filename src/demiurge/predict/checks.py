@@ -56,20 +56,20 @@ def require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) ->
     missing = [name for name in contract.required if name not in scene.layers]
     if missing:
         option = OPTION_OF.get(missing[0])
-        cure = f"give it with {option}" if option else f"it sees {', '.join(contract.names)}"
+        cure = f"give it with {option}" if option else f"it takes {', '.join(contract.names)}"
         raise UsageError(f"bundle '{card.name}' needs layer '{missing[0]}'", cure)
     sizes = card.pixel_sizes
     if not sizes.fits(scene.pixel_size) and not options.any_pixel_size:
         raise DataError(
-            f"{scene.name}: its pixel size of {scene.pixel_size:g} m is outside what bundle "
-            f"'{card.name}' has seen ({sizes.low:g} to {sizes.high:g} m)",
+            f"{scene.name}: its pixel size of {scene.pixel_size:g} m is outside the range "
+            f"of bundle '{card.name}' ({sizes.low:g} to {sizes.high:g} m)",
             "resample it, choose another bundle, or add --any-pixel-size",
         )
     raw = [n for n in contract.names if n in scene.equalised and not contract.equalise]
     if raw:
         raise DataError(
-            f"scene '{scene.name}' has an equalised '{raw[0]}', which bundle '{card.name}' learned "
-            "without",
+            f"scene '{scene.name}' has an equalised '{raw[0]}', but bundle '{card.name}' was "
+            "trained without",
             "prepare it with --no-equalise, or give plain files",
         )
 
@@ -86,7 +86,7 @@ def survey(scene: Scene, bundle: Bundle, targets: list[str], any_input: bool) ->
     unused = [n for n in scene.sources if n in OPTION_OF and n not in contract.names]
     if contract.relative and PRIOR in unused:
         unused.remove(PRIOR)  # relative heights are adjusted to it
-    notes = [f"{n} is not used: bundle '{name}' does not see it" for n in unused]
+    notes = [f"{n} is not used: bundle '{name}' has no such layer" for n in unused]
     needed = tuple(n for n in contract.names if n in scene.layers)
     scene.compute_statistics(needed)
     notes += [f"{f.layer}: {f.message}" for f in require_fit(scene, needed)]
@@ -186,8 +186,8 @@ def _unlike(scene: Scene, bundle: Bundle) -> Iterator[str]:
         ratio = statistics["std"] / entry.scale
         if abs(shift) > _SHIFT or not 1 / _RATIO < ratio < _RATIO:
             yield (
-                f"{entry.name} is unlike what bundle '{bundle.card.name}' has seen (mean "
-                f"{statistics['mean']:.4g}, standard deviation {statistics['std']:.4g}; seen "
+                f"{entry.name} is unlike the training images of bundle '{bundle.card.name}' (mean "
+                f"{statistics['mean']:.4g}, standard deviation {statistics['std']:.4g}; training "
                 f"{entry.offset:.4g} and {entry.scale:.4g}): treat the result as unreliable"
             )
 
@@ -200,7 +200,7 @@ def _grain(scene: Scene, bundle: Bundle, name: str, low: float, high: float) -> 
     elif not low / _GRAIN <= grain <= high * _GRAIN:
         what = "rougher" if grain > high else "smoother"
         yield (
-            f"{name} is {what} than what bundle '{bundle.card.name}' has seen (neighbours differ "
-            f"by {grain:.3f} standard deviations; seen {low:.3f} to {high:.3f}): treat the result "
-            "as unreliable"
+            f"{name} is {what} than the training images of bundle '{bundle.card.name}' (neighbours "
+            f"differ by {grain:.3f} standard deviations; training {low:.3f} to {high:.3f}): treat "
+            "the result as unreliable"
         )

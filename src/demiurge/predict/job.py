@@ -187,11 +187,7 @@ class Job:
         )
 
     def predict(
-        self,
-        network: Network,
-        area: Window,
-        counts: PixelCounts,
-        advance: Advance = silent,
+        self, network: Network, area: Window, counts: PixelCounts, advance: Advance = silent
     ) -> Iterator[tuple[int, Array]]:
         """Predict an area, update the counts, and yield finished rows in the bands of the file.
 
