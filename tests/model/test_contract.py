@@ -71,8 +71,8 @@ def test_the_output_is_a_correction_of_the_base() -> None:
     chosen = contract()
     encoded = chosen.encode(window(), 0.5, NORMALS)
     output = np.stack([np.full((64, 64), 0.25), np.zeros((64, 64))]).astype(np.float32)
-    found = chosen.decode(output, encoded)
-    heights, uncertainty = found[:1], found[1:]
+    actual = chosen.decode(output, encoded)
+    heights, uncertainty = actual[:1], actual[1:]
     known = np.isfinite(window()[0])
     np.testing.assert_allclose(heights[0][known], window()[0][known] + 1.0, atol=1e-3)
     np.testing.assert_allclose(uncertainty, 4.0 * np.sqrt(2), rtol=1e-6)
@@ -134,11 +134,11 @@ def test_the_ground_is_a_correction_of_an_opening_below_the_surface() -> None:
     np.testing.assert_allclose(encoded.planes[3], house[0] / 2)
     output = np.zeros((4, 64, 64), np.float32)
     output[1, :, :32] = 5.0  # the network would lift the ground by 10 m
-    found = chosen.decode(output, encoded)
-    np.testing.assert_array_equal(found[0], house[0])
-    assert (found[1] <= found[0]).all()
-    np.testing.assert_array_equal(found[1][:, 32:], 0)
-    assert found[1][25, 25] == 6
+    actual = chosen.decode(output, encoded)
+    np.testing.assert_array_equal(actual[0], house[0])
+    assert (actual[1] <= actual[0]).all()
+    np.testing.assert_array_equal(actual[1][:, 32:], 0)
+    assert actual[1][25, 25] == 6
 
 
 def test_openings_need_a_base() -> None:
@@ -165,8 +165,8 @@ def test_without_an_optional_base_heights_are_relative() -> None:
     encoded = alone.encode(window, 10.0, {"red": (0.0, 1.0)})
     assert not encoded.planes[[0, 2]].any(), "neither heights nor their presence"
     output = np.stack([np.ones((4, 4)), np.zeros((4, 4))]).astype(np.float32)
-    found = alone.decode(output, encoded)
-    np.testing.assert_allclose(found[1], np.sqrt(2) * 20 * 5)
+    actual = alone.decode(output, encoded)
+    np.testing.assert_allclose(actual[1], np.sqrt(2) * 20 * 5)
 
 
 def test_openings_need_a_base_that_is_not_optional() -> None:
@@ -191,7 +191,7 @@ def test_relief_planes_hold_small_forms_of_the_base() -> None:
     bump = slope.copy()
     bump[32, 32] += 40
     normals = {"red": (0.0, 1.0)}
-    flat, found = (
+    flat, actual = (
         contract.encode(np.stack([h, np.ones_like(h)]), 10.0, normals).planes[-2:]
         for h in (slope, bump)
     )
@@ -199,8 +199,8 @@ def test_relief_planes_hold_small_forms_of_the_base() -> None:
     inner = (slice(None), slice(8, -8), slice(8, -8))
     np.testing.assert_allclose(flat[inner], 0, atol=1e-3)
     # A tent mean of 2 x 2 half-widths leaves three quarters of 40 m (four pixels).
-    assert found[0, 32, 32] == pytest.approx(4 * 3 / 4, abs=1e-3)
-    assert found[1, 32, 32] == pytest.approx(4 * 63 / 64, abs=1e-3)
+    assert actual[0, 32, 32] == pytest.approx(4 * 3 / 4, abs=1e-3)
+    assert actual[1, 32, 32] == pytest.approx(4 * 63 / 64, abs=1e-3)
     alone = contract.suited(["red"])
     gone = np.stack([np.full_like(slope, np.nan), np.ones_like(slope)])
     assert not alone.encode(gone, 10.0, normals).planes[-2:].any()
@@ -213,11 +213,11 @@ def test_each_target_has_its_calibration() -> None:
     both = Contract(layers=layers, base="dsm", targets=["dsm", "dtm"], calibration=[1.0, 3.0])
     window = np.full((1, 4, 4), 100, np.float32)
     encoded = both.encode(window, 2.0, {})
-    found = both.decode(np.zeros((4, 4, 4), np.float32), encoded)
-    np.testing.assert_allclose(found[3], 3 * found[2])
+    actual = both.decode(np.zeros((4, 4, 4), np.float32), encoded)
+    np.testing.assert_allclose(actual[3], 3 * actual[2])
     old = Contract.model_validate({**both.model_dump(), "calibration": 2.0})
     assert old.calibration == [2.0]
-    assert (old.decode(np.zeros((4, 4, 4), np.float32), encoded)[2:] == 2 * found[2]).all()
+    assert (old.decode(np.zeros((4, 4, 4), np.float32), encoded)[2:] == 2 * actual[2]).all()
     with pytest.raises(ValueError, match="one calibration for each"):
         Contract(layers=layers, base="dsm", targets=["dsm"], calibration=[1.0, 3.0])
 
@@ -229,15 +229,15 @@ def test_shrink_soft_thresholds_the_change_of_measured_heights_only() -> None:
     output[0, :, :32], output[0, :, 32:] = 0.25, -2.0
     output[2] = np.log(0.25 / np.sqrt(2))  # standard deviation: 0.25 units, 1 m
     output[1] = 1.0
-    found = chosen.decode(output, encoded)
+    actual = chosen.decode(output, encoded)
     base, known = encoded.base, np.isfinite(window()[0])
     left, right = (np.zeros((64, 64), bool) for _ in range(2))
     left[:, :32], right[:, 32:] = True, True
-    np.testing.assert_allclose(found[2], 1.0, rtol=1e-5)
-    np.testing.assert_allclose((found[0] - base)[known & left], 0.5, atol=1e-3)
-    np.testing.assert_allclose((found[0] - base)[known & right], -7.5, atol=1e-3)
-    np.testing.assert_allclose((found[0] - base)[~known], 1.0, atol=1e-3, err_msg="voids")
-    assert (found[1] <= found[0]).all(), "the ground stays below the shrunk surface"
+    np.testing.assert_allclose(actual[2], 1.0, rtol=1e-5)
+    np.testing.assert_allclose((actual[0] - base)[known & left], 0.5, atol=1e-3)
+    np.testing.assert_allclose((actual[0] - base)[known & right], -7.5, atol=1e-3)
+    np.testing.assert_allclose((actual[0] - base)[~known], 1.0, atol=1e-3, err_msg="voids")
+    assert (actual[1] <= actual[0]).all(), "the ground stays below the shrunk surface"
 
 
 def test_a_doubtful_change_leaves_measured_heights_as_they_are() -> None:
@@ -284,8 +284,8 @@ def test_shrink_does_not_keep_spikes() -> None:
     encoded = chosen.encode(given, 0.5, NORMALS)
     output = np.full((2, 64, 64), np.log(300 / 4.0 / np.sqrt(2)), np.float32)
     output[0] = -300 / 4.0
-    found = chosen.decode(output, encoded)
-    change = found[0, 40, 40] - given[0, 40, 40]
+    actual = chosen.decode(output, encoded)
+    change = actual[0, 40, 40] - given[0, 40, 40]
     assert change == pytest.approx(-300 + 0.5 * 24 * 0.5, abs=0.1)
 
 
@@ -298,8 +298,8 @@ def test_a_cliff_does_not_change_its_foot_and_top() -> None:
     flat, cliff = (chosen.encode(given, 0.5, NORMALS) for given in (low, high))
     assert np.ptp(cliff.planes[0]) * cliff.unit < np.ptp(low[0]) + 40
     output = np.zeros((4, 64, 64), np.float32)
-    found = chosen.decode(output, cliff)
-    np.testing.assert_allclose(found[0], high[0], atol=1e-3, err_msg="heights are restored")
+    actual = chosen.decode(output, cliff)
+    np.testing.assert_allclose(actual[0], high[0], atol=1e-3, err_msg="heights are restored")
     expected = chosen.decode(output, flat)[1]
-    np.testing.assert_allclose(found[1][:, :10], expected[:, :10], atol=0.5)
-    np.testing.assert_allclose(found[1][:, -10:], expected[:, -10:] + 800, atol=0.5)
+    np.testing.assert_allclose(actual[1][:, :10], expected[:, :10], atol=0.5)
+    np.testing.assert_allclose(actual[1][:, -10:], expected[:, -10:] + 800, atol=0.5)

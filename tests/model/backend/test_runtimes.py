@@ -61,13 +61,13 @@ def test_the_number_of_threads_does_not_change_a_pixel(tmp_path: Path) -> None:
     channels = bundle.contract.channels
     windows = [np.random.default_rng(i).standard_normal((channels, 128, 128)).astype("f4")
                  for i in range(3)]  # fmt: skip
-    found = [
+    actual = [
         np.stack(list(make_runtime(bundle, 128, Choice("openvino", "CPU", "f32"), threads=n)
                       .run(windows, 2)))
         for n in (0, 1, 2)
     ]  # fmt: skip
-    np.testing.assert_array_equal(found[0], found[1])
-    np.testing.assert_array_equal(found[0], found[2])
+    np.testing.assert_array_equal(actual[0], actual[1])
+    np.testing.assert_array_equal(actual[0], actual[2])
 
 
 def test_pytorch_and_openvino_agree_on_a_trained_network() -> None:
@@ -140,15 +140,15 @@ def test_batches_equal_single_windows() -> None:
     bundle = load_bundle("refine")
     windows = [np.random.default_rng(i).standard_normal((bundle.contract.channels, 64, 64))
                  .astype("f4") for i in range(7)]  # fmt: skip
-    found = {}
+    actual = {}
     for batch in (1, 3):
         runtime = make_runtime(bundle, 64, Choice("torch", "CPU", "f32"))
         runtime.batch = batch
         # Twice: the first run must not affect the second.
         list(runtime.run(windows[::-1], 3))
-        found[batch] = np.stack(list(runtime.run(windows, 3)))
-    assert len(found[3]) == len(windows)
-    np.testing.assert_allclose(found[1], found[3], atol=1e-4 * np.abs(found[1]).max())
+        actual[batch] = np.stack(list(runtime.run(windows, 3)))
+    assert len(actual[3]) == len(windows)
+    np.testing.assert_allclose(actual[1], actual[3], atol=1e-4 * np.abs(actual[1]).max())
 
 
 def test_every_runtime_accepts_flipped_windows() -> None:
@@ -156,11 +156,11 @@ def test_every_runtime_accepts_flipped_windows() -> None:
     bundle = load_bundle("refine")
     planes = np.random.default_rng(0).standard_normal((bundle.contract.channels, 64, 64))
     oriented = [turn.apply(planes.astype("f4")) for turn in ORIENTATIONS[8]]
-    found = [
+    actual = [
         np.stack(list(make_runtime(bundle, 64, Choice(name, "CPU", "f32")).run(oriented, 2)))
         for name in ("openvino", "torch")
     ]
-    np.testing.assert_allclose(*found, atol=1e-3 * np.abs(found[0]).max())
+    np.testing.assert_allclose(*actual, atol=1e-3 * np.abs(actual[0]).max())
 
 
 @pytest.mark.parametrize(
@@ -197,10 +197,10 @@ def test_reading_ahead_does_not_change_pixels(
     heights[40:90, 30:80] = np.nan
     dsm = write_raster(tmp_path / "dsm.tif", heights)
     bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
-    found = []
+    actual = []
     for batch in (1, 5):
         monkeypatch.setattr(OpenVinoRuntime, "batch", batch)
         refine(dsm, tmp_path / "out.tif", bundle=bundle, options=Options(window=64, overwrite=True))
         with rasterio.open(tmp_path / "out.tif") as file:
-            found.append(file.read())
-    np.testing.assert_array_equal(*found)
+            actual.append(file.read())
+    np.testing.assert_array_equal(*actual)

@@ -187,8 +187,8 @@ def relative(tmp_path: Path):  # type: ignore[no-untyped-def]
 
 def _errors(path: Path, truth: np.ndarray) -> np.ndarray:
     with rasterio.open(path) as file:
-        found = file.read(1) - truth
-    return found - found.mean()
+        actual = file.read(1) - truth
+    return actual - actual.mean()
 
 
 def test_a_large_scene_is_one_surface(relative, tmp_path: Path) -> None:  # type: ignore[no-untyped-def]

@@ -44,18 +44,18 @@ def test_means_are_those_of_blocks() -> None:
 def test_centre_values_of_interpolated_cells_are_the_cells(cells: PriorCells) -> None:
     values = terrain(*cells.shape, seed=3)
     inside = (slice(4, -4),) * 2
-    found = cells.centre_values(cells.interpolate(values))
-    np.testing.assert_allclose(found[inside], values[inside], atol=0.05 * values.std())
+    actual = cells.centre_values(cells.interpolate(values))
+    np.testing.assert_allclose(actual[inside], values[inside], atol=0.05 * values.std())
 
 
 @pytest.mark.parametrize("spline", [True, False])
 def test_means_of_interpolated_cells_are_predicted(spline: bool) -> None:
     cells = upright()
     values = terrain(*cells.shape, seed=1)
-    found = means_of_interpolated(values, spline=spline)
+    actual = means_of_interpolated(values, spline=spline)
     inside = (slice(3, -3),) * 2
     np.testing.assert_allclose(
-        cells.means(cells.interpolate(values, spline=spline))[inside], found[inside], atol=0.15
+        cells.means(cells.interpolate(values, spline=spline))[inside], actual[inside], atol=0.15
     )
     level = means_of_interpolated(np.full((20, 20), 700, np.float32), spline=spline)
     np.testing.assert_allclose(level, 700, rtol=1e-6)
@@ -77,14 +77,14 @@ def test_cubic_interpolation_equals_that_of_gdal() -> None:
 
     cells = upright()
     values = terrain(*cells.shape, seed=5)
-    found = np.empty((SIZE, SIZE), np.float32)
+    actual = np.empty((SIZE, SIZE), np.float32)
     place = from_origin(5e5, 5e6, WIDE, WIDE), from_origin(5e5, 5e6, 1, 1)
     reproject(
-        values, found, src_transform=place[0], dst_transform=place[1], src_crs="EPSG:32633",
+        values, actual, src_transform=place[0], dst_transform=place[1], src_crs="EPSG:32633",
         dst_crs="EPSG:32633", resampling=Resampling.cubic,
     )  # fmt: skip
     np.testing.assert_allclose(
-        cells.interpolate(values, spline=False)[INSIDE], found[INSIDE], atol=0.01
+        cells.interpolate(values, spline=False)[INSIDE], actual[INSIDE], atol=0.01
     )
 
 
@@ -94,10 +94,10 @@ def test_backprojected_heights_have_the_means_of_the_prior() -> None:
     prior = cells.interpolate(means)
     noise = 10 * np.random.default_rng(1).standard_normal((SIZE, SIZE)).astype(np.float32)
     change = noise + np.linspace(-30, 30, SIZE, dtype=np.float32)
-    found = back_project(change, prior, cells)
+    actual = back_project(change, prior, cells)
     inside = (slice(3, -3),) * 2
     before = np.abs(cells.means(prior + change) - means)[inside].mean()
-    assert np.abs(cells.means(found) - means)[inside].mean() < 0.05 * before
+    assert np.abs(cells.means(actual) - means)[inside].mean() < 0.05 * before
 
 
 def test_ridges_and_valleys_are_restored() -> None:
@@ -105,8 +105,8 @@ def test_ridges_and_valleys_are_restored() -> None:
     rows, columns = np.mgrid[:SIZE, :SIZE]
     truth = (20 * np.abs(np.sin(rows / 19) + np.cos(columns / 23))).astype(np.float32)
     prior = cells.interpolate(cells.means(truth))
-    found = back_project(np.zeros_like(prior), prior, cells)
-    errors = [np.square(h - truth)[INSIDE].mean() for h in (found, prior)]
+    actual = back_project(np.zeros_like(prior), prior, cells)
+    errors = [np.square(h - truth)[INSIDE].mean() for h in (actual, prior)]
     assert errors[0] < 0.8 * errors[1]
 
 
@@ -130,14 +130,14 @@ def test_an_untrusted_prior_changes_nothing() -> None:
 def test_without_detail_the_change_is_ignored() -> None:
     cells, prior = upright(), terrain(SIZE, SIZE)
     nothing = back_project(np.zeros_like(prior), prior, cells)
-    found = back_project(rough(2), prior, cells, detail=0.0)
-    np.testing.assert_allclose(found, nothing, atol=1e-3)
+    actual = back_project(rough(2), prior, cells, detail=0.0)
+    np.testing.assert_allclose(actual, nothing, atol=1e-3)
 
 
 def test_voids_of_the_prior_do_not_constrain() -> None:
     cells, prior = upright(), terrain(SIZE, SIZE)
     known = np.ones((SIZE, SIZE), bool)
     known[40:80, 40:80] = False
-    found = back_project(np.full_like(prior, 7), prior, cells, known=known)
-    np.testing.assert_allclose((found - prior)[55:65, 55:65], 7, atol=0.5)
-    np.testing.assert_allclose((found - prior)[:20, :20].mean(), 0, atol=0.5)
+    actual = back_project(np.full_like(prior, 7), prior, cells, known=known)
+    np.testing.assert_allclose((actual - prior)[55:65, 55:65], 7, atol=0.5)
+    np.testing.assert_allclose((actual - prior)[:20, :20].mean(), 0, atol=0.5)

@@ -29,12 +29,12 @@ def land() -> np.ndarray:
     """Return hills with ridges and valleys of all widths, as real terrain has."""
     rng = np.random.default_rng(4)
     rows, columns = np.mgrid[:SIDE, :SIDE]
-    found = np.zeros((SIDE, SIDE))
+    values = np.zeros((SIDE, SIDE))
     for width in (9, 13, 21, 34, 55, 89):
         angle = rng.uniform(0, np.pi)
         along = rows * np.cos(angle) + columns * np.sin(angle) + rng.uniform(0, width)
-        found += 0.3 * width * np.abs(np.sin(np.pi * along / width))
-    return found.astype(np.float32)
+        values += 0.3 * width * np.abs(np.sin(np.pi * along / width))
+    return values.astype(np.float32)
 
 
 def sharpening_graph(gain: float) -> bytes:
@@ -94,9 +94,9 @@ def error(
     )
     prior, truth = scene.read(layers=["dem_prior", "truth_dtm"])
     with rasterio.open(out) as file:
-        found = file.read(1)
+        values = file.read(1)
     inside = (slice(SIDE // 2, -12), slice(12, -12)) if south else INSIDE
-    rmse = [float(np.square(h - truth)[inside].mean() ** 0.5) for h in (found, prior)]
+    rmse = [float(np.square(h - truth)[inside].mean() ** 0.5) for h in (values, prior)]
     return rmse[0] / rmse[1], surface
 
 

@@ -1,0 +1,1 @@
+"""Constraints and adjustments of predicted heights: prior, relative windows, control points."""
