@@ -22,6 +22,8 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Write valid and invalid files into a folder and change to it."""
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DEMIURGE_BUNDLES", raising=False)
+    # Imports that take seconds on a busy machine print no lines of progress.
+    monkeypatch.setattr("demiurge.progress._FIRST", 600.0)
     nan = np.full((160, 192), np.nan, np.float32)
     write_raster(Path("dsm.tif"), terrain())
     write_raster(Path("truth.tif"), terrain())

@@ -92,28 +92,28 @@ def _verdict(verdict: Verdict) -> str:
 
 
 def _print_calibration(certificate: Certificate) -> None:
-    found = certificate.calibration
-    if found is None:
+    fit = certificate.calibration
+    if fit is None:
         return
     echo(
-        f"uncertainty: {found.figure} is {found.factor:.2f} times the predicted standard deviation "
-        f"({found.nominal:.2f} if it were right and errors normal); it is within "
-        f"{found.limit:.2f} m on {found.share:.1%} of the surface"
+        f"uncertainty: {fit.figure} is {fit.factor:.2f} times the predicted standard deviation "
+        f"({fit.nominal:.2f} if it were right and errors normal); it is within "
+        f"{fit.limit:.2f} m on {fit.share:.1%} of the surface"
     )
 
 
 def _print_comparison(certificate: Certificate) -> None:
-    found = certificate.comparison
-    if found is None:
+    pairs = certificate.comparison
+    if pairs is None:
         return
     state = {"better": "is better than", "worse": "is worse than"}.get(
-        found.state, "is not shown to differ from"
+        pairs.state, "is not shown to differ from"
     )
     echo(
-        f"{certificate.surface} {state} {found.other}: nearer at {found.better.value:.0%} of "
-        f"{found.count} points ({found.better.low:.0%} to {found.better.high:.0%}), absolute error "
-        f"smaller by {found.gain.value:.2f} m at the median ({found.gain.low:.2f} to "
-        f"{found.gain.high:.2f})"
+        f"{certificate.surface} {state} {pairs.other}: nearer at {pairs.better.value:.0%} of "
+        f"{pairs.count} points ({pairs.better.low:.0%} to {pairs.better.high:.0%}), absolute error "
+        f"smaller by {pairs.gain.value:.2f} m at the median ({pairs.gain.low:.2f} to "
+        f"{pairs.gain.high:.2f})"
     )
 
 
