@@ -35,6 +35,7 @@ class Pix2PixGenerator(nn.Module):
         self.head = nn.ConvTranspose2d(2 * first, outputs, 4, stride=2, padding=1)
 
     def forward(self, planes: Tensor) -> Tensor:
+        """Return outputs (batch, outputs, rows, columns) of planes (batch, channels, …)."""
         skips: list[Tensor] = []
         features = planes
         for level in self.down:
@@ -85,5 +86,6 @@ class PatchDiscriminator(nn.Module):
         self.layers = nn.Sequential(*layers, nn.Conv2d(widths[-1], 1, 4, 1, 1))
 
     def forward(self, planes: Tensor) -> Tensor:
+        """Return a score for each patch: (batch, 1, rows, columns), high for truth."""
         scores: Tensor = self.layers(planes)
         return scores

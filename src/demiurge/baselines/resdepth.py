@@ -42,6 +42,7 @@ class ResDepthUNet(nn.Module):
         self.head = nn.Conv2d(first, outputs, 3, padding=1)
 
     def forward(self, planes: Tensor) -> Tensor:
+        """Return outputs (batch, outputs, rows, columns) of planes (batch, channels, …)."""
         skips: list[Tensor] = []
         features = planes
         for level in self.down:

@@ -10,7 +10,7 @@ probability p or more.
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -94,21 +94,18 @@ def certify(
         offset.
     """
     limits = _limits(require or {})
-    target = None if output is None else Path(output)
-    if target is not None:
-        inputs = [p for p in (surface, points, other) if p is not None]
-        check_output(target, overwrite=overwrite, inputs=inputs, suffixes=(".tif", ".tiff"))
+    target = _map_path(output, (surface, points, other), overwrite=overwrite)
     heights = _open(surface)
     grid, notes = common_grid({"surface": heights, "reference": heights})
     checks = open_check_points(str(points), heights, grid, points_crs)
-    found = sample(heights, grid, checks)
-    known = np.flatnonzero(np.isfinite(found))
+    sampled = sample(heights, grid, checks)
+    known = np.flatnonzero(np.isfinite(sampled))
     voids = len(checks) - known.size
     _require_enough(str(points), known.size, voids, str(surface))
-    used, errors = checks.at(known), found[known] - checks.heights[known]
+    used, errors = checks.at(known), sampled[known] - checks.heights[known]
     notes += [*checks.notes, *require_spread(used, grid, str(points))]
-    level = error_statistics(errors.astype(np.float32), errors.size)
-    notes += require_level(level, str(surface), allow_offset=allow_offset)
+    statistics = error_statistics(errors.astype(np.float32), errors.size)
+    notes += require_level(statistics, str(surface), allow_offset=allow_offset)
     figures = figures_of(errors, confidence)
     uncertainty = uncertainty_of(heights)
     calibration = None
@@ -118,13 +115,8 @@ def certify(
             notes.append(_too_few(limits, known.size))
     if target is not None:
         if calibration is None or uncertainty is None:
-            raise UsageError(
-                f"{surface}: no map can be written"
-                + (" without an uncertainty band" if uncertainty is None else f": {notes[-1]}"),
-                "leave out the map, or give a surface that demiurge refine or generate wrote",
-            )
-        write_accuracy_map(target, uncertainty, grid, calibration.factor, calibration.limit,
-                           calibration.figure)  # fmt: skip
+            raise _no_map(surface, "" if uncertainty is None else notes[-1])
+        _write_map(target, uncertainty, grid, calibration)
     return Certificate(
         surface=str(surface),
         points=str(points),
@@ -137,6 +129,31 @@ def certify(
         comparison=None if other is None else _compared(other, grid, used, errors, confidence),
         quadrants=_quadrants(used, grid),
         notes=tuple(notes),
+    )
+
+
+def _map_path(
+    output: PathLike | None, inputs: Iterable[PathLike | None], *, overwrite: bool
+) -> Path | None:
+    """Return the path of the map; raise if it cannot be written, or would replace an input."""
+    if output is None:
+        return None
+    files = [file for file in inputs if file is not None]
+    check_output(Path(output), overwrite=overwrite, inputs=files, suffixes=(".tif", ".tiff"))
+    return Path(output)
+
+
+def _write_map(path: Path, uncertainty: Source, grid: GeoBox, calibration: Calibration) -> None:
+    limits = calibration.factor, calibration.limit, calibration.figure
+    write_accuracy_map(path, uncertainty, grid, *limits)
+
+
+def _no_map(surface: PathLike, reason: str) -> UsageError:
+    """Return the error of a map without calibration; without a reason there is no uncertainty."""
+    return UsageError(
+        f"{surface}: no map can be written"
+        + (f": {reason}" if reason else " without an uncertainty band"),
+        "leave out the map, or give a surface that demiurge refine or generate wrote",
     )
 
 

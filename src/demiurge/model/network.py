@@ -113,6 +113,7 @@ class Detailed(nn.Module):
         self.answer = nn.Conv2d(width, outputs, 3, padding=1)
 
     def forward(self, planes: Tensor) -> Tensor:
+        """Return outputs (batch, outputs, rows, columns) of planes (batch, channels, …)."""
         coarse = self.decoder(self.encoder(planes))
         output: Tensor = self.answer(self.merge(torch.cat([coarse, self.detail(planes)], dim=1)))
         return output

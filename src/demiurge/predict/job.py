@@ -146,7 +146,7 @@ class Job:
         if self.prior is None:
             return {}
         accuracy, given = self.prior.accuracy, self.options.detail is not None
-        tags = {"prior_accuracy": "not told" if accuracy is None else f"{accuracy:g} m"}
+        tags = {"prior_accuracy": "not given" if accuracy is None else f"{accuracy:g} m"}
         if self.prior.fine:
             return tags
         assessed = self.assessment is not None and self.assessment.assessed

@@ -76,6 +76,7 @@ class ProgressCallback(Callback):
         self._count = 0
 
     def on_fit_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open the progress bar and, in the first process, the log."""
         quiet = self.quiet or not trainer.is_global_zero
         bar = progress("train", self.steps, quiet=quiet, unit="steps")
         self._advance = self._stack.enter_context(bar)
@@ -83,21 +84,25 @@ class ProgressCallback(Callback):
             self._log.open()
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Advance the bar by the steps of a resumed training."""
         # Lightning counts the steps of every optimiser.
         if done := trainer.global_step // max(1, len(trainer.optimizers)):
             self._advance(done)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Pass the epoch to the training chips, which seeds their drawing."""
         loader: Any = trainer.train_dataloader
         loader.dataset.epoch = trainer.current_epoch
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *_: Any
     ) -> None:
+        """Add the loss of the step and advance the bar."""
         self._loss, self._count = self._loss + outputs["loss"].detach(), self._count + 1
         self._advance(1, self._note)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Report and log the errors of the epoch."""
         metrics = {k: float(v) for k, v in trainer.callback_metrics.items()}
         if "mae" not in metrics:
             return
@@ -124,12 +129,15 @@ class ProgressCallback(Callback):
         self._advance(0, self._note)
 
     def state_dict(self) -> dict[str, Any]:
+        """Return the history of errors for the checkpoint."""
         return {"history": list(self.history)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Restore the history of errors from a checkpoint."""
         self.history[:] = state_dict["history"]
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Close the progress bar and the log."""
         self._stack.close()
         self._log.close()
 

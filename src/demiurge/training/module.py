@@ -49,6 +49,7 @@ class HeightModule(L.LightningModule):
         self._sums: dict[str, Tensor] = {}
 
     def forward(self, planes: Tensor) -> Tensor:
+        """Return the outputs of the network for planes (batch, channels, rows, columns)."""
         # bf16 convolutions are fastest in channels-last memory format; others do not suffer.
         out: Tensor = self.network(planes.contiguous(memory_format=torch.channels_last))
         return out
@@ -85,6 +86,7 @@ class HeightModule(L.LightningModule):
         return torch.stack(planes, 1)
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Return the loss of a batch."""
         (loss,) = self.losses(batch)
         return loss
 
@@ -94,9 +96,11 @@ class HeightModule(L.LightningModule):
         yield loss
 
     def on_validation_epoch_start(self) -> None:
+        """Reset the sums of errors."""
         self._sums = {k: torch.zeros((), device=self.device) for k in ("error", "input", "count")}
 
     def validation_step(self, batch: Batch, _: int) -> None:
+        """Add the errors of a batch, and those of its input, in metres."""
         _loss, error = self.loss_and_error(batch)
         known = batch["known"]
         before = centred(batch["truth"], known, batch["relative"]).abs() * known
@@ -106,12 +110,14 @@ class HeightModule(L.LightningModule):
         self._sums["count"] += batch["known"].sum()
 
     def on_validation_epoch_end(self) -> None:
+        """Log the mean absolute errors over all processes."""
         sums = {k: torch.as_tensor(self.all_gather(v)).sum() for k, v in self._sums.items()}
         count = sums["count"].clamp(min=1)
         self.log("mae", sums["error"] / count)
         self.log("input_mae", sums["input"] / count)
 
     def configure_optimizers(self) -> Any:
+        """Return the optimiser with its schedule."""
         return self._optimiser(self.parameters())
 
     def _optimiser(self, parameters: Iterator[nn.Parameter]) -> Any:
@@ -162,6 +168,7 @@ class AdversarialModule(HeightModule):
         self._plain_loss = torch.zeros(())
 
     def training_step(self, batch: Batch, _: int) -> Tensor:
+        """Update the discriminator, then the network."""
         first, second = cast(tuple[Any, Any], self.optimizers())
         # The discriminator is updated first; the network's loss uses its new weights.
         for optimiser, loss in zip((second, first), self.losses(batch), strict=True):
@@ -190,17 +197,20 @@ class AdversarialModule(HeightModule):
         optimiser.step()
 
     def on_train_batch_end(self, *_: Any) -> None:
+        """Advance the one-cycle schedule."""
         schedule: Any = self.lr_schedulers()
         if schedule is not None and self.recipe.optimiser.schedule == "onecycle":
             schedule.step()
 
     def on_validation_epoch_end(self) -> None:
+        """Log the errors; advance the schedule that reduces on plateau."""
         super().on_validation_epoch_end()
         schedule: Any = self.lr_schedulers()
         if schedule is not None and self.recipe.optimiser.schedule == "plateau":
             schedule.step(self.trainer.callback_metrics["mae"])
 
     def configure_optimizers(self) -> Any:
+        """Return the optimisers of the network and the discriminator."""
         optimiser = self._optimiser(self.network.parameters())
         settings = self.recipe.optimiser
         second = torch.optim.Adam(

@@ -125,7 +125,7 @@ def test_detail_that_helps_is_kept(scene: Scene, tmp_path: Path) -> None:
     assert any("assessed on this scene made 3 times coarser" in note for note in surface.notes)
     assert tags["detail_from"] == "judged at reduced resolution"
     assert float(tags["detail"]) > 0.5
-    assert tags["prior_accuracy"] == "not told"
+    assert tags["prior_accuracy"] == "not given"
 
 
 def test_detail_that_harms_is_left_out(scene: Scene, tmp_path: Path) -> None:

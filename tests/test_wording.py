@@ -1,0 +1,54 @@
+"""Wording of code and documentation: words that have a plain technical equivalent do not occur."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from code_tree import PACKAGE, ROOT
+
+#: Each term with the wording to use instead.
+TERMS = {
+    "told": "declared, given, reported",
+    "untold": "without the option",
+    "heeds?": "use, consider",
+    "anew": "again",
+    "asked for": "requested, required",
+    "whole": "complete, entire, finished",
+    "beside": "next to, compared with",
+    "doubts?": "uncertainty",
+    "doubtful": "uncertain, ambiguous",
+    "speaks? for": "supports",
+    "of its own": "separate",
+    "as it came": "unchanged, original",
+    "is had": "is obtained",
+    "comes to": "is, reaches",
+    "goes on": "continues, resumes",
+    "nobody's business": "say what is excluded",
+}
+PATTERN = re.compile(rf"\b({'|'.join(TERMS)})\b".replace(" ", r"\s+(?:#:?\s+)?"), re.IGNORECASE)
+PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG")]
+TEXTS = [
+    *PAGES,
+    ROOT / "benchmarks" / "README.md",
+    *(p for p in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in p.parts),
+    *(p for kind in ("*.py", "*.yaml", "*.md") for p in sorted(PACKAGE.rglob(kind))),
+]
+
+
+def faults(text: str) -> list[str]:
+    """Return the line and the words of every term that occurs."""
+    return [
+        f"line {text.count(chr(10), 0, match.start()) + 1}: {match[0]!r}"
+        for match in PATTERN.finditer(text)
+    ]
+
+
+@pytest.mark.parametrize("file", TEXTS, ids=lambda path: str(path.relative_to(ROOT)))
+def test_plain_words(file: Path) -> None:
+    assert faults(file.read_text(encoding="utf-8")) == []
+
+
+def test_terms_are_recognised() -> None:
+    text = "The whole file.\nIt was asked\n    # for; nothing\nuntold. Wholesale, retold."
+    assert faults(text) == ["line 1: 'whole'", "line 2: 'asked\\n    # for'", "line 4: 'untold'"]
