@@ -28,7 +28,9 @@ autodoc_typehints = "description"
 autodoc_member_order = "bysource"
 myst_enable_extensions = ["colon_fence"]
 myst_heading_anchors = 3
-suppress_warnings = ["myst.header"]
+# Signatures of option models hold help texts, whose words are no references.
+suppress_warnings = ["myst.header", "ref.python"]
+napoleon_use_ivar = True
 
 
 def _markdown(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:

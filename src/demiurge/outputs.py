@@ -33,12 +33,10 @@ def check_output(
     suffixes: Sequence[str] = (),
     companions: Sequence[Path] = (),
 ) -> None:
-    """Raise before any work if an output cannot, or must not, be written.
+    """Raise before any work if the file or folder ``path`` cannot, or must not, be written.
 
     Parameters
     ----------
-    path
-        The file or folder.
     overwrite
         Whether existing files may be replaced. Inputs are never replaced.
     inputs
