@@ -28,11 +28,16 @@ TERMS = {
 }
 PATTERN = re.compile(rf"\b({'|'.join(TERMS)})\b".replace(" ", r"\s+(?:#:?\s+)?"), re.IGNORECASE)
 PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG")]
+FOLDERS = [PACKAGE, *(ROOT / name for name in ("docs", "tests", "benchmarks", "tools"))]
 TEXTS = [
     *PAGES,
-    ROOT / "benchmarks" / "README.md",
-    *(p for p in sorted((ROOT / "docs").rglob("*.md")) if "_build" not in p.parts),
-    *(p for kind in ("*.py", "*.yaml", "*.md") for p in sorted(PACKAGE.rglob(kind))),
+    *(
+        path
+        for folder in FOLDERS
+        for kind in ("*.py", "*.yaml", "*.md")
+        for path in sorted(folder.rglob(kind))
+        if "_build" not in path.parts and path != Path(__file__)
+    ),
 ]
 
 

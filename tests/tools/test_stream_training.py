@@ -24,7 +24,7 @@ def tool(monkeypatch: pytest.MonkeyPatch):
 
 
 def windows() -> np.ndarray:
-    """Three windows: with voids and no right image, whole at another height, no DSM at all."""
+    """Three windows: with voids and no right image, complete at another height, without DSM."""
     rng = np.random.default_rng(0)
     dsm = terrain(SIDE, SIDE) / 10 + 4 * (rng.random((SIDE, SIDE)) < 0.1).astype(np.float32)
     values = rng.random((3, 5, SIDE, SIDE), np.float32)
