@@ -66,8 +66,8 @@ def measure(quick: bool) -> list[Claim]:
     epochs, chips = (1, 32) if quick else (8, 480)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        learn, judge = _places(folder, quick)
-        found = {}
+        training, testing = _places(folder, quick)
+        figures = {}
         for row in names:
             recipe, changes = ROWS[row]
             size = 256 if "chips.size=256" in changes else 128
@@ -77,15 +77,15 @@ def measure(quick: bool) -> list[Claim]:
             )  # fmt: skip
             bundle = folder / "row.bundle"
             try:
-                train(learn, bundle, recipe=recipe, changes=(*common, *changes), overwrite=True)
+                train(training, bundle, recipe=recipe, changes=(*common, *changes), overwrite=True)
             except ResourceError as error:  # ImageNet weights cannot be downloaded
                 print(f"{row}: left out, {error}", flush=True)
                 continue
-            found[row] = _judged(judge, bundle, folder)
-            print(row, *(f"{v:.3f}" for v in found[row]), flush=True)
-    ours = found.get("demiurge")
+            figures[row] = _judged(testing, bundle, folder)
+            print(row, *(f"{v:.3f}" for v in figures[row]), flush=True)
+    ours = figures.get("demiurge")
     claims = []
-    for row, (ratio, ground) in found.items():
+    for row, (ratio, ground) in figures.items():
         claims.append(Claim(f"MAE over its input, {row}", ratio, ""))
         if np.isfinite(ground):
             claims.append(Claim(f"  ground RMSE, {row}", ground, "m"))
@@ -96,17 +96,22 @@ def measure(quick: bool) -> list[Claim]:
 
 def _places(folder: Path, quick: bool) -> tuple[list[Path], list[Path]]:
     size, many, few = (256, 4, 2) if quick else (512, 40, 10)
-    learn = simulate(
+    training = simulate(
         folder / "half", style="mixed", vary=True, config={"size": size}, sites=many, seed=SEED
     )
-    learn += simulate(
+    training += simulate(
         folder / "one", style="mixed", vary=True, config={"size": size, "gsd": 1.0},
         sites=many // 2, seed=SEED + 1,
     )  # fmt: skip
-    judge = simulate(
-        folder / "judge", style="mixed", vary=True, config={"size": size}, sites=few, seed=SEED + 2
+    testing = simulate(
+        folder / "testing",
+        style="mixed",
+        vary=True,
+        config={"size": size},
+        sites=few,
+        seed=SEED + 2,
     )
-    return learn, judge
+    return training, testing
 
 
 def _judged(places: list[Path], bundle: Path, folder: Path) -> tuple[float, float]:

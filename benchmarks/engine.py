@@ -39,10 +39,10 @@ folder, precision, side = sys.argv[1:]
 bundle = load_bundle(f"{folder}/r.bundle")
 plan = tile((int(side), int(side)), bundle.card.window.size, bundle.card.window.overlap)
 runtime = make_runtime(bundle, plan.size, Choice("openvino", "CPU", precision))
-question = np.random.default_rng(0).standard_normal(
+planes = np.random.default_rng(0).standard_normal(
     (bundle.contract.channels, plan.size, plan.size)).astype("f4")
 start = time.perf_counter()
-for _ in runtime.run((question for _ in range(plan.count)), 4):
+for _ in runtime.run((planes for _ in range(plan.count)), 4):
     pass
 print(json.dumps({"seconds": time.perf_counter() - start}))
 """
@@ -83,10 +83,10 @@ def _growth(folder: Path, scenes: dict[int, Path], repeats: int) -> list[Claim]:
     """Cost of a pixel and memory at growing sizes, and the time outside the network."""
     seconds, memory, network = {}, {}, {}
     for side, scene in scenes.items():
-        found = [_run(CHILD, str(scene), str(folder), "bf16", "") for _ in range(repeats)]
+        processes = [_run(CHILD, str(scene), str(folder), "bf16", "") for _ in range(repeats)]
         alone = [_run(NETWORK, str(folder), "bf16", str(side)) for _ in range(repeats)]
-        seconds[side] = median([f["seconds"] for f in found])
-        memory[side] = max(f["memory"] for f in found)
+        seconds[side] = median([f["seconds"] for f in processes])
+        memory[side] = max(f["memory"] for f in processes)
         network[side] = median([f["seconds"] for f in alone])
     claims = [Claim(f"bf16, {side}² px", seconds[side] / side**2 * 1e6, "s/Mpx") for side in scenes]
     small, large = min(scenes), max(scenes)
@@ -106,14 +106,14 @@ def _growth(folder: Path, scenes: dict[int, Path], repeats: int) -> list[Claim]:
 
 def _workers(folder: Path, scene: Path, side: int, repeats: int) -> list[Claim]:
     """Dask workers on this machine; one process already uses all its cores."""
-    found = {}
+    times = {}
     for cluster in ("", "local:1", "local:2"):
         runs = [_run(CHILD, str(scene), str(folder), "bf16", cluster) for _ in range(repeats)]
-        found[cluster] = median([r["seconds"] for r in runs])
+        times[cluster] = median([r["seconds"] for r in runs])
     return [
-        Claim(f"one process, {side}² px", found[""], "s"),
-        Claim("  one Dask worker over it", found["local:1"] / found[""], ""),
-        Claim("  two Dask workers over it", found["local:2"] / found[""], ""),
+        Claim(f"one process, {side}² px", times[""], "s"),
+        Claim("  one Dask worker over it", times["local:1"] / times[""], ""),
+        Claim("  two Dask workers over it", times["local:2"] / times[""], ""),
     ]
 
 
@@ -121,9 +121,9 @@ def _run(code: str, *arguments: str) -> dict[str, float]:
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments], check=True, capture_output=True, text=True
     )
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    assert np.isfinite(list(found.values())).all()
-    return found
+    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    assert np.isfinite(list(result.values())).all()
+    return result
 
 
 if __name__ == "__main__":

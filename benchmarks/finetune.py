@@ -31,16 +31,16 @@ def measure(quick: bool) -> list[Claim]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         config = {**CONFIG, "size": SIDE}
-        judge = simulate(
-            folder / "judge", style="forest", config=config, sites=2 if quick else 8, seed=SEED
+        testing = simulate(
+            folder / "testing", style="forest", config=config, sites=2 if quick else 8, seed=SEED
         )
-        learn = simulate(
-            folder / "learn", style="forest", config=config, sites=max(areas), seed=SEED + 1
+        training = simulate(
+            folder / "training", style="forest", config=config, sites=max(areas), seed=SEED + 1
         )
-        learn = learn if isinstance(learn, list) else [learn]
-        shipped = _error(judge, "refine", folder)
+        training = training if isinstance(training, list) else [training]
+        shipped = _error(testing, "refine", folder)
         claims = [
-            Claim("MAE, initial DSM", _initial(judge), "m"),
+            Claim("MAE, initial DSM", _initial(testing), "m"),
             Claim("MAE, bundle as shipped", shipped, "m"),
         ]
         for area in areas:
@@ -48,11 +48,11 @@ def measure(quick: bool) -> list[Claim]:
             errors = {}
             for way, start, rate in (("on", "refine", "1e-3"), ("from nothing", None, "3e-3")):
                 train(
-                    learn[:area], folder / "m.bundle", recipe="demiurge", begin_from=start,
+                    training[:area], folder / "m.bundle", recipe="demiurge", begin_from=start,
                     changes=(*steps, f"optimiser.rate={rate}", "ema=0.97", "split.validation=0.3"),
                     overwrite=True,
                 )  # fmt: skip
-                errors[way] = _error(judge, folder / "m.bundle", folder)
+                errors[way] = _error(testing, folder / "m.bundle", folder)
                 claims.append(Claim(f"MAE, {hectares:.1f} ha, trained {way}", errors[way], "m"))
             claims += [
                 at_most("  on over from nothing", errors["on"] / errors["from nothing"], "", 1.0),
@@ -62,24 +62,24 @@ def measure(quick: bool) -> list[Claim]:
 
 
 def _initial(places: list[Path]) -> float:
-    found = []
+    errors_of_scenes = []
     for path in places:
         initial, truth = open_scene(path).read(layers=["dsm", "truth_dsm"])
-        found.append(float(np.nanmean(np.abs(fill_voids(initial) - truth))))
-    return float(np.mean(found))
+        errors_of_scenes.append(float(np.nanmean(np.abs(fill_voids(initial) - truth))))
+    return float(np.mean(errors_of_scenes))
 
 
 def _error(places: list[Path], bundle: str | Path, folder: Path) -> float:
-    found = []
+    errors_of_scenes = []
     for path in places:
         scene = open_scene(path)
         options = Options(overwrite=True, target="dsm")
         refine(scene, folder / "out.tif", bundle=bundle, options=options)
         with rasterio.open(folder / "out.tif") as file:
-            found.append(
+            errors_of_scenes.append(
                 float(np.nanmean(np.abs(file.read(1) - scene.read(layers=["truth_dsm"])[0])))
             )
-    return float(np.mean(found))
+    return float(np.mean(errors_of_scenes))
 
 
 if __name__ == "__main__":

@@ -44,44 +44,46 @@ def measure(quick: bool) -> list[Claim]:
         size, many, few = (320, 4, 2) if quick else (512, 60, 8)
         common = {"family": "optical", "style": "mixed", "vary": True}
         config = {"size": size, "gsd": 10.0, "prior": {"gsd": 90.0}}
-        learn = simulate(folder / "learn", sites=many, config=config, seed=SEED, **common)
-        judge = simulate(folder / "judge", sites=few, config=config, seed=SEED + 1, **common)
-        bare = _without_prior(judge, folder)
-        found, made = {}, {}
+        training = simulate(folder / "training", sites=many, config=config, seed=SEED, **common)
+        testing = simulate(folder / "testing", sites=few, config=config, seed=SEED + 1, **common)
+        bare = _without_prior(testing, folder)
+        figures, made = {}, {}
         for row in chosen:
             recipe, changes, withheld = ROWS[row]
             key = recipe, changes
             if key not in made:
                 made[key] = folder / f"{len(made)}.bundle"
                 steps = (f"epochs={epochs}", f"chips.per_epoch={chips}")
-                train(learn, made[key], recipe=recipe, changes=(*steps, *changes), overwrite=True)
-            found[row] = _judged(bare if withheld else judge, made[key], folder)
-            print(row, *(f"{v:.4g}" for v in found[row]), flush=True)
-        return _claims(found, *_rivals(judge))
+                train(
+                    training, made[key], recipe=recipe, changes=(*steps, *changes), overwrite=True
+                )
+            figures[row] = _judged(bare if withheld else testing, made[key], folder)
+            print(row, *(f"{v:.4g}" for v in figures[row]), flush=True)
+        return _claims(figures, *_rivals(testing))
 
 
 def _claims(
-    found: dict[str, tuple[float, float, float]], mean: float, prior: tuple[float, float]
+    figures: dict[str, tuple[float, float, float]], mean: float, prior: tuple[float, float]
 ) -> list[Claim]:
     claims = [
         Claim("RMSE, the mean height", mean, "m"),
         Claim("RMSE, upsampled prior of 90 m", prior[0], "m"),
         Claim("  slope error", prior[1], "deg"),
     ]
-    for row, (fitted, absolute, slope) in found.items():
+    for row, (fitted, absolute, slope) in figures.items():
         claims.append(Claim(f"RMSE after the affine fit, {row}", fitted, "m"))
         if np.isfinite(absolute):
             claims.append(at_most("  without fit, over the prior", absolute / prior[0], "", 0.7))
         claims.append(Claim("  slope error", slope, "deg"))
-        if "pix2pix" in found and np.isnan(absolute) and row != "pix2pix":
-            ratio = fitted / found["pix2pix"][0]
+        if "pix2pix" in figures and np.isnan(absolute) and row != "pix2pix":
+            ratio = fitted / figures["pix2pix"][0]
             claims.append(at_most("  after the fit, over pix2pix", ratio, "", 0.8))
     return claims
 
 
 def _without_prior(places: list[Path], folder: Path) -> list[Path]:
     """Return the same places as plain images, with the truth in separate files."""
-    found = []
+    images = []
     for number, path in enumerate(places):
         scene = open_scene(path)
         names = ["red", "green", "blue", "nir", "truth_dtm"]
@@ -93,8 +95,8 @@ def _without_prior(places: list[Path], folder: Path) -> list[Path]:
         ) as file:  # fmt: skip
             file.write(planes)
             file.descriptions = names
-        found.append(out)
-    return found
+        images.append(out)
+    return images
 
 
 def _truth(path: Path) -> tuple[np.ndarray, float]:

@@ -108,7 +108,7 @@ def _tuned(
     changes = (*STEPS, *(QUICK if quick else ()))
     train([west], bundle, begin_from=BUNDLE, changes=changes, overwrite=True)
     ratio = _judged(east, bundle, folder, **options)[0]
-    return [at_most(f"{title}: trained on in the west, in the east", ratio, "", 0.85)]
+    return [at_most(f"{title}: trained in the west, tested in the east", ratio, "", 0.85)]
 
 
 def _judged(
@@ -120,24 +120,24 @@ def _judged(
     generate(scene, out, bundle=bundle, options=chosen)
     prior, truth = scene.read(layers=["dem_prior", "truth_dtm"]).astype(np.float64)
     with rasterio.open(out) as file:
-        found, spread = file.read().astype(np.float64)
+        heights, uncertainty = file.read().astype(np.float64)
     inner = (slice(8, -8), slice(8, -8))
-    rmse = [np.sqrt(np.nanmean((h - truth)[inner] ** 2)) for h in (found, prior)]
-    slopes = [np.hypot(*np.gradient(h, scene.pixel_size))[inner] for h in (found, prior, truth)]
+    rmse = [np.sqrt(np.nanmean((h - truth)[inner] ** 2)) for h in (heights, prior)]
+    slopes = [np.hypot(*np.gradient(h, scene.pixel_size))[inner] for h in (heights, prior, truth)]
     steep = [np.sqrt(np.nanmean((h - slopes[2]) ** 2)) for h in slopes[:2]]
     # An interval of a Laplace distribution, whose standard deviation is √2 scales.
-    held = np.abs(found - truth)[inner] <= spread[inner] * np.log(10) / np.sqrt(2)
+    held = np.abs(heights - truth)[inner] <= uncertainty[inner] * np.log(10) / np.sqrt(2)
     return float(rmse[0] / rmse[1]), float(steep[0] / steep[1]), float(np.mean(held))
 
 
 def _tiles(folder: Path) -> list[Claim]:
-    """Tiles of the paper that pix2pix comes from: heights scaled for each, so relative alone."""
+    """Tiles of the pix2pix paper. Their heights are scaled, so relative heights are compared."""
     path = DATA / "imagetodem_tiles" / "tiles.npz"
     if not path.exists():
         print("DEMIURGE_DATA names no folder with imagetodem_tiles: they are left out")
         return []
-    with np.load(path) as found:
-        images, heights = found["arr_0"], found["arr_1"]
+    with np.load(path) as tiles:
+        images, heights = tiles["arr_0"], tiles["arr_1"]
     ratios = []
     for image, truth in zip(images, heights.astype(np.float64), strict=True):
         file = folder / "tile.tif"

@@ -54,8 +54,8 @@ def _require_equal(scene, paths, corner) -> None:  # type: ignore[no-untyped-def
     row, col = corner
     with rasterio.open(paths["dsm"]) as file:
         expected = file.read(1, window=RioWindow(col, row, SIZE, SIZE), masked=True)
-    found = scene.read(Window(row, col, SIZE, SIZE), ["dsm"])[0]
-    np.testing.assert_array_equal(found, expected.filled(np.nan))
+    pixels = scene.read(Window(row, col, SIZE, SIZE), ["dsm"])[0]
+    np.testing.assert_array_equal(pixels, expected.filled(np.nan))
 
 
 if __name__ == "__main__":

@@ -30,7 +30,7 @@ def many_scenes(folder: Path, count: int) -> list[Path]:
     prepare(write_layers(folder / "layers", SIDE, layers), first, equalise=False)
     spec = yaml.safe_load((first / "scene.yaml").read_text(encoding="utf-8"))
     across = max(1, round(np.sqrt(count / TAKES)))
-    found = []
+    scenes = []
     for number in range(count):
         place, take = divmod(number, TAKES)
         row, column = divmod(place, across)
@@ -43,8 +43,8 @@ def many_scenes(folder: Path, count: int) -> list[Path]:
         spec["name"] = scene.name
         spec["grid"].update(crs=f"EPSG:{epsg}", transform=list(transform)[:6])
         (scene / "scene.yaml").write_text(yaml.safe_dump(spec, sort_keys=False))
-        found.append(scene)
-    return found
+        scenes.append(scene)
+    return scenes
 
 
 def measure(quick: bool) -> list[Claim]:

@@ -41,10 +41,10 @@ normals = {entry.name: (entry.offset, entry.scale) for entry in contract.layers}
 def starts(length, step):
     return [*range(0, length - 256, step), length - 256]
 
-def ask(windows):
+def predict(windows):
     encoded = [contract.encode(w, 0.5, normals) for w in windows]
-    answer = network(torch.from_numpy(np.stack([e.planes for e in encoded]))).detach().numpy()
-    return [contract.decode(a, e)[:1] for a, e in zip(answer, encoded)]
+    outputs = network(torch.from_numpy(np.stack([e.planes for e in encoded]))).detach().numpy()
+    return [contract.decode(a, e)[:1] for a, e in zip(outputs, encoded)]
 
 def finish():
     status = open("/proc/self/status").read().split()
@@ -65,12 +65,12 @@ with torch.no_grad() if way == "tuned" else contextlib.nullcontext():
     for first in range(0, len(places), 8):
         some = places[first : first + 8]
         windows = [Window(c, r, 256, 256) for r, c in some]
-        answers = ask([source.read(window=w) for w in windows])
-        for (r, c), window, found in zip(some, windows, answers):
+        results = predict([source.read(window=w) for w in windows])
+        for (r, c), window, heights in zip(some, windows, results):
             with rasterio.open(out / f"{r}_{c}.tif", "w", driver="GTiff", dtype="float32", count=1,
                                height=256, width=256, crs=source.crs, nodata=-9999,
                                transform=transform(window, source.transform)) as chip:
-                chip.write(found)
+                chip.write(heights)
 merge([str(p) for p in out.glob("*.tif")], dst_path=f"{folder}/research.tif")
 finish()
 """
@@ -87,8 +87,9 @@ places = [(r, c) for r in starts(height, 192) for c in starts(width, 192)]
 with torch.no_grad():
     for first in range(0, len(places), 8):
         some = places[first : first + 8]
-        for (r, c), found in zip(some, ask([layers[:, r : r + 256, c : c + 256] for r, c in some])):
-            total[r : r + 256, c : c + 256] += found[0] * ramp
+        parts = [layers[:, r : r + 256, c : c + 256] for r, c in some]
+        for (r, c), heights in zip(some, predict(parts)):
+            total[r : r + 256, c : c + 256] += heights[0] * ramp
             weights[r : r + 256, c : c + 256] += ramp
 with rasterio.open(f"{folder}/research.tif", "w", driver="GTiff", dtype="float32", count=1,
                    height=height, width=width, crs=source.crs, transform=source.transform) as file:
@@ -131,9 +132,9 @@ def measure(quick: bool) -> list[Claim]:
         resnet_bundle(folder / "r.bundle", LAYERS)
         for _ in range(repeats):
             for way, (code, argument) in ways.items():
-                found = _run(code, str(scene), name, argument)
-                times[way].append(found["seconds"])
-                memory[way] = max(memory.get(way, 0), found["memory"])
+                run = _run(code, str(scene), name, argument)
+                times[way].append(run["seconds"])
+                memory[way] = max(memory.get(way, 0), run["memory"])
     middle = {way: median(t) for way, t in times.items()}
     claims = []
     for way, seconds in middle.items():
@@ -159,8 +160,8 @@ def _run(code: str, *arguments: str) -> dict[str, float]:
     )
     if done.returncode:
         raise RuntimeError(done.stderr[-2000:])
-    found: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return found
+    heights: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
+    return heights
 
 
 if __name__ == "__main__":

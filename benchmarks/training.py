@@ -28,9 +28,9 @@ def measure(quick: bool) -> list[Claim]:
         contract = make_contract(regions, recipe)
         chips = TrainingChips(regions, recipe, contract)
         network = build_network(recipe.network, contract.channels, contract.outputs)
-        task = HeightModule(network, recipe, len(contract.targets), steps=1000)
+        module = HeightModule(network, recipe, len(contract.targets), steps=1000)
         plain = build_network(recipe.network, contract.channels, contract.outputs)
-        optimisers = [torch.optim.Adam(n.parameters(), 1e-5) for n in (task, plain)]
+        optimisers = [torch.optim.Adam(n.parameters(), 1e-5) for n in (module, plain)]
 
         def items() -> dict[str, torch.Tensor]:
             some = [chips[i] for i in range(batch)]
@@ -38,7 +38,7 @@ def measure(quick: bool) -> list[Claim]:
 
         def ours() -> None:
             with torch.autocast("cpu", torch.bfloat16, enabled=uses_bf16(recipe)):
-                loss = task.training_step(items(), 0)
+                loss = module.training_step(items(), 0)
             _step(loss, optimisers[0])
 
         def theirs() -> None:

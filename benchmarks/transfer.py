@@ -45,7 +45,7 @@ def measure(quick: bool) -> list[Claim]:
 
 
 def _cropped(source: Path, folder: Path, first: float, last: float) -> dict[str, Path]:
-    found = {}
+    files = {}
     for role, name in (("surface", "dsm"), ("terrain", "dtm"), ("albedo", "rgb")):
         with rasterio.open(source / f"{name}.tif") as file:
             top, bottom = round(file.height * first), round(file.height * last)
@@ -53,11 +53,11 @@ def _cropped(source: Path, folder: Path, first: float, last: float) -> dict[str,
             profile = file.profile | {
                 "height": bottom - top, "transform": file.window_transform(window),
             }  # fmt: skip
-            found[role] = folder / f"{name}.tif"
-            with rasterio.open(found[role], "w", **profile) as out:
+            files[role] = folder / f"{name}.tif"
+            with rasterio.open(files[role], "w", **profile) as out:
                 out.write(file.read(window=window))
                 out.colorinterp = file.colorinterp
-    return found
+    return files
 
 
 def _judge(place: str, scenes: list[Path], folder: Path) -> list[Claim]:
@@ -71,7 +71,7 @@ def _judge(place: str, scenes: list[Path], folder: Path) -> list[Claim]:
         out = folder / "out.tif"
         refine(scene, out, options=Options(overwrite=True))
         with rasterio.open(out) as file:
-            dsm, spread, dtm, _ = file.read()
+            dsm, uncertainty, dtm, _ = file.read()
         surfaces = {
             "initial DSM, voids filled": filled,
             "median 5 × 5": ndimage.median_filter(filled, 5),
@@ -87,7 +87,7 @@ def _judge(place: str, scenes: list[Path], folder: Path) -> list[Claim]:
         }
         for way, heights in grounds.items():
             squared.setdefault(way, []).append(float(np.nanmean(np.square(heights - earth))))
-        reach = spread / np.sqrt(2) * np.log(10)
+        reach = uncertainty / np.sqrt(2) * np.log(10)
         known = np.isfinite(truth)
         covered.append(float((np.abs(dsm - truth) <= reach)[known].mean()))
     mae = {way: float(np.mean(v)) for way, v in absolute.items()}

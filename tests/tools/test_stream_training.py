@@ -72,10 +72,10 @@ def test_packed_surfaces_are_restored(tool, tmp_path: Path) -> None:
     write_raster(tmp_path / "delft" / "dtm.tif", dtm)
     packed = tmp_path / "packed"
     packed.write_bytes(surfaces.pack(tmp_path, (places.PLACES["delft"],)))
-    found = surfaces.read(packed)["delft"]
-    np.testing.assert_array_equal(found.void, np.isnan(dsm))
-    kept, level = ~found.void, np.median(dtm)
-    np.testing.assert_allclose(found.dsm[kept], dsm[kept] - level, atol=1 / 64)
-    np.testing.assert_allclose(found.dtm[kept], dtm[kept] - level, atol=1 / 64)
-    assert found.gsd == 2.0
-    assert found.albedo is None
+    surface = surfaces.read(packed)["delft"]
+    np.testing.assert_array_equal(surface.void, np.isnan(dsm))
+    kept, level = ~surface.void, np.median(dtm)
+    np.testing.assert_allclose(surface.dsm[kept], dsm[kept] - level, atol=1 / 64)
+    np.testing.assert_allclose(surface.dtm[kept], dtm[kept] - level, atol=1 / 64)
+    assert surface.gsd == 2.0
+    assert surface.albedo is None

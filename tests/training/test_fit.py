@@ -101,12 +101,12 @@ def test_a_training_is_resumed_only_on_the_same_scenes(
     make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     scene, recipe, path = make_scene(), tiny_recipe(), tmp_path / "m.bundle"
-    begun = interrupted([scene], path, recipe, monkeypatch).read_bytes()
+    checkpoint = interrupted([scene], path, recipe, monkeypatch).read_bytes()
 
     def refused(scenes: list[Scene], match: str, **options: Bundle) -> None:
         with pytest.raises(ConfigError, match=match):
             demiurge.train(scenes, path, recipe=recipe, resume=True, **options)
-        assert (tmp_path / "m.bundle.work" / "last.ckpt").read_bytes() == begun
+        assert (tmp_path / "m.bundle.work" / "last.ckpt").read_bytes() == checkpoint
 
     refused([scene, make_scene("other", east=9000.0)], "had other places")
     refused([make_scene("other2", seed=1)], "had other places")
@@ -117,9 +117,9 @@ def test_a_training_is_resumed_only_on_the_same_scenes(
         shutil.rmtree(tmp_path / "scene")
     # A copy of the same scene.
     shutil.copytree(kept, tmp_path / "scene")
-    found = demiurge.train([tmp_path / "scene"], path, recipe=recipe, resume=True)
-    assert len(found.card.metrics["history"]) == 2
-    assert list(found.card.provenance["contents"]) == ["scene"]
+    bundle = demiurge.train([tmp_path / "scene"], path, recipe=recipe, resume=True)
+    assert len(bundle.card.metrics["history"]) == 2
+    assert list(bundle.card.provenance["contents"]) == ["scene"]
 
 
 def test_a_training_is_resumed_only_from_the_same_bundle(
@@ -190,23 +190,23 @@ def test_epochs_before_a_divergence_are_kept(
         return loss * (float("nan") if self.trainer.current_epoch == 1 else 1), error
 
     monkeypatch.setattr(HeightModule, "loss_and_error", spoilt)
-    found = demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=tiny_recipe(epochs=4))
+    bundle = demiurge.train([make_scene()], tmp_path / "m.bundle", recipe=tiny_recipe(epochs=4))
     history = load_bundle(tmp_path / "m.bundle").card.metrics["history"]
     assert [epoch["mae"] is None for epoch in history] == [False, True]
-    assert np.isfinite(found.card.metrics["mae"])
+    assert np.isfinite(bundle.card.metrics["mae"])
 
 
 def test_warnings_of_the_check_are_shown_and_stored(
     make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     scene = make_scene(offset=573)
-    found = demiurge.train(
+    bundle = demiurge.train(
         [scene], tmp_path / "m.bundle", recipe=tiny_recipe(epochs=1), quiet=False
     )
-    said = "scene 'scene', layer 'truth_dsm': lies +570.0 m from 'dsm' at the median"
-    assert f"note: {said}" in capsys.readouterr().err
-    assert any(said in note for note in found.card.provenance["plan"]["notes"])
-    assert any(said in note for note in demiurge.plan([scene], recipe=tiny_recipe()).notes)
+    text = "scene 'scene', layer 'truth_dsm': differs from 'dsm' by +570.0 m at the median"
+    assert f"note: {text}" in capsys.readouterr().err
+    assert any(text in note for note in bundle.card.provenance["plan"]["notes"])
+    assert any(text in note for note in demiurge.plan([scene], recipe=tiny_recipe()).notes)
 
 
 def test_loader_processes_do_not_change_the_weights(

@@ -24,10 +24,10 @@ pytestmark = [
 def test_each_fold_makes_a_bundle_and_is_tested(make_scene: MakeScene, tmp_path: Path) -> None:
     recipe = tiny_recipe(split={"buffer": 8}, epochs=1)
     scene, path = make_scene(columns=288), tmp_path / "x.bundle"
-    found = train_folds([scene], path, 3, recipe=recipe)
-    assert [fold.bundle for fold in found] == [f"x.fold{i}.bundle" for i in (1, 2, 3)]
-    assert all(fold.input_mae == pytest.approx(3, abs=0.3) for fold in found)
-    assert json.loads((tmp_path / "x.folds.json").read_text())[1]["mae"] == found[1].mae
+    results = train_folds([scene], path, 3, recipe=recipe)
+    assert [fold.bundle for fold in results] == [f"x.fold{i}.bundle" for i in (1, 2, 3)]
+    assert all(fold.input_mae == pytest.approx(3, abs=0.3) for fold in results)
+    assert json.loads((tmp_path / "x.folds.json").read_text())[1]["mae"] == results[1].mae
     parts = load_bundle(tmp_path / "x.fold2.bundle").card.provenance["plan"]["parts"]
     assert {p["use"] for p in parts} == {"training", "validating", "testing"}
     with pytest.raises(UsageError, match="exists already"):

@@ -23,7 +23,7 @@ def test_a_step_creates_no_tensor_on_another_device(name: str) -> None:
     channels, targets, side = 6, len(recipe.targets), 256
     outputs = targets * (2 if recipe.losses.uncertainty else 1)
     network = build_network(recipe.network, channels, outputs)
-    task = make_module(network, recipe, (channels, targets), steps=10).to("meta")
+    module = make_module(network, recipe, (channels, targets), steps=10).to("meta")
     planes = torch.empty(2, channels, side, side, device="meta")
     surfaces = torch.empty(2, targets, side, side, device="meta")
     batch = {"planes": planes, "known": surfaces, "truth": surfaces,
@@ -31,12 +31,12 @@ def test_a_step_creates_no_tensor_on_another_device(name: str) -> None:
              "unit": torch.empty(2, 1, device="meta")}  # fmt: skip
     if targets == 2:
         batch["gap"] = torch.empty(2, 1, side, side, device="meta")
-    loss, error = task.loss_and_error(batch)
-    if isinstance(task, AdversarialModule):
-        loss = loss + task.discriminator(torch.cat([planes, surfaces], 1)).mean()
+    loss, error = module.loss_and_error(batch)
+    if isinstance(module, AdversarialModule):
+        loss = loss + module.discriminator(torch.cat([planes, surfaces], 1)).mean()
     loss.backward()
     assert {loss.device.type, error.device.type} == {"meta"}
-    assert all(p.grad is not None and p.grad.is_meta for p in task.parameters())
+    assert all(p.grad is not None and p.grad.is_meta for p in module.parameters())
 
 
 CHOICES: dict[str, list[object]] = {
@@ -67,7 +67,6 @@ CHOICES: dict[str, list[object]] = {
 
 def test_a_random_recipe_is_refused_or_its_smallest_step_runs() -> None:
     """Random recipes end in a one-line error, or in a network that can be trained."""
-    pytest.importorskip("lightning")
     rng = np.random.default_rng(0)
     outcomes = {"refused": 0, "built": 0}
     while outcomes["built"] < 30:
@@ -88,11 +87,6 @@ def test_a_random_recipe_is_refused_or_its_smallest_step_runs() -> None:
 
 
 def _take_a_step(recipe: Recipe, changes: list[str]) -> None:
-    import torch
-
-    from demiurge.model.network import build_network
-    from demiurge.training.module import make_module
-
     contract = Contract(
         layers=[InputLayer(name=name) for name in recipe.layers],
         base=recipe.base,
@@ -103,8 +97,8 @@ def _take_a_step(recipe: Recipe, changes: list[str]) -> None:
     network = build_network(recipe.network, contract.channels, contract.outputs)
     chips, targets = recipe.chips, len(recipe.targets)
     steps = recipe.epochs * -(-chips.per_epoch // chips.batch)
-    task = make_module(network, recipe, (contract.channels, targets), steps)
-    task.configure_optimizers()
+    module = make_module(network, recipe, (contract.channels, targets), steps)
+    module.configure_optimizers()
     count, side = chips.per_epoch % chips.batch or chips.batch, (chips.size, chips.size)
     batch = {
         "planes": torch.randn(count, contract.channels, *side),
@@ -113,7 +107,7 @@ def _take_a_step(recipe: Recipe, changes: list[str]) -> None:
         "unit": torch.ones(count, 1),
         "relative": torch.full((count, 1, 1, 1), float(recipe.heights.relative)),
     }
-    for loss in task.losses(batch):
+    for loss in module.losses(batch):
         loss.backward()
         assert loss.isfinite(), changes
 
@@ -123,9 +117,9 @@ def test_onecycle_works_for_any_number_of_steps(steps: int) -> None:
     pytest.importorskip("lightning")
     import torch
 
-    task = HeightModule(torch.nn.Conv2d(1, 1, 1), load_recipe("demiurge"), 1, steps)
-    found = task.configure_optimizers()
+    module = HeightModule(torch.nn.Conv2d(1, 1, 1), load_recipe("demiurge"), 1, steps)
+    optimisers = module.configure_optimizers()
     for _ in range(steps):
-        found["optimizer"].step()
-        if found["lr_scheduler"]["scheduler"].last_epoch + 1 < steps:
-            found["lr_scheduler"]["scheduler"].step()
+        optimisers["optimizer"].step()
+        if optimisers["lr_scheduler"]["scheduler"].last_epoch + 1 < steps:
+            optimisers["lr_scheduler"]["scheduler"].step()

@@ -87,13 +87,13 @@ def test_an_initial_contract_keeps_its_layers_and_units(make_scene: MakeScene) -
     regions = split_places([make_scene()], recipe).training
     without = make_contract(regions, recipe)
     assert without.names == ["dsm", "ortho_left"]
-    begin = without.model_copy(
+    initial = without.model_copy(
         update={
             "layers": [*without.layers, InputLayer(name="ndvi", offset=0.3, optional=True)],
             "heights": Heights(scale=123.0),
         }
     )
-    contract = make_contract(regions, recipe, begin)
+    contract = make_contract(regions, recipe, initial)
     assert contract.names == ["dsm", "ortho_left", "ndvi"]
     assert contract.layers[2].offset == 0.3
     assert contract.heights.scale == 123.0

@@ -35,14 +35,14 @@ def test_resdepth_has_the_published_settings() -> None:
 
 def test_every_setting_has_a_help() -> None:
     def missing(model: type, prefix: str = "") -> list[str]:
-        found = []
+        names = []
         for name, info in model.model_fields.items():  # type: ignore[attr-defined]
             inner = info.annotation
             if hasattr(inner, "model_fields"):
-                found += missing(inner, f"{prefix}{name}.")
+                names += missing(inner, f"{prefix}{name}.")
             elif not info.description:
-                found.append(prefix + name)
-        return found
+                names.append(prefix + name)
+        return names
 
     assert missing(Recipe) == []
 

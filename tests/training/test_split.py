@@ -125,9 +125,9 @@ def grid_at(lon: float, lat: float, rng: np.random.Generator, epsg: int = 0) -> 
 def layout(lon: float, lat: float, seed: int, count: int = 60) -> list[GeoBox]:
     """Return random grids about a point, some in the neighbouring zone's CRS, some twice."""
     rng = np.random.default_rng(seed)
-    spread = 0.15 / np.cos(np.radians(lat))
+    width = 0.15 / np.cos(np.radians(lat))
     grids = [
-        grid_at(lon + rng.uniform(-spread, spread), lat + rng.uniform(-0.15, 0.15), rng)
+        grid_at(lon + rng.uniform(-width, width), lat + rng.uniform(-0.15, 0.15), rng)
         for _ in range(count)
     ]
     return [*grids, *grids[:5]]
@@ -196,14 +196,14 @@ def scene_of(grid: GeoBox, name: str) -> Scene:
 
 def tiles(count: int, takes: int = 4) -> list[Scene]:
     """Return takes of places in two zones; those of one place overlap in part."""
-    found = []
+    scenes = []
     for number in range(count):
         place, take = divmod(number, takes)
         row, column = divmod(place // 2, 10)
         left, top = 400_000 + 2000 * column + 40 * take, 5_000_000 - 2000 * row
         crs = f"EPSG:{32632 + place % 2}"
-        found.append(scene_of(GeoBox((96, 96), from_origin(left, top, 10, 10), crs), f"s{number}"))
-    return found
+        scenes.append(scene_of(GeoBox((96, 96), from_origin(left, top, 10, 10), crs), f"s{number}"))
+    return scenes
 
 
 @pytest.mark.parametrize("by", ["scenes", "stripes"])
@@ -271,7 +271,7 @@ def test_every_column_is_tested_once_and_not_trained_on(make_scene: MakeScene) -
         tested += test
         assert test.sum() == 64
         assert validate.sum() in (54, 64), "less a buffer where it meets the test stripe"
-        # No column of one use lies within the buffer of a stripe that judges.
+        # No column of one use lies within the buffer of a validation or test stripe.
         assert not (np.convolve(test, np.ones(19), "same") * (train + validate)).any()
         assert not (np.convolve(validate, np.ones(19), "same") * train).any()
     assert (tested == 1).all()

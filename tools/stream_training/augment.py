@@ -25,7 +25,7 @@ class Draw:
         """Return uniform random numbers between two values."""
         return torch.rand(self.chips, 1, 1, 1, device=self.device) * (high - low) + low
 
-    def spread(self, low: float, high: float) -> Tensor:
+    def log_uniform(self, low: float, high: float) -> Tensor:
         """Return log-uniform random numbers between two values."""
         return torch.exp(self.uniform(math.log(low), math.log(high)))
 
@@ -61,7 +61,7 @@ def augmented(
     draw = Draw(n, values.device)
     stereo, truth = values[:, :1], values[:, 5:6]
     good = draw.chance(good_inputs)
-    height = torch.where(draw.chance(waves), draw.spread(0.05, 0.5) * (gsd / 0.5) ** 0.5, 0)
+    height = torch.where(draw.chance(waves), draw.log_uniform(0.05, 0.5) * (gsd / 0.5) ** 0.5, 0)
     noisy = stereo + height * smooth_noise(draw, side)
     base = torch.where(good, good_base(stereo, truth, draw), noisy)
     hole = torn(draw, side)
@@ -78,9 +78,9 @@ def _images(images: Tensor, statistics: Tensor, good: Tensor, draw: Draw) -> Ten
     """Vary brightness and contrast; leave out one image or both."""
     n, device = draw.chips, draw.device
     image = statistics.view(n, 4, 1, 1)
-    mean, spread = image[:, 0::2], image[:, 1::2]
+    mean, deviation = image[:, 0::2], image[:, 1::2]
     gain = 1 + 0.1 * torch.randn(n, 2, 1, 1, device=device)
-    shift = 0.1 * torch.randn(n, 2, 1, 1, device=device) * spread
+    shift = 0.1 * torch.randn(n, 2, 1, 1, device=device) * deviation
     images = (images - mean) * gain + mean + shift
     gone = torch.rand(n, 2, 1, 1, device=device) < 0.1
     gone = gone | draw.chance(0.15) | (good & draw.chance(0.25))
@@ -100,11 +100,11 @@ def good_base(stereo: Tensor, truth: Tensor, draw: Draw) -> Tensor:
     soft = draw.chance(0.3)
     full, known = fill_voids(heights)
     heights = torch.where(soft & known, blurred(full, draw.uniform(0.4, 1.0)), heights)
-    white = torch.where(draw.chance(0.35), draw.spread(0.02, 0.2), 0)
+    white = torch.where(draw.chance(0.35), draw.log_uniform(0.02, 0.2), 0)
     heights = heights + white * torch.randn_like(heights)
-    smooth = torch.where(draw.chance(0.3), draw.spread(0.03, 0.4), 0)
+    smooth = torch.where(draw.chance(0.3), draw.log_uniform(0.03, 0.4), 0)
     heights = heights + smooth * smooth_noise(draw, heights.shape[-1])
-    step = draw.spread(0.05, 0.5)
+    step = draw.log_uniform(0.05, 0.5)
     heights = torch.where(draw.chance(0.2), torch.round(heights / step) * step, heights)
     heights = torch.where(exact, truth, heights)
     return torch.where(draw.chance(0.5) & ~torch.isfinite(stereo), NAN, heights)
@@ -149,5 +149,5 @@ def torn(draw: Draw, side: int) -> Tensor:
     y = torch.arange(side, device=draw.device, dtype=torch.float32).view(1, 1, -1, 1)
     x = y.transpose(2, 3)
     away = torch.sqrt((y - draw.uniform(0, side)) ** 2 + (x - draw.uniform(0, side)) ** 2)
-    away = away / (draw.spread(0.02, 0.25) * side)
+    away = away / (draw.log_uniform(0.02, 0.25) * side)
     return (away + 0.5 * rough / rough.std() < 1) & draw.chance(0.3)

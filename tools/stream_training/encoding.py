@@ -31,12 +31,12 @@ def encode(
     gsd
         Pixel size in metres, of all windows.
     statistics
-        float32 (batch, 4): mean and spread of the left image, then of the right one.
+        float32 (batch, 4): mean and standard deviation of the left image, then of the right one.
 
     Returns
     -------
     Planes (batch, channels, height, width); starts in metres (batch, targets, height, width), to
-    which corrections are added; metres of one unit of the network's answer.
+    which corrections are added; metres of one unit of the network's output.
     """
     unit = contract.heights.metres(gsd)
     known = torch.isfinite(window)

@@ -1,4 +1,4 @@
-"""One step of learning: encoded chips, heights, loss, validation."""
+"""One step of training: encoded chips, heights, loss, validation."""
 
 from __future__ import annotations
 
@@ -73,29 +73,29 @@ def make_batch(
     return batch
 
 
-def answer_of(network: nn.Module, batch: Batch) -> Tensor:
+def output_of(network: nn.Module, batch: Batch) -> Tensor:
     """Apply the network: bf16 on a GPU, float32 on the CPU; the output is float32."""
     kind = batch.planes.device.type
     with torch.autocast(kind, torch.bfloat16, enabled=kind == "cuda"):
-        answer = network(batch.planes.contiguous(memory_format=torch.channels_last))
-    return answer.float()
+        output = network(batch.planes.contiguous(memory_format=torch.channels_last))
+    return output.float()
 
 
-def corrections(answer: Tensor, batch: Batch) -> Tensor:
+def corrections(output: Tensor, batch: Batch) -> Tensor:
     """Return the corrections of DSM and DTM; the DTM never lies above the DSM."""
-    highest = answer[:, :1] + batch.gap
-    return torch.cat([answer[:, :1], torch.minimum(answer[:, 1:2], highest)], 1)
+    highest = output[:, :1] + batch.gap
+    return torch.cat([output[:, :1], torch.minimum(output[:, 1:2], highest)], 1)
 
 
-def loss_of(answer: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
+def loss_of(output: Tensor, batch: Batch, recipe: Recipe) -> Tensor:
     """Return the recipe's loss."""
-    found, known = corrections(answer, batch), batch.known
-    error = (found - batch.wanted) * known
+    heights, known = corrections(output, batch), batch.known
+    error = (heights - batch.wanted) * known
     losses = recipe.losses
     return (
         losses.absolute * masked_mean(error.abs(), known)
-        + losses.gradient * gradient_loss(found, batch.wanted, known)
-        + losses.uncertainty * laplace_nll(answer[:, 2:], error, known)
+        + losses.gradient * gradient_loss(heights, batch.wanted, known)
+        + losses.uncertainty * laplace_nll(output[:, 2:], error, known)
     )
 
 
@@ -114,10 +114,10 @@ class Validation:
         rows: dict[str, list[tuple[float, float, float]]] = {"stereo": [], "exact": []}
         for planes, statistics in self.scenes:
             values = decoded(torch.from_numpy(planes)[None], units(torch.device("cpu")))
-            for kind, found in rows.items():
+            for kind, figures_of_kind in rows.items():
                 figures = self._figures(network, values.to(self.device), statistics, kind)
                 if figures is not None:
-                    found.append(figures)
+                    figures_of_kind.append(figures)
         network.train()
         if not rows["stereo"]:
             return "no validation"
@@ -142,8 +142,8 @@ class Validation:
             for column in (0, side):
                 part = (..., slice(row, row + side), slice(column, column + side))
                 batch = prepared(window[part].contiguous(), truth[part], gsd, images, self.contract)
-                found = corrections(answer_of(network, batch), batch)
-                error, known = (found - batch.wanted) * batch.known, batch.known
+                heights = corrections(output_of(network, batch), batch)
+                error, known = (heights - batch.wanted) * batch.known, batch.known
                 before = (batch.wanted[:, 0] * known[:, 0]).abs().sum()
                 after, ground = error[:, 0].abs().sum(), (error[:, 1] ** 2).sum()
                 counts = known[:, 0].sum(), known[:, 1].sum()

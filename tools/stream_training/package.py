@@ -22,7 +22,7 @@ from demiurge.scene.scene import Scene
 from demiurge.scene.spec import SPEC_NAME
 from demiurge.training.dataset import ValidationChips
 from demiurge.training.package import card_of
-from demiurge.training.package import package as finish
+from demiurge.training.package import package as package_network
 from demiurge.training.split import Region
 from places import TRAINED, VALIDATED, credits
 from refine_setup import make_contract, make_recipe
@@ -58,8 +58,8 @@ def package(
     card = described(card_of(scenes, recipe, contract, [], note["seconds"]), note)
     regions = [Region(scene, full_window(scene.grid)) for scene in scenes]
     with tempfile.TemporaryDirectory() as work:
-        judged = ValidationChips(regions, recipe, contract)
-        bundle = finish(output, card, network, judged, Path(work))
+        chips = ValidationChips(regions, recipe, contract)
+        bundle = package_network(output, card, network, chips, Path(work))
     if overlap is None:
         return bundle
     plan = WindowPlan(size=bundle.card.window.size, overlap=overlap)
@@ -69,8 +69,8 @@ def package(
 
 def grain(name: str, scenes: Sequence[Scene]) -> tuple[float, float] | None:
     """Return the range of an image's roughness over the scenes."""
-    found = [scene.grain(name) for scene in scenes if name in scene.layers]
-    known = [value for value in found if value is not None]
+    values = [scene.grain(name) for scene in scenes if name in scene.layers]
+    known = [value for value in values if value is not None]
     return (round(min(known), 4), round(max(known), 4)) if known else None
 
 

@@ -37,7 +37,7 @@ class Place:
     step
         Heights are packed in units of this many 1/32 m; coarser units compress better.
     rest_judges
-        Only the first two thirds of its rows, less 200, are used: benchmarks judge on the rest.
+        Only the first two thirds of its rows, less 200, are used: benchmarks use the rest.
     plots
         A sheet of separate forest plots, which are recombined for each scene.
     """

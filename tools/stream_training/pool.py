@@ -62,7 +62,7 @@ class Pool:
             path.unlink(missing_ok=True)
 
     def draw(self, count: int, side: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, float]:
-        """Draw chips of one pixel size, turned and mirrored; images change places in half.
+        """Draw chips of one pixel size, rotated and mirrored; half have their images exchanged.
 
         Returns
         -------
@@ -74,13 +74,13 @@ class Pool:
         gsd = list(sizes)[int(rng.choice(len(sizes), p=shares / shares.sum()))]
         chips, statistics = [], []
         for _ in range(count):
-            planes, found = self.scenes[gsd][int(rng.integers(sizes[gsd]))]
+            planes, figures = self.scenes[gsd][int(rng.integers(sizes[gsd]))]
             row, column = (int(rng.integers(s - side + 1)) for s in planes.shape[1:])
             chip = turned(planes[:, row : row + side, column : column + side], int(rng.integers(8)))
             if rng.random() < 0.5:
-                chip, found = chip[[0, 2, 1, 3, 4, 5, 6]], found[[2, 3, 0, 1]]
+                chip, figures = chip[[0, 2, 1, 3, 4, 5, 6]], figures[[2, 3, 0, 1]]
             chips.append(chip)
-            statistics.append(found)
+            statistics.append(figures)
         return decoded(torch.stack(chips), self._units), torch.stack(statistics), gsd
 
 

@@ -43,7 +43,7 @@ def pack(gsd: float, layers: Mapping[str, Array]) -> tuple[Array, Array]:
     Returns
     -------
     int16 (7, SIZE, SIZE), heights about the mean of the true DSM, and float32 (5): pixel size,
-    then mean and spread of the equalised left and right image.
+    then mean and standard deviation of the equalised left and right image.
     """
     planes = np.full((len(UNITS), SIZE, SIZE), NONE, np.int16)
     level = float(np.nanmean(layers["truth_dsm"]))

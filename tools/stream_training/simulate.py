@@ -67,7 +67,7 @@ def draw_scene(
 
 
 def is_matched(gsd: float, layers: Mapping[str, Array]) -> bool:
-    """Tell whether the matcher found enough of the surface to learn from."""
+    """Return whether the matcher measured enough of the surface."""
     dsm = layers["dsm"]
     if np.isfinite(dsm).mean() < 0.3:
         return False

@@ -2,7 +2,7 @@
 
 ``python train.py POOL OUT --seconds 535 --validation VALID/pool`` while ``simulate.py`` fills POOL.
 On the first GPU if there is one. OUT gets the running mean of the weights, also every minute:
-mean.safetensors, and mean.safetensors.json with what the bundle tells about the training.
+mean.safetensors, and mean.safetensors.json with the facts about the training for the bundle.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from torch import Tensor, nn
 from demiurge.model.contract import Contract
 from demiurge.model.network import build_network
 from demiurge.training.recipe import Recipe
-from learning import Validation, answer_of, loss_of, make_batch
+from learning import Validation, loss_of, make_batch, output_of
 from pool import Pool
 from refine_setup import GOOD_INPUTS, WAVES, make_contract, make_recipe
 
@@ -94,7 +94,7 @@ class Training:
         self.pool = Pool(given.pool, device, keep=given.keep, most=given.most)
         self.rng = np.random.default_rng(0)
         self.steps = 0
-        self.begun = elapsed()
+        self.started = elapsed()
 
     def wait(self) -> None:
         """Wait for the first scenes, for half of the time at most."""
@@ -102,14 +102,14 @@ class Training:
             time.sleep(0.5)
         if not self.pool.count:
             raise SystemExit(f"{self.given.pool}: no scene appeared; start simulate.py first")
-        self.begun = elapsed()
+        self.started = elapsed()
 
     def step(self, share: float) -> Tensor:
         """Take one step at the rate of a share of the time; return the loss."""
         for group in self.optimiser.param_groups:
             group["lr"] = rate_at(share, self.given.rate)
         batch = make_batch(self.pool, self.recipe, self.contract, self.given.groups, self.rng)
-        loss = loss_of(answer_of(self.network, batch), batch, self.recipe)
+        loss = loss_of(output_of(self.network, batch), batch, self.recipe)
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(self.network.parameters(), 1.0)
@@ -125,7 +125,7 @@ class Training:
             "steps": self.steps,
             "chips": self.steps * chips.batch,
             "scenes": self.pool.count,
-            "seconds": elapsed() - self.begun,
+            "seconds": elapsed() - self.started,
             "size": chips.size,
             "batch": chips.batch,
             "rate": self.given.rate,
@@ -138,7 +138,7 @@ class Training:
     def progress(self, loss: float) -> str:
         """Return one line: time, steps, chips, speed, loss, scenes."""
         chips = self.steps * self.recipe.chips.batch
-        speed = chips / (elapsed() - self.begun)
+        speed = chips / (elapsed() - self.started)
         return (
             f"{elapsed():4.0f} s step {self.steps} chips {chips} ({speed:.0f}/s) "
             f"loss {loss:.4f} scenes {self.pool.count}"
@@ -148,14 +148,14 @@ class Training:
 def run(training: Training, validation: Validation) -> None:
     """Train until the time is up, then save."""
     training.wait()
-    begun, seconds = training.begun, training.given.seconds
+    started, seconds = training.started, training.given.seconds
     print(
-        f"{begun:.0f} s: {training.pool.count} scenes, {device_name(training.device)}", flush=True
+        f"{started:.0f} s: {training.pool.count} scenes, {device_name(training.device)}", flush=True
     )
     losses: list[Tensor] = []
-    shown = saved = validated = begun
+    shown = saved = validated = started
     while (now := elapsed()) < seconds:
-        losses.append(training.step((now - begun) / (seconds - begun)))
+        losses.append(training.step((now - started) / (seconds - started)))
         if now - shown > SHOW:
             loss = float(torch.stack(losses).mean())
             losses.clear()

@@ -1,4 +1,4 @@
-"""Simulate the scenes that validate, of kept-out places and of made land.
+"""Simulate the scenes that validate, of held-out places and of made land.
 
 ``python validate.py DATA validation.npz.xz VALID`` writes VALID/pool, scenes as train.py watches
 them, and VALID/scenes, scene folders on which package.py calibrates the uncertainty.
