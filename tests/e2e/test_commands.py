@@ -51,6 +51,27 @@ def test_prepare_check_refine_evaluate(place: Path, capsys: pytest.CaptureFixtur
     assert "NMAD" in capsys.readouterr().out
 
 
+def test_directions_are_shown_and_written(place: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    make_bundle(Path("stereo.bundle"), layers=("dsm", "ortho_left"))
+    demiurge("prepare dsm.tif ortho_left=left.tif ortho_right=left.tif -o scene "
+             "--view-left 250,70 --view-right 70,75 --sun 151.3,48")  # fmt: skip
+    lines = (
+        "ortho_left: azimuth 250.0, elevation 70.0 degrees, incidence 20.0",
+        "ortho_right: azimuth 70.0, elevation 75.0 degrees, incidence 15.0",
+        "pair: convergence 35.0 degrees, base-to-height ratio 0.63, parallax along azimuth 70",
+        "sun: azimuth 151.3, elevation 48.0 degrees",
+    )
+    shown = capsys.readouterr().out
+    demiurge("check scene")
+    checked = capsys.readouterr().out
+    assert all(f"  {line}\n" in shown and f"  {line}\n" in checked for line in lines)
+    demiurge("refine scene --bundle stereo.bundle -o out.tif -q")
+    with rasterio.open("out.tif") as file:
+        tags = file.tags()
+    assert tags["view_right"] == "azimuth 70.0, elevation 75.0 degrees"
+    assert tags["sun"] == "azimuth 151.3, elevation 48.0 degrees"
+
+
 def test_a_scene_and_its_files_give_the_same_surface(place: Path) -> None:
     make_bundle(Path("stereo.bundle"), layers=("dsm", "ortho_left"))
     demiurge("prepare dsm.tif ortho_left=left.tif -o scene -q")

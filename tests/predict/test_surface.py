@@ -17,6 +17,7 @@ from demiurge.predict.api import generate, refine
 from demiurge.predict.checkpoint import Checkpoint
 from demiurge.predict.job import Job
 from demiurge.predict.options import Options
+from demiurge.scene.camera import Direction
 from demiurge.scene.prepare import prepare
 
 
@@ -132,6 +133,48 @@ def test_an_item_has_the_acquisition_time(place: Path) -> None:
     assert found["datetime"] is None
     assert found["start_datetime"] == "2018-04-03T00:00:00Z"
     assert found["end_datetime"] == "2019-05-01T23:59:59Z"
+
+
+def test_an_item_of_one_view_has_the_view_extension(place: Path) -> None:
+    files = {"dsm": "dsm.tif", "ortho_left": "WV03.tif"}
+    prepare(files, "scene", view_left=Direction(350, 70), sun=Direction(150, 40))
+    refine("scene", "a.tif", bundle="stereo.bundle", options=Options(stac=True))
+    item = valid(Path("a.stac.json"))
+    assert "https://stac-extensions.github.io/view/v1.0.0/schema.json" in item["stac_extensions"]
+    found = {k: v for k, v in item["properties"].items() if "view" in k or "sun" in k}
+    # The grid is at the central meridian of its zone, where grid north is true north.
+    assert found == {
+        "view:sun_azimuth": 150, "view:sun_elevation": 40, "view:azimuth": 350,
+        "view:incidence_angle": 20,
+    }  # fmt: skip
+    with rasterio.open("a.tif") as file:
+        assert file.tags()["view_left"] == "azimuth 350.0, elevation 70.0 degrees"
+        assert file.tags()["sun"] == "azimuth 150.0, elevation 40.0 degrees"
+
+
+def test_an_item_of_a_pair_lists_its_views(place: Path) -> None:
+    files = {"dsm": "dsm.tif", "ortho_left": "WV03.tif", "ortho_right": "WV03.tif"}
+    prepare(files, "scene", view_left=Direction(350, 70), view_right=Direction(10, 80))
+    refine("scene", "a.tif", bundle="stereo.bundle", options=Options(stac=True))
+    item = valid(Path("a.stac.json"))
+    assert item["properties"]["demiurge:views"] == [
+        {"layer": "ortho_left", "azimuth": 350, "incidence_angle": 20},
+        {"layer": "ortho_right", "azimuth": 10, "incidence_angle": 10},
+    ]
+    # The extension describes one view, so that it is not declared for a pair without a sun.
+    assert not any(key.startswith("view:") for key in item["properties"])
+    assert not any("/view/" in uri for uri in item["stac_extensions"])
+
+
+def test_azimuths_of_an_item_are_from_true_north(place: Path) -> None:
+    east = rasterio.Affine(PIXEL, 0, LEFT + 250_000, 0, -PIXEL, TOP)
+    write_raster(Path("dsm.tif"), terrain(), transform=east)
+    prepare({"dsm": "dsm.tif"}, "scene", sun=Direction(150, 40))
+    refine("scene", "a.tif", bundle="a.bundle", options=Options(stac=True))
+    properties = valid(Path("a.stac.json"))["properties"]
+    # East of the central meridian, grid north lies east of true north.
+    assert properties["view:sun_azimuth"] == pytest.approx(151.6, abs=0.2)
+    assert properties["view:sun_elevation"] == 40
 
 
 def test_an_item_replaces_no_file_without_overwrite(place: Path) -> None:

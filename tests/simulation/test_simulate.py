@@ -17,6 +17,8 @@ from rasterio.transform import from_origin
 
 import demiurge
 from demiurge.errors import DataError, ResourceError, UsageError
+from demiurge.scene.camera import Direction
+from demiurge.scene.views import pair_of
 from demiurge.simulation.site import optical_location, stereo_location
 
 Write = Callable[..., Path]
@@ -35,6 +37,13 @@ def test_stereo_scene_opens_as_a_scene(tmp_path: Path) -> None:
     assert all(f.verdict != "fault" for f in demiurge.check(scene))
     record = yaml.safe_load((folders[1] / "simulation.yaml").read_text())
     assert record["style"] == "hills"
+    left, right = record["settings"]["sensor"]["incidence"]
+    pair = pair_of(scene)
+    assert pair is not None
+    assert pair.left.incidence == pytest.approx(abs(left), abs=0.01)
+    assert pair.convergence == pytest.approx(right - left, abs=0.01)
+    light = record["settings"]["light"]
+    assert scene.sun == Direction(light["azimuth"], light["elevation"])
     again = demiurge.simulate(tmp_path / "t", style="mixed", config=SMALL, sites=2, seed=4, jobs=2)
     np.testing.assert_array_equal(scene.read(), demiurge.open_scene(again[1]).read())
 
@@ -47,6 +56,8 @@ def test_optical_scene_opens_as_a_scene(tmp_path: Path) -> None:
     assert expected <= set(scene.layers)
     assert scene.shape == (128, 128)
     assert scene.grid.affine.a == 10
+    assert scene.sun is not None
+    assert not scene.views
     layers = dict(zip(scene.layers, scene.read(), strict=True))
     for name in expected:
         assert np.isfinite(layers[name]).all(), name

@@ -11,8 +11,9 @@ from textures import textured
 
 from demiurge.simulation.cover import StereoWorld
 from demiurge.simulation.light import illuminate
+from demiurge.simulation.rendering import EpipolarFrame
 from demiurge.simulation.settings import make_stereo_settings
-from demiurge.simulation.stereo import MARGIN, make_world, simulate_stereo
+from demiurge.simulation.stereo import MARGIN, make_world, simulate_stereo, views_of
 from demiurge.simulation.styles import STEREO
 
 SMALL = {"size": 160}
@@ -99,6 +100,18 @@ def test_layers_are_registered_with_the_reference(turn: float, kind: str, way: s
             plane.mean() if gain == 1 else np.nanmean(seen)
         )
         assert np.abs(offset(seen, expected_values)).max() < 0.1, name
+
+
+@pytest.mark.parametrize("turn", [0.0, 30.0, 90.0, 200.0])
+def test_views_are_displacements_along_the_rows_of_the_frame(turn: float) -> None:
+    settings = make_stereo_settings({**SMALL, "sensor": {"incidence": [-15, 8]}}, "test")
+    frame = EpipolarFrame.around(160, 10, 200, turn)
+    columns, rows = frame.to_map(np.float32([[50, 51]]), np.float32([[60, 60]]))
+    east, north = float(columns[0, 1] - columns[0, 0]), float(rows[0, 0] - rows[0, 1])
+    for view, degrees in zip(views_of(settings, turn), (-15, 8), strict=True):
+        slant = np.tan(np.radians(degrees))
+        assert view.displacement == pytest.approx((slant * east, slant * north), abs=1e-4)
+        assert view.incidence == pytest.approx(abs(degrees))
 
 
 def test_tall_trees_are_matched_at_fine_pixels() -> None:

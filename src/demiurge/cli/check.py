@@ -9,6 +9,7 @@ from demiurge.scene.check import LayerVerdict
 from demiurge.scene.check import check as check_scene
 from demiurge.scene.open import open_scene
 from demiurge.scene.options import CheckOptions
+from demiurge.scene.views import describe_views
 
 _COLUMNS = ("layer", "size", "CRS", "unit", "voids", "least", "median", "most", "verdict")
 
@@ -23,6 +24,8 @@ def check(options: CheckOptions) -> None:
         f"{scene.name}: {rows} × {columns} px of {scene.pixel_size:g} m, {scene.grid.crs}, "
         f"heights {scene.vertical}"
     )
+    for line in describe_views(scene):
+        echo(f"  {line}")
     table(
         _COLUMNS,
         [

@@ -8,6 +8,7 @@ from demiurge.scene.bands import name_inputs
 from demiurge.scene.grid import crs_name
 from demiurge.scene.options import PrepareOptions
 from demiurge.scene.prepare import prepare as prepare_scene
+from demiurge.scene.views import describe_views
 
 
 @command
@@ -24,3 +25,5 @@ def prepare(options: PrepareOptions) -> None:
     echo(f"{options.out}: {rows} × {columns} px of {scene.pixel_size:g} m, {crs}")
     echo(f"  layers: {', '.join(scene.layers)}")
     echo(f"  heights: {scene.vertical}")
+    for line in describe_views(scene):
+        echo(f"  {line}")

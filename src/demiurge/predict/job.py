@@ -41,6 +41,7 @@ from demiurge.scene.grid import Window, wkt
 from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
+from demiurge.scene.views import view_tags
 
 #: Maximum number of windows of relative heights: each adds unknowns to their adjustment.
 _MOST_WINDOWS = 30_000
@@ -136,6 +137,7 @@ class Job:
             "inputs": ", ".join(used),
             "units": units,
             "vertical_reference": "none" if units != "metre" else str(scene.vertical),
+            **view_tags(scene),
             "runtime": self.choice.about,
             "window": f"{self.tiling.size} px, overlap {self.tiling.overlap} px",
             "test_time_augmentation": str(self.options.tta),

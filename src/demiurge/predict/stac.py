@@ -16,10 +16,14 @@ from demiurge.predict.surface import BandInfo
 from demiurge.scene.crs import on_earth
 from demiurge.scene.grid import LOCAL_NAME, epsg_of, wkt
 from demiurge.scene.scene import Scene, Span
+from demiurge.scene.views import from_true_north
 
 _VERSION = "1.1.0"
 _PROJECTION = "https://stac-extensions.github.io/projection/v2.0.0/schema.json"
 _RASTER = "https://stac-extensions.github.io/raster/v2.0.0/schema.json"
+_VIEW = "https://stac-extensions.github.io/view/v1.0.0/schema.json"
+#: Tags that the item states in other fields.
+_NOT_COPIED = ("AREA_OR_POINT", "view", "view_left", "view_right", "sun")
 _GEOTIFF = "image/tiff; application=geotiff; profile=cloud-optimized"
 _TYPES = {
     ".tif": _GEOTIFF,
@@ -48,40 +52,39 @@ def published_with_item(
         yield
         return
     with atomic_file(item_path(path), overwrite=True) as partial:
-        text = item_text(path, scene.grid, bands, dict(tags), scene.acquired())
+        text = item_text(path, scene, bands, dict(tags))
         partial.write_text(text, encoding="utf-8")
         yield
 
 
-def item_text(
-    path: Path,
-    grid: GeoBox,
-    bands: list[BandInfo],
-    tags: dict[str, str],
-    span: Span | None = None,
-) -> str:
-    """Return a surface as a STAC 1.1 item with the projection and raster extensions, as JSON.
+def item_text(path: Path, scene: Scene, bands: list[BandInfo], tags: Mapping[str, str]) -> str:
+    """Return a surface as a STAC 1.1 item, as JSON.
+
+    It has the extensions projection and raster, and view if a direction is known.
 
     Parameters
     ----------
     path
         The surface.
-    span
-        First and last acquisition time of its images; None if unknown.
+    scene
+        The scene that it was predicted from.
     """
+    grid, views = scene.grid, _views(scene)
+    viewed = any(key.startswith("view:") for key in views)
     item = {
         "type": "Feature",
         "stac_version": _VERSION,
-        "stac_extensions": [_PROJECTION, _RASTER],
+        "stac_extensions": [_PROJECTION, _RASTER, *([_VIEW] if viewed else [])],
         "id": path.stem,
         **_footprint(grid),
         "properties": {
-            **_times(span),
+            **_times(scene.acquired()),
             "gsd": abs(grid.affine.a),
             **_code(grid),
             "proj:shape": list(grid.shape),
             "proj:transform": list(grid.affine)[:6],
-            **{f"demiurge:{key}": value for key, value in tags.items() if key != "AREA_OR_POINT"},
+            **views,
+            **{f"demiurge:{key}": value for key, value in tags.items() if key not in _NOT_COPIED},
         },
         "links": [],
         "assets": {"surface": _asset(path, bands, tags)},
@@ -89,7 +92,31 @@ def item_text(
     return json.dumps(item, indent=1) + "\n"
 
 
-def _asset(path: Path, bands: list[BandInfo], tags: dict[str, str]) -> dict[str, Any]:
+def _views(scene: Scene) -> dict[str, Any]:
+    """Return the fields of the view extension; their azimuths are from true north.
+
+    The extension describes one view. Two views are a list of this package's own field.
+    """
+    fields: dict[str, Any] = {}
+    if scene.sun is not None:
+        sun = from_true_north(scene.sun, scene.grid)
+        fields["view:sun_azimuth"] = round(sun.azimuth, 2)
+        fields["view:sun_elevation"] = round(sun.elevation, 2)
+    views = [(name, from_true_north(view, scene.grid)) for name, view in scene.views.items()]
+    angles = [
+        {"azimuth": round(view.azimuth, 2), "incidence_angle": round(view.incidence, 2)}
+        for _, view in views
+    ]
+    if len(views) == 1:
+        return {**fields, **{f"view:{key}": value for key, value in angles[0].items()}}
+    if views:
+        fields["demiurge:views"] = [
+            {"layer": name, **pair} for (name, _), pair in zip(views, angles, strict=True)
+        ]
+    return fields
+
+
+def _asset(path: Path, bands: list[BandInfo], tags: Mapping[str, str]) -> dict[str, Any]:
     sampling = tags.get("AREA_OR_POINT", "Area").lower()
     return {
         "href": f"./{path.name}",

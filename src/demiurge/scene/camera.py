@@ -14,10 +14,11 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Annotated, Any, ClassVar
 
 import numpy as np
 from odc.geo.geobox import GeoBox
+from pydantic import ConfigDict, Field
 
 from demiurge.arrays import Values
 from demiurge.errors import DataError
@@ -42,8 +43,11 @@ class Direction:
         Degrees above the horizon.
     """
 
-    azimuth: float
-    elevation: float
+    azimuth: Annotated[float, Field(ge=0, le=360, description="clockwise from grid north")]
+    elevation: Annotated[float, Field(gt=0, le=90, description="above the horizon")]
+
+    #: For models that have a direction as a field.
+    __pydantic_config__: ClassVar[ConfigDict] = ConfigDict(extra="forbid")
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.azimuth) and math.isfinite(self.elevation)):
@@ -54,6 +58,9 @@ class Direction:
                 "give degrees above the horizon, greater than 0 and at most 90",
             )
         object.__setattr__(self, "azimuth", self.azimuth % 360)
+
+    def __str__(self) -> str:
+        return f"azimuth {self.azimuth:.1f}, elevation {self.elevation:.1f} degrees"
 
     @property
     def incidence(self) -> float:
@@ -75,6 +82,15 @@ class Direction:
         """Return the direction with a given :attr:`displacement`."""
         incidence = math.degrees(math.atan(math.hypot(east, north)))
         return cls(math.degrees(math.atan2(-east, -north)), 90 - incidence)
+
+    def turned(self, degrees: float) -> Direction:
+        """Return the direction with an angle added to its azimuth."""
+        return Direction(self.azimuth + degrees, self.elevation)
+
+    def angle_to(self, other: Direction) -> float:
+        """Return the angle to another direction in degrees."""
+        cosine = float(np.clip(self.unit @ other.unit, -1, 1))
+        return math.degrees(math.acos(cosine))
 
     @property
     def unit(self) -> Values:
@@ -222,8 +238,7 @@ class Pair:
     @property
     def convergence(self) -> float:
         """Return the angle between the two lines of sight in degrees."""
-        cosine = float(np.clip(self.left.unit @ self.right.unit, -1, 1))
-        return math.degrees(math.acos(cosine))
+        return self.left.angle_to(self.right)
 
     @property
     def parallax(self) -> tuple[float, float]:

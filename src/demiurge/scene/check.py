@@ -9,10 +9,11 @@ import numpy as np
 
 from demiurge.arrays import Array
 from demiurge.errors import DataError
-from demiurge.layers import TARGETS, Kind, Role, layer
+from demiurge.layers import PANCHROMATIC, TARGETS, Kind, Role, layer
 from demiurge.raster.outliers import NARROW_HEIGHT, gross_outliers
 from demiurge.scene.grid import crs_name
 from demiurge.scene.scene import Scene
+from demiurge.scene.views import base_remark
 
 #: Median difference of two height layers in metres that suggests different vertical references.
 MAX_OFFSET = 10.0
@@ -74,11 +75,11 @@ def check(scene: Scene, *, most: int = 1024) -> list[Finding]:
     for name, sample in samples.items():
         verdict, message = _verdict(name, sample, samples, scene)
         source = scene.sources.get(name)
-        if source is not None and source.remarks and verdict is not LayerVerdict.FAULT:
-            verdict, message = (
-                LayerVerdict.WARNING,
-                "; ".join(filter(None, (message, *source.remarks))),
-            )
+        remarks = [] if source is None else [*source.remarks]
+        if name == PANCHROMATIC[1]:
+            remarks += filter(None, [base_remark(scene)])
+        if remarks and verdict is not LayerVerdict.FAULT:
+            verdict, message = LayerVerdict.WARNING, "; ".join(filter(None, (message, *remarks)))
         measured = sample[np.isfinite(sample)]
         low, median, high = (
             np.percentile(measured, (0, 50, 100)) if measured.size else (np.nan,) * 3

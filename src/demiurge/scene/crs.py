@@ -173,6 +173,22 @@ def ground_scale(x: float, y: float, crs: Any) -> float:
     return max(scales, key=lambda s: abs(math.log(s)), default=1.0)
 
 
+def true_north(x: float, y: float, crs: Any) -> float:
+    """Return the azimuth of true north at a point, in degrees clockwise from grid north.
+
+    An azimuth from true north plus this angle is the azimuth from grid north. The angle is
+    the negative meridian convergence. 0 for a CRS without a position on the globe.
+    """
+    proj = proj_of(crs)
+    if _placeless(proj):
+        return 0.0
+    geodetic, step = _geodetic(proj), 1e-3
+    lon, lat = transform([x], [y], proj, geodetic)
+    xs, ys = transform([lon[0], lon[0]], [lat[0] - step, lat[0] + step], geodetic, proj)
+    angle = math.degrees(math.atan2(xs[1] - xs[0], ys[1] - ys[0]))
+    return angle if math.isfinite(angle) else 0.0
+
+
 def wrapped(crs: Any, centre: float) -> str:
     """Return a geographic CRS for GDAL whose longitudes are centred at a meridian."""
     with warnings.catch_warnings():

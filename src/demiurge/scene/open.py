@@ -14,6 +14,7 @@ from odc.geo.geobox import GeoBox
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.layers import Kind, Role, layer
 from demiurge.paths import PathLike, is_remote, is_there, local_file
+from demiurge.scene.camera import Direction
 from demiurge.scene.crs import TRUE_SCALE, WORST_SCALE, ground_scale, is_degrees, parse_crs
 from demiurge.scene.files import open_raster
 from demiurge.scene.footprint import (
@@ -46,6 +47,7 @@ from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_s
 from demiurge.scene.statistics import load_fingerprint
 from demiurge.scene.undeclared import for_layers
 from demiurge.scene.vertical import agree, vertical_of
+from demiurge.scene.views import collect_views, views_of_spec
 
 
 def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
@@ -82,6 +84,8 @@ def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
         folder=folder,
         equalised=frozenset(n for n, entry in spec.layers.items() if entry.equalised),
         spec=spec,
+        views=views_of_spec(spec, str(file)),
+        sun=spec.sun,
         _stack=stack,
         _statistics=dict(fingerprint.get("layers", {})),
     )
@@ -143,6 +147,8 @@ def scene_from_files(
     name: str = "",
     local: float | None = None,
     nodata: NoData | None = None,
+    views: Mapping[str, Direction] | None = None,
+    sun: Direction | None = None,
 ) -> Scene:
     """Open files as a scene, without writing a folder.
 
@@ -168,6 +174,8 @@ def scene_from_files(
     nodata
         By layer, stored no-data values in addition to those that files declare; an empty list
         for no others. Layers not named are searched for such values.
+    views, sun
+        Directions to the sensor by layer, and to the sun; those of cameras and metadata if None.
 
     Raises
     ------
@@ -179,17 +187,22 @@ def scene_from_files(
     sources, raws = file_sources(files, local, for_layers(nodata, files))
     _refuse_image_as_heights(sources)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
+    cameras: dict[str, Direction] = {}
     if raws:
         orthos, remarks = orthorectified(raws, sources["dsm"], grid, _vertical(sources))
         sources, notes = {**sources, **orthos}, [*notes, *remarks]
+        cameras = {n: ortho.view for n, ortho in orthos.items()}
     _check_overlap(sources, grid)
     lead = sources[_leading(sources)]
+    known = collect_views(sources, grid, cameras, views or {}, sun)
     return Scene(
         name=name or Path(lead.path).stem,
         grid=grid,
         sources=sources,
         vertical=_vertical(sources),
-        notes=tuple(notes),
+        notes=(*notes, *known.notes),
+        views=known.views,
+        sun=known.sun,
     )
 
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Annotated
 
 from pydantic import Field
 
 from demiurge.config import Flag, OptionModel, Overwrite, Quiet
-from demiurge.errors import UsageError
+from demiurge.errors import DataError, UsageError
 from demiurge.paths import PathLike
+from demiurge.scene.camera import Direction
 
 #: Stored values that mean no data in addition to those that files declare, by layer. An empty
 #: list keeps all values; layers that are not named are searched for such values.
@@ -44,6 +46,22 @@ NoDataOption = Annotated[
 ]
 
 
+def read_direction(option: str, text: str) -> Direction:
+    """Read a text of the form ``AZIMUTH,ELEVATION`` in degrees."""
+    try:
+        azimuth, elevation = (float(part) for part in text.split(","))
+        return Direction(azimuth, elevation)
+    except (ValueError, DataError):
+        raise UsageError(
+            f"{option} {text}: is not an azimuth and an elevation",
+            "write AZ,EL in degrees, such as 151.3,48; elevations are above 0 and at most 90",
+        ) from None
+
+
+def _direction(option: str) -> Flag:
+    return Flag(metavar="AZ,EL", parse=partial(read_direction, option))
+
+
 class PrepareOptions(OptionModel):
     """Options of ``prepare``."""
 
@@ -69,6 +87,20 @@ class PrepareOptions(OptionModel):
     )
     equalise: bool = Field(True, description="Equalise the contrast of panchromatic images.")
     nodata: NoDataOption = None
+    view_left: Annotated[Direction | None, _direction("--view-left")] = Field(
+        None,
+        description="Direction from the ground to the sensor of the left image, or of the only "
+        "one: azimuth clockwise from grid north and elevation above the horizon, in degrees; that "
+        "of the camera or of the metadata file if not given.",
+    )
+    view_right: Annotated[Direction | None, _direction("--view-right")] = Field(
+        None, description="Direction to the sensor of the right image, as for --view-left."
+    )
+    sun: Annotated[Direction | None, _direction("--sun")] = Field(
+        None,
+        description="Direction to the sun, as for --view-left; that of the metadata files if not "
+        "given.",
+    )
     jobs: int | None = Field(None, ge=1, description="Threads that read; all cores if not given.")
     overwrite: Overwrite = False
     quiet: Quiet = True

@@ -15,10 +15,11 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
-from demiurge.layers import PRIOR, Role, layer
+from demiurge.layers import PANCHROMATIC, PRIOR, Role, layer
 from demiurge.outputs import atomic_folder
 from demiurge.paths import PathLike, is_remote
 from demiurge.progress import Advance, progress
+from demiurge.scene.camera import Direction
 from demiurge.scene.files import open_raster
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.geotiff import STACK_NAME, create_stack, map_stack, release
@@ -28,6 +29,7 @@ from demiurge.scene.options import NoData
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
 from demiurge.scene.statistics import FINGERPRINT_NAME, Statistics
+from demiurge.scene.views import views_for_spec
 from demiurge.threads import map_ordered
 
 #: Side in pixels of the blocks that are copied at once.
@@ -46,6 +48,9 @@ def prepare(
     equalise: bool = True,
     name: str = "",
     nodata: NoData | None = None,
+    view_left: Direction | None = None,
+    view_right: Direction | None = None,
+    sun: Direction | None = None,
     jobs: int | None = None,
     overwrite: bool = False,
     quiet: bool = True,
@@ -71,6 +76,9 @@ def prepare(
         Name of the scene; that of the folder if empty.
     nodata
         By layer, stored no-data values in addition to those that files declare.
+    view_left, view_right, sun
+        Directions from the ground to the sensor of the left image (or of the only one), of the
+        right image, and to the sun; those of cameras and metadata files if None.
     jobs
         Number of reading threads; that of the cores if None.
     overwrite
@@ -103,6 +111,12 @@ def prepare(
             extent=_extent(extent),
             name=name or path.absolute().name,
             nodata=nodata,
+            views={
+                n: view
+                for n, view in zip(PANCHROMATIC, (view_left, view_right), strict=True)
+                if view is not None
+            },
+            sun=sun,
         )
         scene = scene.with_equalised() if equalise else scene
         _write(scene, partial, jobs or os.cpu_count() or 1, quiet=quiet)
@@ -235,6 +249,7 @@ def _spec(scene: Scene, names: list[str]) -> SceneSpec:
     days = {} if span is None else {"acquired": sorted({moment.date() for moment in span})}
     return SceneSpec(
         **days,
+        **views_for_spec(scene),
         name=scene.name,
         grid=_grid_spec(scene.grid),
         vertical=scene.vertical,

@@ -18,7 +18,7 @@ from demiurge.paths import split_band
 from demiurge.raster.registration import translation
 from demiurge.raster.resample import block_means
 from demiurge.raster.voids import fill_voids
-from demiurge.scene.camera import Camera, to_geographic
+from demiurge.scene.camera import Camera, Direction, to_geographic
 from demiurge.scene.files import open_raster
 from demiurge.scene.grid import Window, full_window, grown, same_grid
 from demiurge.scene.ortho import Ortho
@@ -108,6 +108,11 @@ class RawSource(Source):
     dsm: Source = field(kw_only=True)
     ortho: Ortho = field(kw_only=True)
     level: float = field(kw_only=True)
+
+    @property
+    def view(self) -> Direction:
+        """Return the direction to the sensor at the centre of the grid."""
+        return self.ortho.camera.direction(self.grid, self.level)
 
     def read(self, grid: GeoBox, window: Window, step: int = 1) -> Array:
         """Read a window of the orthoimage; see :meth:`Source.read`.
@@ -229,21 +234,13 @@ def _require_view(image: Source, camera: Camera, grid: GeoBox, level: float) -> 
 
 def _view_notes(orthos: Mapping[str, RawSource], vertical: Vertical) -> list[str]:
     """Return notes on the viewing directions and on the assumed vertical reference."""
-    views = ", ".join(
-        f"{n} {_elevation(s.ortho):.0f}° above the horizon" for n, s in orthos.items()
-    )
+    views = ", ".join(f"{n} {s.view.elevation:.0f}° above the horizon" for n, s in orthos.items())
     notes = [f"raw images are orthorectified on the DSM (sensors: {views})"]
     if vertical.reference == "unknown":
         notes.append(
             "heights of the DSM are assumed to be ellipsoidal: its CRS has no vertical reference"
         )
     return notes
-
-
-def _elevation(ortho: Ortho) -> float:
-    """Return the sensor's elevation in degrees."""
-    slant = math.hypot(*ortho.displacement) * abs(float(ortho.grid.affine.a))
-    return 90 - math.degrees(math.atan(slant))
 
 
 def _offset_notes(orthos: Mapping[str, RawSource], grid: GeoBox) -> list[str]:

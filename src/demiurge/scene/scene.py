@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ from demiurge.arrays import Array, Mask
 from demiurge.errors import UsageError
 from demiurge.layers import BASES, PANCHROMATIC, Kind, layer
 from demiurge.raster.outliers import MARGIN, exceeds, gross_outliers
+from demiurge.scene.camera import Direction
 from demiurge.scene.equalise import TILE, Equaliser, fit_in_parts
 from demiurge.scene.files import open_raster
 from demiurge.scene.geotiff import Stack, map_stack, release
@@ -61,6 +62,8 @@ class Scene:
         Conversions applied to the files, one sentence each.
     spec
         Content of ``scene.yaml``; None for a scene made from files.
+    views, sun
+        Directions to the sensor by image, if known, left first; direction to the sun.
     """
 
     name: str
@@ -71,6 +74,8 @@ class Scene:
     equalised: frozenset[str] = frozenset()
     notes: tuple[str, ...] = ()
     spec: SceneSpec | None = None
+    views: Mapping[str, Direction] = field(default_factory=dict)
+    sun: Direction | None = None
     _stack: Stack | None = None
     _equalisers: dict[str, Equaliser | None] = field(default_factory=dict)
     _statistics: dict[str, Any] = field(default_factory=dict)

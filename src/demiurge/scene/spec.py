@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError, field_validator
 from demiurge import layers
 from demiurge.config import Strict, first_fault, read_yaml
 from demiurge.errors import ConfigError, DemiurgeError
+from demiurge.scene.camera import Direction
 
 SPEC_NAME = "scene.yaml"
 
@@ -53,13 +54,6 @@ class Vertical(Strict):
         return f"{self.reference} ({self.datum})" if self.datum else self.reference
 
 
-class Angles(Strict):
-    """Direction to the sun or to a sensor, in degrees."""
-
-    azimuth: Annotated[float, Field(ge=0, le=360, description="clockwise from north")]
-    elevation: Annotated[float, Field(ge=-90, le=90, description="above the horizon")]
-
-
 class SceneSpec(Strict):
     """Content of ``scene.yaml``."""
 
@@ -68,8 +62,11 @@ class SceneSpec(Strict):
     grid: GridSpec | None = Field(None, description="if omitted, the grid of the leading layer")
     vertical: Vertical = Vertical()
     acquired: list[dt.date] = Field(default_factory=list, description="dates of the images")
-    sun: Angles | None = None
-    views: list[Angles] = Field(default_factory=list)
+    sun: Direction | None = Field(None, description="direction to the sun at the first image")
+    views: list[Direction | None] = Field(
+        default_factory=list,
+        description="direction to the sensor by image, left first; null if unknown",
+    )
     layers: dict[str, LayerSpec]
     sources: dict[str, str] = Field(
         default_factory=dict, description="name of the source file by layer"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tempfile
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from demiurge._version import __version__
 from demiurge.arrays import Array
 from demiurge.raster.voids import fill_voids
+from demiurge.scene.camera import Direction
 from demiurge.scene.geotiff import write_planes
 from demiurge.scene.grid import snapped_grid, wkt
 from demiurge.scene.prepare import prepare
@@ -25,7 +26,17 @@ from demiurge.simulation.land import make_bare_earth
 from demiurge.simulation.objects import Canvas
 from demiurge.simulation.real import Cutout, cut_out, land_sources, surface_sources
 from demiurge.simulation.schedule import SceneJob
-from demiurge.simulation.settings import StereoSettings
+from demiurge.simulation.settings import OpticalSettings, StereoSettings
+
+
+@dataclass(frozen=True)
+class _Simulated:
+    """Layers on the scene's grid, layers with larger pixels, and the directions."""
+
+    layers: dict[str, Array]
+    coarse: dict[str, optical.CoarseLayer] = field(default_factory=dict)
+    sun: Direction | None = None
+    views: tuple[Direction | None, Direction | None] = (None, None)
 
 
 def simulate_scene(job: SceneJob) -> Path:
@@ -33,12 +44,12 @@ def simulate_scene(job: SceneJob) -> Path:
     rng = np.random.default_rng(job.seed)
     cutout = _real_cutout(job, rng)
     grid = _made_up_grid(job) if cutout is None else cutout.grid
-    layers, coarse = _layers(job, cutout, rng)
+    simulated = _simulate(job, cutout, rng)
     del cutout
     parent = job.folder.absolute().parent
     with tempfile.TemporaryDirectory(prefix=".demiurge-", dir=parent) as temporary:
-        files = _write_rasters(Path(temporary), grid, layers, coarse)
-        layers.clear()
+        files = _write_rasters(Path(temporary), grid, simulated)
+        simulated.layers.clear()
         box = grid.extent.boundingbox
         prepare(
             files,
@@ -49,6 +60,9 @@ def simulate_scene(job: SceneJob) -> Path:
             jobs=1,
             overwrite=job.overwrite,
             extra={SIMULATION_NAME: yaml.safe_dump(_record(job), sort_keys=False)},
+            view_left=simulated.views[0],
+            view_right=simulated.views[1],
+            sun=simulated.sun,
         )
     return job.folder
 
@@ -83,10 +97,7 @@ def _real_cutout(job: SceneJob, rng: np.random.Generator) -> Cutout | None:
     return cut_out(sources, settings.size, settings.gsd, _margin(job), rng)
 
 
-def _layers(
-    job: SceneJob, cutout: Cutout | None, rng: np.random.Generator
-) -> tuple[dict[str, Array], dict[str, optical.CoarseLayer]]:
-    """Return simulated layers on the scene's grid, and layers with larger pixels."""
+def _simulate(job: SceneJob, cutout: Cutout | None, rng: np.random.Generator) -> _Simulated:
     settings, margin = job.settings, _margin(job)
     terrain = None if cutout is None else cutout.rasters.get("terrain")
     source_gsd = 0.0 if cutout is None else cutout.source_gsd
@@ -95,18 +106,32 @@ def _layers(
         land = make_bare_earth(
             (side, side), settings.gsd, settings.terrain, rng, terrain, source_gsd
         )
-        return {"dtm": land.heights[margin:-margin, margin:-margin].copy()}, {}
+        return _Simulated({"dtm": land.heights[margin:-margin, margin:-margin].copy()})
     if not isinstance(settings, StereoSettings):
         scene = optical.simulate_optical(settings, rng, terrain, source_gsd)
-        return scene.layers, scene.coarse
+        return _Simulated(scene.layers, scene.coarse, _sun(settings))
     if cutout is not None and "surface" in cutout.rasters:
         world, truth = real_world(cutout, rng)
-        layers = stereo.simulate_stereo(settings, rng, world)
+        simulated = _simulate_pair(settings, rng, world)
+        layers = simulated.layers
         inner = (slice(margin, -margin), slice(margin, -margin))
         del layers["truth_dtm"]  # equals the surface if no terrain is given
-        return layers | {name: raster[inner].copy() for name, raster in truth.items()}, {}
-    world = stereo.make_world(settings, rng, terrain, source_gsd)
-    return stereo.simulate_stereo(settings, rng, world), {}
+        layers |= {name: raster[inner].copy() for name, raster in truth.items()}
+        return simulated
+    return _simulate_pair(settings, rng, stereo.make_world(settings, rng, terrain, source_gsd))
+
+
+def _simulate_pair(
+    settings: StereoSettings, rng: np.random.Generator, world: StereoWorld
+) -> _Simulated:
+    turn = stereo.draw_turn(settings, rng)
+    layers = stereo.simulate_stereo(settings, rng, world, turn=turn)
+    return _Simulated(layers, {}, _sun(settings), stereo.views_of(settings, turn))
+
+
+def _sun(settings: StereoSettings | OpticalSettings) -> Direction:
+    """Return the direction to the sun, of a pair at its left image."""
+    return Direction(settings.light.azimuth, settings.light.elevation)
 
 
 def real_world(cutout: Cutout, rng: np.random.Generator) -> tuple[StereoWorld, dict[str, Array]]:
@@ -137,10 +162,9 @@ def real_world(cutout: Cutout, rng: np.random.Generator) -> tuple[StereoWorld, d
     return StereoWorld(dtm, dsm, unknown, albedo, None), truth
 
 
-def _write_rasters(
-    folder: Path, grid: GeoBox, layers: dict[str, Array], coarse: dict[str, optical.CoarseLayer]
-) -> dict[str, str]:
+def _write_rasters(folder: Path, grid: GeoBox, simulated: _Simulated) -> dict[str, str]:
     """Write the layers to temporary GeoTIFFs and return the path of each."""
+    layers, coarse = simulated.layers, simulated.coarse
     raw = folder / "simulated.tif"
     write_planes(raw, list(layers.values()), wkt(grid), grid.affine)
     files = {name: f"{raw}:{band}" for band, name in enumerate(layers, start=1)}

@@ -6,6 +6,7 @@ import numpy as np
 
 from demiurge.arrays import Array
 from demiurge.raster.voids import fill_voids
+from demiurge.scene.camera import Direction
 from demiurge.simulation.cover import StereoWorld, build_stereo_world
 from demiurge.simulation.filters import blur
 from demiurge.simulation.fractal import fractal
@@ -62,6 +63,7 @@ def simulate_stereo(
     rng: np.random.Generator,
     world: StereoWorld | None = None,
     matcher: Matcher | None = None,
+    turn: float | None = None,
 ) -> dict[str, Array]:
     """Render a stereo pair of a place, match it, and return the layers of a scene.
 
@@ -71,6 +73,8 @@ def simulate_stereo(
         The place, (size + 2 · MARGIN) pixels a side; simulated if None.
     matcher
         Computes disparities; the one of the settings if None.
+    turn
+        Angle of the epipolar lines in degrees; see :func:`draw_turn`. Drawn if None.
 
     Returns
     -------
@@ -81,7 +85,7 @@ def simulate_stereo(
     truth = {"truth_dsm": world.dsm[inner].copy(), "truth_dtm": world.dtm[inner].copy()}
     if world.landcover.any():
         truth["landcover"] = world.landcover[inner].astype(np.float32)
-    turn = _draw_turn(settings, rng)
+    turn = draw_turn(settings, rng) if turn is None else turn
     frame = EpipolarFrame.around(settings.size, _FRAME_MARGIN, world.dsm.shape[0], turn)
     dtm, dsm = frame.from_map(world.dtm), frame.from_map(world.dsm)
     albedo = np.clip(frame.from_map(world.albedo, cubic=True), 0, 1)
@@ -90,8 +94,21 @@ def simulate_stereo(
     return _stereo_layers(dtm, dsm, albedo, ndvi, settings, frame, rng, matcher) | truth
 
 
-def _draw_turn(settings: StereoSettings, rng: np.random.Generator) -> float:
-    """Return the angle of the epipolar lines in degrees; drawn if not set."""
+def views_of(settings: StereoSettings, turn: float) -> tuple[Direction, Direction]:
+    """Return the directions to the left and the right sensor of epipolar lines of an angle."""
+    angle = np.radians(turn)
+    left, right = (
+        Direction.from_displacement(float(slant * np.cos(angle)), float(-slant * np.sin(angle)))
+        for slant in np.tan(np.radians(settings.sensor.incidence))
+    )
+    return left, right
+
+
+def draw_turn(settings: StereoSettings, rng: np.random.Generator) -> float:
+    """Return the angle from grid north to the top of the epipolar frame; drawn if not set.
+
+    Degrees clockwise.
+    """
     draw, quarters, angle = rng.random(), int(rng.integers(4)), float(rng.uniform(0, 360))
     if settings.sensor.turn is not None:
         return settings.sensor.turn
