@@ -27,8 +27,9 @@ demo: $(BASE)  ## apply the shipped bundles to a stereo scene and a real image; 
 learn: $(LEARN)  ## train both jobs on real terrain in some minutes; results in demo/
 	$(BIN)/demiurge demo --learn -o demo --overwrite
 
+# Each process of pytest computes on one core.
 test: $(DEV)
-	$(BIN)/python -m pytest
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(DEV)
 	$(BIN)/ruff check .

@@ -28,7 +28,7 @@ RECIPE = {
     "base": "dsm",
     "targets": ["dsm"],
     "chips": {"size": 32, "per_epoch": 24, "batch": 8},
-    "network": {"encoder": "resnet18", "depth": 3, "decoder_channels": [16, 8, 8], "detail": 8},
+    "network": {"architecture": "resdepth", "depth": 3, "decoder_channels": [8]},
     "augment": {"voids": 0.5},
     "losses": {"gradient": 0.5},
     "split": {"validation": 0.25, "buffer": 8},
