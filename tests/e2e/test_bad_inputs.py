@@ -1,6 +1,7 @@
 """Errors of users: one sentence, the right exit code, and no partial output."""
 
 import pickle
+import warnings
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -8,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
-from rasterio.transform import from_origin
+from rasterio.errors import NotGeoreferencedWarning
+from rasterio.transform import Affine, from_origin
 
 from conftest import LEFT, TOP, make_bundle, terrain, write_raster
 from demiurge.cli.main import run
@@ -30,6 +32,9 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_raster(Path("left.tif"), terrain().astype(np.uint16))
     write_raster(Path("empty.tif"), nan)
     write_raster(Path("zero.tif"), terrain() * 0)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
+        write_raster(Path("bare.tif"), terrain(), crs=None, transform=Affine.identity())
     write_raster(Path("feet.tif"), terrain(), unit="US survey foot")
     write_raster(Path("nocrs.tif"), terrain(), crs=None)
     write_raster(Path("far.tif"), terrain(), transform=from_origin(LEFT + 1e5, TOP, 2, 2))
@@ -89,6 +94,18 @@ CASES: list[Case] = [
     ("refine dsm.tif -o out.tif --bundle gen.bundle", 2, "was trained to generate"),
     ("refine dsm.tif -o out.tif --bundle stereo.bundle", 2, "give it with --left"),
     ("refine scene --left left.tif -o out.tif --bundle refine.bundle", 2, "cannot be added"),
+    ("refine scene --adjust -o out.tif --bundle refine.bundle", 2, "cannot be used with a scene"),
+    (f"{REFINE} --left left.tif --left-rpc text.tif", 2, "left.tif: is georeferenced"),
+    (f"{REFINE} --left left.tif --shift-left 3,-2", 2, "--shift-left is for raw images"),
+    (f"{REFINE} --left left.tif --shift-left 3", 2, "--shift-left 3: is not a shift"),
+    (f"{REFINE} --left left.tif --adjust", 2, "--adjust needs two raw images"),
+    (f"{REFINE} --left left.tif --no-occlusions", 2, "--no-occlusions is given, but no"),
+    (f"{REFINE} --right-adjust text.tif", 2, "'ortho_right', but its image is not"),
+    (f"{REFINE} --left bare.tif", 3, "with --left-rpc FILE (prepare: --rpc ortho_left=FILE)"),
+    (f"{REFINE} --left bare.tif --left-rpc text.tif", 3, "contains no RPC value LINE_OFF"),
+    (f"{REFINE} --left bare.tif --left-rpc no.xml", 4, "no.xml: cannot be read"),
+    ("prepare dsm=dsm.tif ortho_left=bare.tif --rpc bare -o s", 2, "names no layer and file"),
+    ("prepare dsm=dsm.tif ortho_left=left.tif --rpc ortho_left=text.tif -o s", 2, "an RPC file"),
     ("refine dsm.tif -o folder --bundle refine.bundle --overwrite", 2, "is a folder"),
     ("refine dsm.tif -o out.png --bundle refine.bundle", 2, "name it with one of .tif"),
     ("refine dsm.tif -o out --bundle refine.bundle", 2, "no suffix"),

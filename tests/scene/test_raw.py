@@ -8,17 +8,22 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.rpc import RPC
+from scipy.ndimage import gaussian_filter
 
 from demiurge.errors import DataError
+from demiurge.raster.registration import translation
+from demiurge.scene.camera import PixelShift
 from demiurge.scene.grid import Window
 from demiurge.scene.open import scene_from_files
+from demiurge.scene.scene import Scene
+from demiurge.scene.sensor import RawSettings
 from scene.cameras import affine_camera, grid_of
 from scene.test_ortho import GSD, ground, hill, raw_image
 
 pytestmark = pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 
 
-def write_raw(path: Path, image: np.ndarray, rpc: RPC, bands: int = 1) -> Path:
+def write_raw(path: Path, image: np.ndarray, rpc: RPC | None, bands: int = 1) -> Path:
     stack = np.stack([image] * bands).astype(np.float32)
     stack[:-1] = 0  # the image is the last band
     with rasterio.open(
@@ -26,7 +31,8 @@ def write_raw(path: Path, image: np.ndarray, rpc: RPC, bands: int = 1) -> Path:
         width=image.shape[1], nodata=-1,
     ) as file:  # fmt: skip
         file.write(stack)
-        file.rpcs = rpc
+        if rpc is not None:
+            file.rpcs = rpc
     return path
 
 
@@ -154,3 +160,134 @@ def test_a_raw_image_without_a_dsm_is_refused(
     raw = files_of(tmp_path, place[0])["ortho_left"]
     with pytest.raises(DataError, match="camera model"):
         scene_from_files({"ortho_left": raw})
+
+
+NO_SHIFT = PixelShift(0, 0)
+
+
+def pair_of_views(
+    folder: Path,
+    displacements: tuple[tuple[float, float], tuple[float, float]],
+    *,
+    heights: float = 100.0,
+    shift: PixelShift = NO_SHIFT,
+) -> dict[str, str]:
+    """Write a textured plane at 100 m, seen from two sides, and a DSM at ``heights``.
+
+    Parameters
+    ----------
+    shift
+        Pixels by which the RPCs of the left image are wrong: they place ground points so much
+        too far to the left and too high.
+    """
+    rng = np.random.default_rng(0)
+    smooth = gaussian_filter(rng.normal(size=(240, 300)), 2)
+    image = (100 + 300 * smooth).astype(np.float32)
+    files = {"dsm": str(write_dsm(folder / "dsm.tif", np.full((96, 128), heights)))}
+    for name, displacement in zip(("ortho_left", "ortho_right"), displacements, strict=True):
+        rpc = moved(affine_camera(grid_of(), displacement, GSD).rpc, 10)
+        if name == "ortho_left":
+            rpc.samp_off -= shift.cols
+            rpc.line_off -= shift.rows
+        files[name] = str(write_raw(folder / f"{name}.tif", image, rpc))
+    return files
+
+
+VERTICAL = ((0.0, 0.0), (0.0, 0.0))
+SIDES = ((0.4, 0.1), (-0.3, 0.1))
+
+
+def offset_of(scene: Scene) -> tuple[float, float]:
+    shift = translation(*scene.read(layers=["ortho_left", "ortho_right"]))
+    assert shift is not None
+    return shift.row, shift.col
+
+
+def test_a_shift_is_added_to_columns_and_rows_of_the_left_camera(tmp_path: Path) -> None:
+    files = pair_of_views(tmp_path, VERTICAL, shift=PixelShift(4, -3))
+    # Ground points are 4 columns farther right and 3 rows higher than the RPCs say.
+    wrong = scene_from_files(files)
+    right = scene_from_files(files, raw=RawSettings(shift_left=PixelShift(4, -3)))
+    assert offset_of(wrong) == pytest.approx((1.5, -2), abs=0.05)
+    assert offset_of(right) == pytest.approx((0, 0), abs=0.01)
+    (image, orthoimage) = right.read(layers=["ortho_left", "ortho_right"])
+    assert image == pytest.approx(orthoimage, abs=0.05)
+
+
+@pytest.mark.parametrize("given", [None, PixelShift(3, -2)])
+def test_adjust_finds_the_shift(tmp_path: Path, given: PixelShift | None) -> None:
+    files = pair_of_views(tmp_path, VERTICAL, shift=PixelShift(-5.4, 7.2))
+    scene = scene_from_files(files, raw=RawSettings(shift_left=given, adjust=True))
+    assert offset_of(scene) == pytest.approx((0, 0), abs=0.02)
+    note = next(note for note in scene.notes if "--adjust shifts" in note)
+    total = re.search(r"--shift-left ([-.\d]+),([-.\d]+)$", note)
+    part = re.search(r"by ([-+.\d]+) columns and ([-+.\d]+) rows", note)
+    assert total is not None
+    assert part is not None
+    assert [float(v) for v in total.groups()] == pytest.approx([-5.4, 7.2], abs=0.05)
+    start = given or NO_SHIFT
+    assert [float(v) for v in part.groups()] == pytest.approx(
+        [-5.4 - start.cols, 7.2 - start.rows], abs=0.05
+    )
+    assert "4 of 4 windows agree" in note
+    assert not any("are offset by" in note for note in scene.notes)
+
+
+def test_adjust_refuses_images_of_different_content(tmp_path: Path) -> None:
+    files = pair_of_views(tmp_path, VERTICAL)
+    noise = np.random.default_rng(5).normal(100, 20, (240, 300))
+    rpc = moved(affine_camera(grid_of(), (0.0, 0.0), GSD).rpc, 10)
+    write_raw(tmp_path / "ortho_right.tif", noise, rpc)
+    with pytest.raises(DataError, match="--adjust: the ") as caught:
+        scene_from_files(files, raw=RawSettings(adjust=True))
+    assert "leave out --adjust" in caught.value.cure
+
+
+@pytest.mark.parametrize(("heights", "words"), [(80.0, "20 m too low"), (125.0, "25 m too high")])
+@pytest.mark.parametrize("adjust", [False, True])
+def test_wrong_heights_are_recognised_by_the_direction_of_the_offset(
+    tmp_path: Path, heights: float, words: str, adjust: bool
+) -> None:
+    files = pair_of_views(tmp_path, SIDES, heights=heights)
+    notes = scene_from_files(files, raw=RawSettings(adjust=adjust)).notes
+    note = next(note for note in notes if "as if heights" in note)
+    assert f"as if heights were {words}: are they orthometric?" in note
+    assert ("that --adjust removed" if adjust else "are offset by") in note
+    assert not any("not bundle-adjusted" in note for note in notes)
+
+
+def test_other_offsets_are_not_explained_by_heights(tmp_path: Path) -> None:
+    # Across the parallax, and along it as for 3 m.
+    files = pair_of_views(tmp_path, SIDES, shift=PixelShift(0, 12))
+    assert any("not bundle-adjusted" in note for note in scene_from_files(files).notes)
+    files = pair_of_views(tmp_path, SIDES, heights=97)
+    notes = scene_from_files(files).notes
+    assert any("not bundle-adjusted" in note for note in notes)
+    assert not any("as if heights" in note for note in notes)
+
+
+def test_hidden_parts_are_kept_on_request(
+    tmp_path: Path, place: tuple[np.ndarray, np.ndarray]
+) -> None:
+    heights = place[0].copy()
+    heights[30:60, 50:80] += 20
+    files = files_of(tmp_path, heights)
+    masked = scene_from_files(files)
+    kept = scene_from_files(files, raw=RawSettings(occlusions=False))
+    assert np.isnan(masked.read(layers=["ortho_left"])).any()
+    assert np.isfinite(kept.read(layers=["ortho_left"])).all()
+
+
+def test_results_with_other_corrections_are_not_resumed(
+    tmp_path: Path, place: tuple[np.ndarray, np.ndarray]
+) -> None:
+    files = files_of(tmp_path, place[0])
+    settings = (
+        RawSettings(),
+        RawSettings(shift_left=PixelShift(1, 0)),
+        RawSettings(occlusions=False),
+    )
+    variants = {scene_from_files(files, raw=s).sources["ortho_left"].variant for s in settings}
+    assert len(variants) == len(settings)
+    again = scene_from_files(files, raw=settings[1]).sources["ortho_left"].variant
+    assert again in variants

@@ -19,8 +19,9 @@ from demiurge.scene.bands import Bands, bands_of
 from demiurge.scene.files import open_raster
 from demiurge.scene.georeference import has_gcps_or_rpcs, pixel_size_without_crs, raise_no_crs
 from demiurge.scene.open import open_scene, scene_from_files
-from demiurge.scene.options import NoData
+from demiurge.scene.options import NoData, RawOptions
 from demiurge.scene.scene import Scene
+from demiurge.scene.sensor import RawSettings, raw_settings
 
 
 @takes(RefineOptions)
@@ -51,7 +52,10 @@ def refine(dsm: PathLike | Scene, output: PathLike, options: RefineOptions) -> S
         "triangulation_error": options.triangulation_error,
         "ndvi": options.ndvi,
     }
-    scene = _scene_of(dsm, "dsm", files, options.nodata)
+    raw = raw_settings(
+        left_rpc=options.left_rpc, right_rpc=options.right_rpc, **options.subset(RawOptions)
+    )
+    scene = _scene_of(dsm, "dsm", files, options.nodata, raw)
     return _write(plan(scene, bundle, "refine", Path(output), options.engine()))
 
 
@@ -213,11 +217,18 @@ def _scene_of(
     role: str,
     optional: Mapping[str, PathLike | None],
     nodata: NoData | None = None,
+    raw: RawSettings | None = None,
 ) -> Scene:
     """Open a scene, or one raster as the layer ``role`` together with further files."""
     files = {name: file for name, file in optional.items() if file is not None}
     if not isinstance(place, Scene) and not _is_scene(place):
-        return scene_from_files({role: place, **files}, name=Path(place).stem, nodata=nodata)
+        name = Path(place).stem
+        return scene_from_files({role: place, **files}, name=name, nodata=nodata, raw=raw)
+    if raw is not None and raw.given:
+        raise UsageError(
+            f"{raw.given[0]} cannot be used with a scene",
+            "prepare the scene with it, or give plain files",
+        )
     if files:
         given = ", ".join(OPTION_OF[name] for name in files)
         raise UsageError(

@@ -389,10 +389,10 @@ def _area_or_point(scene: Scene) -> str:
 
 
 def _stamp(source: Source) -> tuple[Any, ...]:
-    """Return size and time of a local file, or the token of a reader."""
+    """Return size, time and variant of a local file, or the token of a reader."""
     if isinstance(source, ReaderBand):
         return (source.token,)
     file = local_file(source.path)
     if file is None or not file.exists():
         return ()
-    return file.stat().st_size, file.stat().st_mtime_ns
+    return file.stat().st_size, file.stat().st_mtime_ns, *source.variant

@@ -13,7 +13,7 @@ from demiurge.errors import UsageError
 from demiurge.layers import layer
 from demiurge.model.backend.base import PrecisionName, RuntimeName
 from demiurge.paths import PathLike
-from demiurge.scene.options import NoDataOption
+from demiurge.scene.options import NoDataOption, RawOptions
 
 if TYPE_CHECKING:
     from demiurge.model.bundle import Bundle
@@ -147,11 +147,19 @@ class _Call(Options):
     )
 
 
-class RefineOptions(_Call):
+class RefineOptions(_Call, RawOptions):
     """Inputs and options of ``refine``."""
 
     left: PathLike | None = Field(None, description="Left orthoimage, or raw image with RPCs.")
     right: PathLike | None = Field(None, description="Right orthoimage, or raw image with RPCs.")
+    left_rpc: Annotated[PathLike | None, Flag(metavar="FILE")] = Field(
+        None,
+        description="RPCs of the left raw image, if its tags have none: _RPC.TXT, .RPB, Maxar XML "
+        "or DIMAP XML.",
+    )
+    right_rpc: Annotated[PathLike | None, Flag(metavar="FILE")] = Field(
+        None, description="RPCs of the right raw image, as for --left-rpc."
+    )
     triangulation_error: PathLike | None = Field(None, description="Triangulation error in metres.")
     ndvi: PathLike | None = Field(None, description="NDVI, -1 to 1.")
 

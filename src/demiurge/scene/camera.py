@@ -14,7 +14,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import Annotated, Any, ClassVar
+from typing import Annotated, Any, ClassVar, NamedTuple
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -23,12 +23,28 @@ from pydantic import ConfigDict, Field
 from demiurge.arrays import Values
 from demiurge.errors import DataError
 from demiurge.scene.crs import transform
+from demiurge.scene.ecef import CameraMotion
 
 #: Half the height step in metres over which a line of sight is measured.
 _STEP = 50.0
 #: Error in pixels at which GDAL ends its search for the ground point of a pixel (default 0.1).
 _PRECISION = {"RPC_PIXEL_ERROR_THRESHOLD": 1e-5, "RPC_MAX_ITERATIONS": 50}
 _GEOGRAPHIC = "EPSG:4326"
+#: Error in metres of heights at which the search for a point on a moved line of sight ends.
+_HEIGHT_ERROR = 1e-4
+
+
+class PixelShift(NamedTuple):
+    """A shift in pixels of a raw image.
+
+    Attributes
+    ----------
+    cols, rows
+        Added to the column (to the right) and to the row (down) that a camera computes.
+    """
+
+    cols: float
+    rows: float
 
 
 @dataclass(frozen=True)
@@ -111,10 +127,13 @@ class Camera:
         Coefficients, rasterio's ``RPC``.
     shift
         Pixels ``(row, col)`` added to the result of the polynomials: a pointing correction.
+    motion
+        A motion of the camera, from a bundle adjustment.
     """
 
     rpc: Any
     shift: tuple[float, float] = (0.0, 0.0)
+    motion: CameraMotion | None = None
 
     def shifted(self, row: float, col: float) -> Camera:
         """Return the camera with an additional pointing correction in pixels."""
@@ -143,8 +162,11 @@ class Camera:
         known = np.isfinite(flat[0]) & np.isfinite(flat[1]) & np.isfinite(flat[2])
         rows, cols = np.full(known.size, np.nan), np.full(known.size, np.nan)
         if known.any():
+            points = flat[0][known], flat[1][known], flat[2][known]
+            if self.motion is not None:
+                points = self.motion.undone(*points)
             with self._transformer() as transformer:
-                pixels = transformer.rowcol(*(a[known] for a in flat), op=np.positive)
+                pixels = transformer.rowcol(*points, op=np.positive)
             rows[known], cols[known] = pixels[0], pixels[1]
         return rows.reshape(shape) + self.shift[0], cols.reshape(shape) + self.shift[1]
 
@@ -166,7 +188,10 @@ class Camera:
         cols = np.ravel(np.asarray(col, np.float64)) - self.shift[1]
         heights = np.ravel(np.asarray(height, np.float64))
         with self._transformer() as transformer:
-            lon, lat = transformer.xy(rows, cols, heights, offset="ul")
+            if self.motion is None:
+                lon, lat = transformer.xy(rows, cols, heights, offset="ul")
+            else:
+                lon, lat = _moved_ground(transformer, self.motion, rows, cols, heights)
         return np.asarray(lon).reshape(shape), np.asarray(lat).reshape(shape)
 
     def direction(self, grid: GeoBox, height: float) -> Direction:
@@ -226,6 +251,24 @@ class Camera:
             ) from None
         with transformer:
             yield transformer
+
+
+def _moved_ground(
+    transformer: Any, motion: CameraMotion, rows: Values, cols: Values, heights: Values
+) -> tuple[Values, Values]:
+    """Return where lines of sight of a moved camera meet heights.
+
+    A motion moves points of the original line of sight; their original heights are searched.
+    """
+    original = heights
+    for _ in range(10):
+        lon, lat = map(np.asarray, transformer.xy(rows, cols, original, offset="ul"))
+        lon, lat, height = motion.applied(lon, lat, original)
+        error = np.where(np.isfinite(height), heights - height, 0)
+        if not error.size or np.abs(error).max() < _HEIGHT_ERROR:
+            break
+        original = original + error
+    return lon, lat
 
 
 @dataclass(frozen=True)

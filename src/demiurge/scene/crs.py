@@ -127,6 +127,24 @@ def transform(x: Any, y: Any, source: Any, target: Any) -> tuple[Values, Values]
     return np.asarray(x, np.float64), np.asarray(y, np.float64)
 
 
+def transform_points(
+    points: tuple[Values, Values, Values], source: str, target: str
+) -> tuple[Values, Values, Values]:
+    """Transform points from one three-dimensional CRS to another, such as EPSG:4979.
+
+    Parameters
+    ----------
+    points
+        float64 (n,) each: x, y and z, or longitude, latitude and height.
+
+    Returns
+    -------
+    The transformed points, likewise.
+    """
+    x, y, z = _transformer(source, target).transform(*points)
+    return np.asarray(x, np.float64), np.asarray(y, np.float64), np.asarray(z, np.float64)
+
+
 def _no_transformation(first: Any, second: Any, error: Exception) -> DataError:
     if not _placeless(first) and not _placeless(second) and on_earth(first) != on_earth(second):
         return DataError(

@@ -42,8 +42,9 @@ from demiurge.scene.grid import (
 from demiurge.scene.options import NoData
 from demiurge.scene.raw import file_sources, orthorectified
 from demiurge.scene.scene import Scene
+from demiurge.scene.sensor import RawSettings
 from demiurge.scene.source import Source
-from demiurge.scene.spec import SPEC_NAME, GridSpec, SceneSpec, Vertical, load_spec
+from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical, grid_of_spec, load_spec
 from demiurge.scene.statistics import load_fingerprint
 from demiurge.scene.undeclared import for_layers
 from demiurge.scene.vertical import agree, vertical_of
@@ -133,7 +134,7 @@ def _spec_sources(
         )
         if entry.native is not None:
             where = f"{spec_file}: layers.{name}.native"
-            source = replace(source, native=_grid_of(entry.native, where))
+            source = replace(source, native=grid_of_spec(entry.native, where))
         sources[name] = source
     return sources
 
@@ -149,6 +150,7 @@ def scene_from_files(
     nodata: NoData | None = None,
     views: Mapping[str, Direction] | None = None,
     sun: Direction | None = None,
+    raw: RawSettings | None = None,
 ) -> Scene:
     """Open files as a scene, without writing a folder.
 
@@ -176,6 +178,8 @@ def scene_from_files(
         for no others. Layers not named are searched for such values.
     views, sun
         Directions to the sensor by layer, and to the sun; those of cameras and metadata if None.
+    raw
+        Side files and corrections of raw images.
 
     Raises
     ------
@@ -184,12 +188,13 @@ def scene_from_files(
     """
     if not files:
         raise UsageError("no layer is given", "name at least one as LAYER=FILE")
-    sources, raws = file_sources(files, local, for_layers(nodata, files))
+    raw = raw or RawSettings()
+    sources, raws = file_sources(files, local, for_layers(nodata, files), raw)
     _refuse_image_as_heights(sources)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
     cameras: dict[str, Direction] = {}
     if raws:
-        orthos, remarks = orthorectified(raws, sources["dsm"], grid, _vertical(sources))
+        orthos, remarks = orthorectified(raws, sources["dsm"], grid, _vertical(sources), raw)
         sources, notes = {**sources, **orthos}, [*notes, *remarks]
         cameras = {n: ortho.view for n, ortho in orthos.items()}
     _check_overlap(sources, grid)
@@ -360,21 +365,10 @@ def _natural_gsd(grid: GeoBox, target: Any) -> float:
     return float(f"{ground_pixel(grid, target):.3g}")
 
 
-def _grid_of(spec: GridSpec, where: str) -> GeoBox:
-    from affine import Affine
-    from odc.geo.crs import CRS
-
-    try:
-        crs = CRS(parse_crs(spec.crs))
-    except UsageError as error:
-        raise ConfigError(f"{where}.crs: {error.what}", error.cure) from None
-    return GeoBox((spec.height, spec.width), Affine(*spec.transform), crs)
-
-
 def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:
     if spec.grid is None:
         return None
-    grid = _grid_of(spec.grid, f"{path}: grid")
+    grid = grid_of_spec(spec.grid, f"{path}: grid")
     if not is_plain(grid, WORST_SCALE):
         raise ConfigError(
             f"{path}: grid: is not north-up with square pixels in metres on the ground",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated
@@ -10,8 +11,9 @@ from pydantic import Field
 
 from demiurge.config import Flag, OptionModel, Overwrite, Quiet
 from demiurge.errors import DataError, UsageError
+from demiurge.layers import layer
 from demiurge.paths import PathLike
-from demiurge.scene.camera import Direction
+from demiurge.scene.camera import Direction, PixelShift
 
 #: Stored values that mean no data in addition to those that files declare, by layer. An empty
 #: list keeps all values; layers that are not named are searched for such values.
@@ -62,7 +64,62 @@ def _direction(option: str) -> Flag:
     return Flag(metavar="AZ,EL", parse=partial(read_direction, option))
 
 
-class PrepareOptions(OptionModel):
+def read_shift(text: str) -> PixelShift:
+    """Read a text of the form ``DX,DY`` in pixels."""
+    try:
+        cols, rows = (float(part) for part in text.split(","))
+    except ValueError:
+        cols = rows = math.nan
+    if not (math.isfinite(cols) and math.isfinite(rows)):
+        raise UsageError(
+            f"--shift-left {text}: is not a shift", "write DX,DY in pixels, such as 3,-2.5"
+        )
+    return PixelShift(cols, rows)
+
+
+def read_rpc_files(texts: Iterable[str]) -> dict[str, str]:
+    """Read texts of the form ``LAYER=FILE``."""
+    files = {}
+    for text in texts:
+        name, _, file = text.partition("=")
+        if not (name.strip() and file.strip()):
+            raise UsageError(
+                f"--rpc {text}: names no layer and file", "write ortho_left=left_RPC.TXT"
+            )
+        files[layer(name.strip()).name] = file.strip()
+    return files
+
+
+class RawOptions(OptionModel):
+    """Options for raw images, which are orthorectified on the DSM."""
+
+    adjust: bool = Field(
+        False,
+        description="Shift the camera of the left raw image so that the two orthoimages coincide; "
+        "the offset is measured in several windows.",
+    )
+    shift_left: Annotated[
+        PixelShift | None, Flag(metavar="DX,DY", parse=read_shift, tier="expert")
+    ] = Field(
+        None,
+        description="Pointing correction of the left raw image, in its pixels: added to the column "
+        "(to the right) and to the row (down) at which its camera sees a ground point. It lays "
+        "the left image on the right one.",
+    )
+    left_adjust: Annotated[PathLike | None, Flag(metavar="FILE", tier="expert")] = Field(
+        None,
+        description="Camera adjustment of the left raw image from ASP's bundle_adjust -t rpc; if "
+        "not given, the file PREFIX-IMAGE.adjust next to the image, if there is one.",
+    )
+    right_adjust: Annotated[PathLike | None, Flag(metavar="FILE", tier="expert")] = Field(
+        None, description="Camera adjustment of the right raw image, as for --left-adjust."
+    )
+    occlusions: Annotated[bool, Flag(tier="expert")] = Field(
+        True, description="Pixels that the DSM hides from the sensor of a raw image are no data."
+    )
+
+
+class PrepareOptions(RawOptions):
     """Options of ``prepare``."""
 
     inputs: Annotated[list[str], Flag(argument=True)] = Field(
@@ -100,6 +157,13 @@ class PrepareOptions(OptionModel):
         None,
         description="Direction to the sun, as for --view-left; that of the metadata files if not "
         "given.",
+    )
+    rpc: Annotated[
+        Mapping[str, PathLike] | None, Flag(metavar="LAYER=FILE", parse=read_rpc_files)
+    ] = Field(
+        None,
+        description="RPCs of a raw image, if its tags have none: _RPC.TXT, .RPB, Maxar XML or "
+        "DIMAP XML, by layer, such as ortho_left=left_RPC.TXT.",
     )
     jobs: int | None = Field(None, ge=1, description="Threads that read; all cores if not given.")
     overwrite: Overwrite = False

@@ -83,7 +83,7 @@ class Ortho:
         median, highest = heights
         direction = camera.direction(grid, median)
         middle = window_grid(grid, Window(grid.shape[0] // 2, grid.shape[1] // 2, 1, 1))
-        size = _raw_pixels(camera, middle, median)
+        size = _size_of(raw_pixels(camera, middle, median))
         # The tolerance is for integers with a rounding error.
         step = max(1, math.floor(size + 1e-3))
         displacement = in_pixels(direction.displacement, grid)
@@ -124,14 +124,20 @@ class Ortho:
         return mask[row : row + window.height, col : col + window.width]
 
 
-def _raw_pixels(camera: Camera, pixel: GeoBox, height: float) -> float:
-    """Return raw pixels per map pixel along an axis."""
+def raw_pixels(camera: Camera, pixel: GeoBox, height: float) -> Values:
+    """Return raw pixels (row, col) per map pixel (row, col) at one map pixel, float64 (2, 2).
+
+    Column 0 is the step of the raw image for one row of the map, column 1 that for one column.
+    """
     a = pixel.affine
-    x, y = np.array([0.0, a.a, a.b]) + a.c, np.array([0.0, a.d, a.e]) + a.f
+    x, y = np.array([0.0, a.b, a.a]) + a.c, np.array([0.0, a.e, a.d]) + a.f
     rows, cols = camera.image_of(*to_geographic(pixel, x, y), np.full(3, height))
-    area = abs(
-        (rows[1] - rows[0]) * (cols[2] - cols[0]) - (rows[2] - rows[0]) * (cols[1] - cols[0])
-    )
+    return np.array([rows[1:] - rows[0], cols[1:] - cols[0]])
+
+
+def _size_of(steps: Values) -> float:
+    """Return raw pixels per map pixel along an axis; 1 if the camera does not see the pixel."""
+    area = abs(steps[0, 0] * steps[1, 1] - steps[0, 1] * steps[1, 0])
     return math.sqrt(area) if math.isfinite(area) else 1.0
 
 

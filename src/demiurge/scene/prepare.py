@@ -19,7 +19,7 @@ from demiurge.layers import PANCHROMATIC, PRIOR, Role, layer
 from demiurge.outputs import atomic_folder
 from demiurge.paths import PathLike, is_remote
 from demiurge.progress import Advance, progress
-from demiurge.scene.camera import Direction
+from demiurge.scene.camera import Direction, PixelShift
 from demiurge.scene.files import open_raster
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.geotiff import STACK_NAME, create_stack, map_stack, release
@@ -27,6 +27,7 @@ from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.options import NoData
 from demiurge.scene.scene import SIMULATION_NAME, Scene
+from demiurge.scene.sensor import raw_settings
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
 from demiurge.scene.statistics import FINGERPRINT_NAME, Statistics
 from demiurge.scene.views import views_for_spec
@@ -51,6 +52,12 @@ def prepare(
     view_left: Direction | None = None,
     view_right: Direction | None = None,
     sun: Direction | None = None,
+    rpc: Mapping[str, PathLike] | None = None,
+    adjust: bool = False,
+    shift_left: PixelShift | None = None,
+    left_adjust: PathLike | None = None,
+    right_adjust: PathLike | None = None,
+    occlusions: bool = True,
     jobs: int | None = None,
     overwrite: bool = False,
     quiet: bool = True,
@@ -79,6 +86,16 @@ def prepare(
     view_left, view_right, sun
         Directions from the ground to the sensor of the left image (or of the only one), of the
         right image, and to the sun; those of cameras and metadata files if None.
+    rpc
+        Side files of RPCs by layer, for raw images whose tags have none.
+    adjust
+        Shift the camera of the left raw image so that the two orthoimages coincide.
+    shift_left
+        Pixels (columns, rows) added to the image coordinates of the left raw image.
+    left_adjust, right_adjust
+        ASP's ``.adjust`` files; those next to the raw images if None.
+    occlusions
+        Make pixels no data that the DSM hides from the sensor of a raw image.
     jobs
         Number of reading threads; that of the cores if None.
     overwrite
@@ -99,8 +116,16 @@ def prepare(
     ResourceError, DataError
         For missing or unusable files.
     """
+    raw = raw_settings(
+        rpc=rpc,
+        adjust=adjust,
+        shift_left=shift_left,
+        left_adjust=left_adjust,
+        right_adjust=right_adjust,
+        occlusions=occlusions,
+    )
+    inputs = [*files.values(), *raw.files, *([extent] if isinstance(extent, str) else [])]
     path = Path(out)
-    inputs = [*files.values(), *([extent] if isinstance(extent, str) else [])]
     with atomic_folder(
         path, overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
     ) as partial:
@@ -111,19 +136,23 @@ def prepare(
             extent=_extent(extent),
             name=name or path.absolute().name,
             nodata=nodata,
-            views={
-                n: view
-                for n, view in zip(PANCHROMATIC, (view_left, view_right), strict=True)
-                if view is not None
-            },
+            views=_by_layer(view_left, view_right),
             sun=sun,
+            raw=raw,
         )
-        scene = scene.with_equalised() if equalise else scene
-        _write(scene, partial, jobs or os.cpu_count() or 1, quiet=quiet)
-        for file, content in (extra or {}).items():
-            (partial / file).write_text(content, encoding="utf-8")
+        _write(scene.with_equalised() if equalise else scene, partial, jobs, extra, quiet=quiet)
+    return replace(open_scene(path), notes=_notes(scene))
+
+
+def _notes(scene: Scene) -> tuple[str, ...]:
+    """Return the notes on a scene and the remarks on its files."""
     remarks = [f"{n}: {text}" for n, source in scene.sources.items() for text in source.remarks]
-    return replace(open_scene(path), notes=(*scene.notes, *remarks))
+    return (*scene.notes, *remarks)
+
+
+def _by_layer(left: Direction | None, right: Direction | None) -> dict[str, Direction]:
+    views = zip(PANCHROMATIC, (left, right), strict=True)
+    return {name: view for name, view in views if view is not None}
 
 
 def _extent(extent: str | Bounds) -> str | Bounds | GeoBox:
@@ -147,8 +176,11 @@ def _extent(extent: str | Bounds) -> str | Bounds | GeoBox:
         return grid_of(extent, dataset)
 
 
-def _write(scene: Scene, folder: Path, jobs: int, *, quiet: bool) -> None:
-    """Write stack, fingerprint and ``scene.yaml`` of a scene."""
+def _write(
+    scene: Scene, folder: Path, jobs: int | None, extra: Mapping[str, str] | None, *, quiet: bool
+) -> None:
+    """Write stack, fingerprint, ``scene.yaml`` and further text files of a scene."""
+    jobs = jobs or os.cpu_count() or 1
     names = list(scene.layers)
     create_stack(folder / STACK_NAME, scene.grid, names)
     total = scene.shape[0] * scene.shape[1] / 1e6
@@ -158,6 +190,8 @@ def _write(scene: Scene, folder: Path, jobs: int, *, quiet: bool) -> None:
     text = json.dumps(fingerprint, indent=1)
     (folder / FINGERPRINT_NAME).write_text(text + "\n", encoding="utf-8")
     (folder / SPEC_NAME).write_text(dump_spec(_spec(scene, names)), encoding="utf-8")
+    for file, content in (extra or {}).items():
+        (folder / file).write_text(content, encoding="utf-8")
 
 
 def _fill(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from functools import partial
 
 import numpy as np
@@ -15,54 +15,64 @@ from demiurge.arrays import Array
 from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, layer
 from demiurge.paths import split_band
-from demiurge.raster.registration import translation
 from demiurge.raster.resample import block_means
 from demiurge.raster.voids import fill_voids
-from demiurge.scene.camera import Camera, Direction, to_geographic
-from demiurge.scene.files import open_raster
-from demiurge.scene.grid import Window, full_window, grown, same_grid
-from demiurge.scene.ortho import Ortho
-from demiurge.scene.rpc import make_rpc
+from demiurge.scene.camera import (
+    Camera,
+    Direction,
+    Pair,
+    PixelShift,
+    in_pixels,
+    to_geographic,
+)
+from demiurge.scene.coregistration import MIN_CORRELATION, central_offset, measure_offset
+from demiurge.scene.grid import Window, full_window, grown, same_grid, window_grid
+from demiurge.scene.ortho import Ortho, raw_pixels
+from demiurge.scene.sensor import RawSettings, camera_of, require_applicable, require_rpcs
 from demiurge.scene.source import Source
 from demiurge.scene.spec import Vertical
 from demiurge.scene.warp import from_tiles
 
 #: Margin in pixels that is read around a tile of the DSM to fill its voids.
 _MARGIN = 128
-#: Side in pixels of the sample of the DSM, and of the windows in which orthoimages are compared.
+#: Side in pixels of the sample of the DSM.
 _SAMPLE = 512
 #: Tolerance of the height range of the polynomials, as a share of the range.
 _SLACK = 0.5
 #: Largest offset in pixels between two orthoimages without a note.
 _MAX_OFFSET = 0.5
+#: Angle in degrees from the direction of the parallax, and height error in metres, of offsets that
+#: wrong heights explain.
+_EPIPOLAR, _MIN_HEIGHT = 10.0, 5.0
+#: Largest number of measurements of a correction, and offset in pixels at which they end.
+_ROUNDS, _CONVERGED = 4, 0.01
 
 
-def camera_of(path: str) -> Camera | None:
-    """Return the camera of a raster with RPCs and without a grid; None for other rasters.
+@dataclass(frozen=True)
+class RawImage:
+    """A raw image before its orthorectification.
 
-    Raises
-    ------
-    ResourceError, DataError
-        If the raster cannot be opened, or its RPCs are incomplete or invalid.
+    Attributes
+    ----------
+    source
+        The image in its own pixels.
+    camera
+        Its camera.
+    notes
+        Notes on the camera for the user.
     """
-    with open_raster(path) as dataset:
-        if dataset.crs is not None or dataset.gcps[0] or dataset.rpcs is None:
-            return None
-        rpc = dataset.rpcs
-    names = ("line", "samp")
-    values = {f"{n}_{part}_coeff": getattr(rpc, f"{n}_{part}_coeff") for n in names
-              for part in ("num", "den")}  # fmt: skip
-    for name in (*names, "lat", "long", "height"):
-        for part in ("off", "scale"):
-            values[f"{name}_{part}"] = getattr(rpc, f"{name}_{part}")
-    return Camera(make_rpc(values, path))
+
+    source: Source
+    camera: Camera
+    notes: tuple[str, ...] = ()
 
 
 def file_sources(
     files: Mapping[str, str | os.PathLike[str]],
     local: float | None,
     nodata: Mapping[str, Sequence[float]],
-) -> tuple[dict[str, Source], dict[str, tuple[Source, Camera]]]:
+    settings: RawSettings,
+) -> tuple[dict[str, Source], dict[str, RawImage]]:
     """Open files as layers; raw images are returned separately, with their cameras.
 
     Parameters
@@ -73,18 +83,31 @@ def file_sources(
         Pixel size in metres of files without georeference; None raises an error.
     nodata
         Stored no-data values by layer, in addition to the declared ones.
+    settings
+        Side files and corrections of raw images.
+
+    Raises
+    ------
+    UsageError
+        For settings that apply to no raw image.
+    ResourceError, DataError
+        For files that cannot be used.
     """
     sources: dict[str, Source] = {}
-    raws: dict[str, tuple[Source, Camera]] = {}
+    raws: dict[str, RawImage] = {}
     for name, file in files.items():
         path, band = split_band(str(file))
-        camera = camera_of(path) if name in PANCHROMATIC and "dsm" in files else None
+        ortho = name in PANCHROMATIC and "dsm" in files
+        camera = camera_of(path, name, settings) if ortho else None
+        if ortho and camera is None and local is None:
+            require_rpcs(path, name)
         frame = local if camera is None else 1.0  # the frame of a raw image is its pixels
         source = Source.open(path, layer(name), band, local=frame, nodata=nodata.get(name))
         if camera is None:
             sources[name] = source
         else:
-            raws[name] = source, camera
+            raws[name] = RawImage(source, camera[0], tuple(camera[1]))
+    require_applicable(settings, files, raws)
     return sources, raws
 
 
@@ -130,6 +153,29 @@ class RawSource(Source):
         data = self.ortho.read(window, self._raw, self._heights)
         return np.ascontiguousarray(data[::step, ::step])
 
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """Return what the orthoimage depends on in addition to the files; see :class:`Source`."""
+        return repr(self.ortho.camera), repr(self.ortho.occlusions), self.dsm.path
+
+    @property
+    def rows_and_columns(self) -> tuple[int, int]:
+        """Return the shape of the grid."""
+        return int(self.grid.shape[0]), int(self.grid.shape[1])
+
+    def part(self, window: Window) -> Array:
+        """Read a window of the orthoimage on its own grid."""
+        return self.read(self.grid, window)
+
+    def displaced(self, row: float, col: float) -> RawSource:
+        """Return the image with a camera whose orthoimage is displaced by pixels of the grid."""
+        camera = self.ortho.camera
+        rows, cols = self.rows_and_columns
+        middle = window_grid(self.grid, Window(rows // 2, cols // 2, 1, 1))
+        steps = raw_pixels(camera, middle, self.level) @ (row, col)
+        camera = camera.shifted(-float(steps[0]), -float(steps[1]))
+        return replace(self, ortho=replace(self.ortho, camera=camera))
+
     def _raw(self, window: Window, step: int) -> Array:
         """Read a window of the raw image as means of ``step`` × ``step`` pixels."""
         data = self.image.read(self.image.grid, window)
@@ -137,7 +183,7 @@ class RawSource(Source):
 
     def _heights(self, window: Window) -> Array:
         """Read a window of the DSM with its voids filled."""
-        shape = int(self.grid.shape[0]), int(self.grid.shape[1])
+        shape = self.rows_and_columns
 
         def filled(tile: Window) -> Array:
             return self._tiles.get(("heights", tile), partial(self._filled, tile, shape))
@@ -160,7 +206,11 @@ class RawSource(Source):
 
 
 def orthorectified(
-    raws: Mapping[str, tuple[Source, Camera]], dsm: Source, grid: GeoBox, vertical: Vertical
+    raws: Mapping[str, RawImage],
+    dsm: Source,
+    grid: GeoBox,
+    vertical: Vertical,
+    settings: RawSettings,
 ) -> tuple[dict[str, RawSource], list[str]]:
     """Orthorectify raw images on a DSM.
 
@@ -182,7 +232,8 @@ def orthorectified(
     Raises
     ------
     DataError
-        If the heights are orthometric, or an image does not cover the DSM.
+        If the heights are orthometric, an image does not cover the DSM, or the offset of the
+        orthoimages cannot be measured although it is to be corrected.
     """
     if vertical.reference == "orthometric":
         raise DataError(
@@ -197,15 +248,23 @@ def orthorectified(
         raise DataError(f"{dsm.path}: contains no heights", "choose another DSM")
     level, highest = float(np.median(known)), float(known.max())
     orthos = {}
-    for name, (image, camera) in raws.items():
-        _require_view(image, camera, grid, level)
+    for name, raw in raws.items():
+        image = raw.source
+        _require_view(image, raw.camera, grid, level)
         shape = int(image.grid.shape[0]), int(image.grid.shape[1])
-        ortho = Ortho.plan(camera, shape, grid, (level, highest))
+        ortho = Ortho.plan(
+            raw.camera, shape, grid, (level, highest), occlusions=settings.occlusions
+        )
         kept = {f.name: getattr(image, f.name) for f in fields(Source) if f.init}
         orthos[name] = RawSource(
             **{**kept, "grid": grid}, image=image, dsm=dsm, ortho=ortho, level=level
         )
-    return orthos, [*_view_notes(orthos, vertical), *_offset_notes(orthos, grid)]
+    notes = [*_view_notes(orthos, vertical), *(text for raw in raws.values() for text in raw.notes)]
+    if settings.adjust:
+        orthos, remarks = _adjusted(orthos, settings, vertical)
+    else:
+        remarks = _offset_notes(orthos, vertical)
+    return orthos, [*notes, *remarks]
 
 
 def _require_view(image: Source, camera: Camera, grid: GeoBox, level: float) -> None:
@@ -243,22 +302,87 @@ def _view_notes(orthos: Mapping[str, RawSource], vertical: Vertical) -> list[str
     return notes
 
 
-def _offset_notes(orthos: Mapping[str, RawSource], grid: GeoBox) -> list[str]:
+def _offset_notes(orthos: Mapping[str, RawSource], vertical: Vertical) -> list[str]:
     """Return a note on the offset of two orthoimages, caused by pointing and height errors."""
     if len(orthos) != 2:
         return []
-    rows, cols = int(grid.shape[0]), int(grid.shape[1])
-    height, width = min(rows, _SAMPLE), min(cols, _SAMPLE)
-    window = Window((rows - height) // 2, (cols - width) // 2, height, width)
-    left, right = (source.read(grid, window) for source in orthos.values())
-    shift = translation(left, right)
+    left, right = (orthos[name] for name in PANCHROMATIC)
+    shift = central_offset(left.part, right.part, left.rows_and_columns)
     if shift is None:
         return ["the two orthoimages cannot be compared: they overlap too little"]
     offset = math.hypot(shift.row, shift.col)
     if offset <= _MAX_OFFSET:
         return []
-    return [
+    measured = (
         f"the two orthoimages are offset by {offset:.1f} px ({shift.row:+.1f} rows, "
-        f"{shift.col:+.1f} columns): the RPCs are not bundle-adjusted, or the heights are not "
-        "ellipsoidal"
+        f"{shift.col:+.1f} columns)"
+    )
+    heights = _height_remark((shift.row, shift.col), left, right, vertical)
+    if heights:
+        return [f"{measured}, {heights}"]
+    return [
+        f"{measured}: the RPCs are not bundle-adjusted, or the heights are not ellipsoidal; "
+        "--adjust removes a constant offset"
     ]
+
+
+def _height_remark(
+    offset: tuple[float, float], left: RawSource, right: RawSource, vertical: Vertical
+) -> str:
+    """Return a remark if wrong heights explain an offset of the orthoimages, else nothing.
+
+    Parameters
+    ----------
+    offset
+        Pixels (row, col) by which the right orthoimage is displaced.
+    """
+    if vertical.reference != "unknown":
+        return ""
+    row, col = in_pixels(Pair(left.view, right.view).parallax, left.grid)
+    length, parallax = math.hypot(*offset), math.hypot(row, col)
+    if length == 0 or parallax == 0:
+        return ""
+    along = (offset[0] * row + offset[1] * col) / parallax
+    height = along / parallax
+    if abs(along) < length * math.cos(math.radians(_EPIPOLAR)) or abs(height) <= _MIN_HEIGHT:
+        return ""
+    return (
+        f"as if heights were {abs(height):.0f} m too {'low' if height > 0 else 'high'}: are they "
+        "orthometric?"
+    )
+
+
+def _adjusted(
+    orthos: Mapping[str, RawSource], settings: RawSettings, vertical: Vertical
+) -> tuple[dict[str, RawSource], list[str]]:
+    """Shift the camera of the left image until the orthoimages coincide.
+
+    Returns
+    -------
+    The sources by layer, and notes on the correction.
+    """
+    left, right = (orthos[name] for name in PANCHROMATIC)
+    shape = left.rows_and_columns
+    start, moved = left.ortho.camera.shift, np.zeros(2)
+    coarse = central_offset(left.part, right.part, shape)
+    if coarse is not None and coarse.correlation >= MIN_CORRELATION:
+        moved += (coarse.row, coarse.col)
+        left = left.displaced(coarse.row, coarse.col)
+    for _ in range(_ROUNDS):
+        offset = measure_offset(left.part, right.part, shape)
+        moved += (offset.row, offset.col)
+        left = left.displaced(offset.row, offset.col)
+        if math.hypot(offset.row, offset.col) < _CONVERGED:
+            break
+    rows, cols = np.subtract(left.ortho.camera.shift, start)
+    given = settings.shift_left or PixelShift(0, 0)
+    notes = [
+        f"--adjust shifts the left image by {cols:+.2f} columns and {rows:+.2f} rows of its raw "
+        f"pixels: {offset.agreeing} of {offset.measured} windows agree, with an NMAD of "
+        f"{offset.nmad:.2f} px; without --adjust: --shift-left "
+        f"{given.cols + cols:.2f},{given.rows + rows:.2f}"
+    ]
+    heights = _height_remark((moved[0], moved[1]), left, right, vertical)
+    if heights:
+        notes.append(f"the offset that --adjust removed is {heights}")
+    return {**orthos, PANCHROMATIC[0]: left}, notes

@@ -153,6 +153,11 @@ class Source:
             raise source.nodata_error(result.suspect)
         return replace(source, remarks=(*source.remarks, *result.remarks), dirty=result.dirty)
 
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """Return what the result of :meth:`read` depends on in addition to file and grid."""
+        return ()
+
     def nodata_error(self, suspect: SuspectValue) -> DataError:
         """Return the error for a value that is probably no data."""
         return DataError(

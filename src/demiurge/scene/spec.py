@@ -7,12 +7,16 @@ from pathlib import Path
 from typing import Annotated, Literal
 
 import yaml
+from affine import Affine
+from odc.geo.crs import CRS
+from odc.geo.geobox import GeoBox
 from pydantic import Field, ValidationError, field_validator
 
 from demiurge import layers
 from demiurge.config import Strict, first_fault, read_yaml
-from demiurge.errors import ConfigError, DemiurgeError
+from demiurge.errors import ConfigError, DemiurgeError, UsageError
 from demiurge.scene.camera import Direction
+from demiurge.scene.crs import parse_crs
 
 SPEC_NAME = "scene.yaml"
 
@@ -26,6 +30,26 @@ class GridSpec(Strict):
     )
     height: Annotated[int, Field(gt=0, description="rows")]
     width: Annotated[int, Field(gt=0, description="columns")]
+
+
+def grid_of_spec(spec: GridSpec, where: str) -> GeoBox:
+    """Return the grid that a spec describes.
+
+    Parameters
+    ----------
+    where
+        File and key of the spec, for error messages.
+
+    Raises
+    ------
+    ConfigError
+        If the CRS is invalid.
+    """
+    try:
+        crs = CRS(parse_crs(spec.crs))
+    except UsageError as error:
+        raise ConfigError(f"{where}.crs: {error.what}", error.cure) from None
+    return GeoBox((spec.height, spec.width), Affine(*spec.transform), crs)
 
 
 class LayerSpec(Strict):
