@@ -178,6 +178,8 @@ def test_files_next_to_the_image_are_found_by_name(tmp_path: Path) -> None:
     (tmp_path / "run-left_rpc.adjust").touch()
     rpc = str(tmp_path / "left_rpc.xml")
     assert find_adjust_file(image, rpc) == tmp_path / "run-left_rpc.adjust"
+    # Its adjusted RPCs contain the adjustment.
+    assert find_adjust_file(image, str(tmp_path / "run-left.adjusted_rpc.xml")) is None
     (tmp_path / "second-left.adjust").touch()
     with pytest.raises(UsageError, match="several camera adjustments"):
         find_adjust_file(image)

@@ -256,6 +256,25 @@ def test_wrong_heights_are_recognised_by_the_direction_of_the_offset(
     assert not any("not bundle-adjusted" in note for note in notes)
 
 
+def test_windows_that_disagree_because_of_wrong_heights(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise DataError("--adjust: the offsets disagree", "leave out --adjust")
+
+    monkeypatch.setattr("demiurge.scene.raw.measure_offset", refuse)
+    files = pair_of_views(tmp_path, SIDES, heights=80)
+    with pytest.raises(
+        DataError, match=r"disagree \(the offset is as if heights were 20 m too low"
+    ):
+        scene_from_files(files, raw=RawSettings(adjust=True))
+    with pytest.raises(DataError, match="disagree; leave out"):
+        scene_from_files(
+            {**files, "dsm": str(write_dsm(tmp_path / "flat.tif", np.full((96, 128), 100.0)))},
+            raw=RawSettings(adjust=True),
+        )
+
+
 def test_other_offsets_are_not_explained_by_heights(tmp_path: Path) -> None:
     # Across the parallax, and along it as for 3 m.
     files = pair_of_views(tmp_path, SIDES, shift=PixelShift(0, 12))

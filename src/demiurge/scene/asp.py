@@ -34,13 +34,16 @@ def find_adjust_file(image: str, rpc: str | None = None) -> Path | None:
     """Return the ``.adjust`` file next to an image, or next to the file of its RPCs.
 
     ASP names it after the camera file, or after the image without one: ``run-left.adjust``, where
-    ``run`` is the prefix of the outputs.
+    ``run`` is the prefix of the outputs. RPCs of ``bundle_adjust --save-adjusted-rpc`` contain the
+    adjustment already: nothing is searched for them.
 
     Raises
     ------
     UsageError
         If there are several.
     """
+    if rpc is not None and ".adjusted_rpc" in Path(rpc).name:
+        return None
     for name in (rpc, image):
         file = None if name is None else local_file(name)
         if file is None or not file.parent.is_dir():

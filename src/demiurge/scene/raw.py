@@ -369,7 +369,12 @@ def _adjusted(
         moved += (coarse.row, coarse.col)
         left = left.displaced(coarse.row, coarse.col)
     for _ in range(_ROUNDS):
-        offset = measure_offset(left.part, right.part, shape)
+        try:
+            offset = measure_offset(left.part, right.part, shape)
+        except DataError as error:
+            heights = _height_remark((moved[0], moved[1]), left, right, vertical)
+            reason = f" (the offset is {heights})" if heights else ""
+            raise DataError(f"{error.what}{reason}", error.cure) from None
         moved += (offset.row, offset.col)
         left = left.displaced(offset.row, offset.col)
         if math.hypot(offset.row, offset.col) < _CONVERGED:

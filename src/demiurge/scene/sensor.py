@@ -109,8 +109,9 @@ def camera_of(path: str, name: str, settings: RawSettings) -> tuple[Camera, list
     else:
         return None
     notes = []
-    rpc_name = None if rpc_file is None else str(rpc_file)
-    adjust_file = settings.adjust_files.get(name) or find_adjust_file(path, rpc_name)
+    adjust_file = settings.adjust_files.get(name)
+    if adjust_file is None:
+        adjust_file = find_adjust_file(path, None if rpc_file is None else str(rpc_file))
     if adjust_file is not None:
         camera = adjusted_camera(camera, str(adjust_file))
         notes.append(f"{name}: its camera is adjusted as in {adjust_file}")
