@@ -1,14 +1,18 @@
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
+from conftest import make_bundle
+from demiurge.cli.main import run
 from demiurge.errors import DataError, DemiurgeError, UsageError
 from demiurge.scene.camera import PixelShift
-from demiurge.scene.open import scene_from_files
+from demiurge.scene.open import open_scene, scene_from_files
+from demiurge.scene.prepare import prepare
 from demiurge.scene.sensor import RawSettings, camera_of, raw_settings
 from scene.cameras import affine_camera, grid_of
 from scene.test_ortho import GSD, ground, hill, raw_image
@@ -130,3 +134,42 @@ def test_settings_by_side() -> None:
     assert settings.files == ["b.txt", "a.adjust"]
     assert raw_settings() == RawSettings()
     assert RawSettings().given == []
+
+
+def test_options_of_prepare_reach_the_cameras(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    settings = RawSettings({LEFT: "rpcs.txt"}, shift_left=PixelShift(3, -2))
+    expected = open_with(settings, ortho_left="bare.tif").read(layers=[LEFT])
+    words = "prepare dsm=dsm.tif ortho_left=bare.tif --rpc ortho_left=rpcs.txt --shift-left 3,-2"
+    with pytest.raises(SystemExit) as caught:
+        run([*words.split(), "--left-adjust", "run-other.adjust", "--no-equalise", "-o", "scene"])
+    assert caught.value.code == 0
+    assert "its camera is adjusted as in run-other.adjust" in capsys.readouterr().err
+    result = open_scene("scene").read(layers=[LEFT])
+    assert result == pytest.approx(expected, abs=1e-3, nan_ok=True)
+    prepared = prepare(
+        {"dsm": "dsm.tif", LEFT: "bare.tif"},
+        "again",
+        rpc={LEFT: "rpcs.txt"},
+        shift_left=PixelShift(3, -2),
+        equalise=False,
+    )
+    assert prepared.read(layers=[LEFT]) == pytest.approx(expected, abs=1e-3, nan_ok=True)
+
+
+def test_options_of_refine_reach_the_cameras(
+    place: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    make_bundle(Path("pair.bundle"), layers=("dsm", LEFT, RIGHT))
+    words = (
+        "refine dsm.tif --left bare.tif --right tagged.tif --left-rpc rpcs.txt --shift-left 3,-2 "
+        "--adjust --bundle pair.bundle --any-pixel-size -o out.tif"
+    )
+    with pytest.raises(SystemExit) as caught:
+        run(words.split())
+    assert caught.value.code == 0
+    error = capsys.readouterr().err
+    match = re.search(r"by ([-+.\d]+) columns and ([-+.\d]+) rows", error)
+    assert match is not None
+    assert [float(v) for v in match.groups()] == pytest.approx([-3, 2], abs=0.1)
