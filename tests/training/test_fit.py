@@ -12,8 +12,9 @@ pytest.importorskip("lightning")
 import demiurge
 from conftest import terrain
 from demiurge.errors import ConfigError, DataError, UsageError
-from demiurge.model.bundle import Bundle, load_bundle
+from demiurge.model.bundle import Bundle, default_bundle, load_bundle
 from demiurge.scene.scene import Scene
+from demiurge.training import fit
 from demiurge.training.recipe import Recipe
 
 from .conftest import MakeScene, tiny_recipe
@@ -236,6 +237,13 @@ def _stop_at(epoch: int):  # type: ignore[no-untyped-def]
             raise KeyboardInterrupt
 
     return start
+
+
+def test_the_batch_of_a_bundle_is_not_that_of_its_gpu() -> None:
+    bundle = default_bundle("refine")
+    assert bundle.card.recipe["chips"]["batch"] > 16
+    assert fit._recipe(None, [], bundle).chips.batch == 16
+    assert fit._recipe(None, ["chips.batch=48"], bundle).chips.batch == 48
 
 
 def test_training_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> None:

@@ -40,7 +40,7 @@ CONFIG = {
     "cover": {"forest": 0.35, "town": 0.15, "crops": 0.2, "water": 0.0},
 }
 TRAINED, EVALUATED = 12, 4
-SETTINGS = ("epochs=2", "chips.per_epoch=480", "optimiser.rate=1e-3", "ema=0.97")
+SETTINGS = ("epochs=2", "chips.per_epoch=240", "chips.size=128", "optimiser.rate=2e-4", "ema=0.97")
 QUICK = ("epochs=1", "chips.per_epoch=16")
 
 

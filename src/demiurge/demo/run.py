@@ -67,7 +67,10 @@ def run(
     content = [{"title": p.title, "rows": [asdict(r) for r in p.rows]} for p in parts]
     with atomic_file(output / summary, overwrite=overwrite) as partial:
         partial.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    _show(parts, time.monotonic() - start, quick)
+    _show(parts, "outside the training area" if learn else "surface")
+    if quick:
+        echo("Trained for a few steps only: the statistics are meaningless.")
+    echo(f"Done in {time.monotonic() - start:.0f} s.")
     if find_spec("matplotlib") is None:
         note("to get pictures: pip install 'demiurge[report]'")
     return parts
@@ -141,10 +144,10 @@ def _run(step: Step, folder: Path, overwrite: bool) -> Result:
     return replace(part, files=files, seconds=time.monotonic() - start)
 
 
-def _show(parts: list[Result], seconds: float, quick: bool) -> None:
+def _show(parts: list[Result], heading: str) -> None:
     for part in parts:
         table(
-            ("outside the training area", "MAE m", "RMSE m", "LE90 m", "coverage"),
+            (heading, "MAE m", "RMSE m", "LE90 m", "coverage"),
             [
                 (r.surface, f"{r.mae:.3g}", f"{r.rmse:.3g}", f"{r.le90:.3g}", f"{r.coverage:.1%}")
                 for r in part.rows
@@ -156,6 +159,3 @@ def _show(parts: list[Result], seconds: float, quick: bool) -> None:
             echo(f"  note: {text}")
         for path in part.files:
             echo(f"  {path}")
-    if quick:
-        echo("Trained for a few steps only: the statistics are meaningless.")
-    echo(f"Done in {seconds:.0f} s.")

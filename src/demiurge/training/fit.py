@@ -47,6 +47,9 @@ from demiurge.training.recipe import Recipe, changed, load_recipe
 if TYPE_CHECKING:
     from torch import nn
 
+#: Most chips of a step when training continues from a bundle, unless the batch is set.
+_BATCH = 16
+
 
 @dataclass(frozen=True)
 class _Job:
@@ -221,8 +224,10 @@ def _recipe(
     if isinstance(recipe, Recipe):
         return recipe
     if recipe is None and begin is not None and begin.card.recipe:
-        # The split depends on the scenes.
+        # The split depends on the scenes, the batch on the machine.
         kept = {key: value for key, value in begin.card.recipe.items() if key != "split"}
+        chips = dict(kept.get("chips", {}))
+        kept["chips"] = {**chips, "batch": min(chips.get("batch", _BATCH), _BATCH)}
         return changed(kept, changes, f"of {begin.path.name}")
     return load_recipe(recipe or "demiurge", changes)
 
