@@ -19,7 +19,7 @@ from demiurge.scene.source import Source
 from demiurge.scene.vertical import agree, vertical_of
 
 #: Suffixes of files of points; any other file is a raster.
-POINT_SUFFIXES = (".csv", ".txt", ".gpkg", ".las", ".laz")
+POINT_SUFFIXES = (".csv", ".txt", ".gpkg", ".las", ".laz", ".h5", ".hdf5")
 #: Least number of check points.
 FEWEST = 10
 #: Side in pixels of the cells that are thinned to one check point each, for independence.
@@ -68,8 +68,9 @@ def open_check_points(
     Parameters
     ----------
     path
-        CSV, GeoPackage, LAS or LAZ of points; or a raster of heights in metres, from which one
-        random pixel is drawn for each of up to 2,000 cells of 32 pixels or more a side.
+        CSV, GeoPackage, LAS, LAZ or ICESat-2 granule (ATL06, ATL08) of points; or a raster of
+        heights in metres, from which one random pixel is drawn for each of up to 2,000 cells of
+        32 pixels or more a side.
     surface, grid
         The surface to be tested, and the grid that its pixels are on.
     crs

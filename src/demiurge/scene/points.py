@@ -12,6 +12,7 @@ import numpy as np
 
 from demiurge.arrays import Values
 from demiurge.errors import DataError, ResourceError
+from demiurge.scene import icesat2
 from demiurge.scene.crs import parse_crs, transform
 from demiurge.scene.vertical import (
     axis_factor,
@@ -69,7 +70,7 @@ def read_points(path: str | Path, crs: str | None = None) -> GroundPoints:
     path
         CSV (columns such as x, y, z or lon, lat, height), PNEZD, a list of ground control points
         with its CRS in the first line, GeoPackage of points (heights as third coordinate or as a
-        column), LAS or LAZ.
+        column), LAS, LAZ, or an ICESat-2 granule (ATL06, ATL08).
     crs
         CRS of the points if the file declares none or a wrong one. A compound CRS, such as
         EPSG:2249+6360, also sets the unit of heights.
@@ -105,7 +106,7 @@ def _read(path: Path) -> tuple[PointTable, Any]:
         return _las(path)
     if suffix == ".gpkg":
         return _geopackage(path)
-    table = read_point_table(path)
+    table = icesat2.read_icesat2(path) if suffix in icesat2.SUFFIXES else read_point_table(path)
     return table, parse_crs(table.crs) if table.crs else None
 
 
