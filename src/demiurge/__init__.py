@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from demiurge.scene.open import open_scene as open_scene
     from demiurge.scene.open import scene_from_files as scene_from_files
     from demiurge.scene.prepare import prepare as prepare
+    from demiurge.scene.recognise.folder import recognise as recognise
     from demiurge.scene.scene import Scene as Scene
     from demiurge.simulation.run import simulate as simulate
     from demiurge.training.fit import plan as plan
@@ -59,6 +60,7 @@ _MODULES = {
     "open_scene": "demiurge.scene.open",
     "plan": "demiurge.training.fit",
     "prepare": "demiurge.scene.prepare",
+    "recognise": "demiurge.scene.recognise.folder",
     "refine": "demiurge.predict.api",
     "scene_from_files": "demiurge.scene.open",
     "simulate": "demiurge.simulation.run",

@@ -21,7 +21,9 @@ from demiurge.training.options import PlanOptions, TrainOptions
 
 #: Model, function, fields that the command translates, keywords of Python alone.
 PAIRS: dict[str, tuple[type[OptionModel], str, set[str], set[str]]] = {
-    "prepare": (PrepareOptions, "prepare", {"inputs"}, {"files", "name", "extra"}),
+    "prepare": (
+        PrepareOptions, "prepare", {"inputs", "kind", "source_crs"}, {"files", "name", "extra"},
+    ),
     "plan": (PlanOptions, "plan", set(), set()),
     "train": (TrainOptions, "train", {"encoder", "folds", "stripes", "no_log"}, set()),
     "simulate": (SimulateOptions, "simulate", {"size", "gsd", "config"}, {"config"}),

@@ -197,7 +197,7 @@ CASES: list[Case] = [
     ("generate rgb.tif -o out.tif --bundle genrate", 4, "genrate"),
     ("refine dsm.tif -o no/out.tif --bundle refine.bundle", 4, "there is no folder"),
     ("refine dsm.tif -o /proc/out.tif --bundle refine.bundle", 4, "cannot be written"),
-    ("refine folder -o out.tif --bundle refine.bundle", 4, "is not a scene"),
+    ("refine folder -o out.tif --bundle refine.bundle", 3, "is not a scene"),
     ("check nowhere", 4, "no such scene"),
     ("train scene -o m.bundle --recipe none", 4, "no such recipe"),
     ("evaluate dsm.tif --reference truth.tif --json no/e.json", 4, "there is no folder"),

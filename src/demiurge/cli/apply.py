@@ -30,7 +30,7 @@ class Refine(RefineOptions):
     """Arguments and options of the command."""
 
     dsm: Annotated[str, Flag(argument=True)] = Field(
-        description="Initial DSM in metres, or a scene folder."
+        description="Initial DSM in metres, a scene folder, or the output folder of another tool."
     )
     output: Output
 

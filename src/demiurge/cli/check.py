@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from demiurge.cli.build import command
-from demiurge.console import echo, table
-from demiurge.errors import DataError
+from demiurge.console import echo, note, table
+from demiurge.errors import DataError, UsageError
 from demiurge.scene.check import LayerVerdict
 from demiurge.scene.check import check as check_scene
-from demiurge.scene.open import open_scene
+from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.options import CheckOptions
+from demiurge.scene.recognise.folder import is_foreign_folder, recognise
+from demiurge.scene.scene import Scene
 from demiurge.scene.views import describe_views
 
 _COLUMNS = ("layer", "size", "CRS", "unit", "voids", "least", "median", "most", "verdict")
@@ -16,8 +20,30 @@ _COLUMNS = ("layer", "size", "CRS", "unit", "voids", "least", "median", "most", 
 
 @command
 def check(options: CheckOptions) -> None:
-    """Check every layer of a scene; report faults and how to correct them."""
-    scene = open_scene(options.scene, nodata=options.nodata)
+    """Check every layer of a scene; report faults and how to correct them.
+
+    The files of the output folder of another tool are recognised, as by prepare.
+    """
+    if not is_foreign_folder(options.scene):
+        _require_scene(options)
+        _print(open_scene(options.scene, nodata=options.nodata))
+        return
+    with recognise(options.scene, kind=options.kind, source_crs=options.source_crs) as found:
+        for text in found.notes:
+            note(text)
+        name = Path(options.scene).resolve().name
+        _print(scene_from_files(found.files, name=name, nodata=options.nodata))
+
+
+def _require_scene(options: CheckOptions) -> None:
+    """Refuse options of folders for a scene."""
+    for option, value in (("--as", options.kind), ("--source-crs", options.source_crs)):
+        if value is not None:
+            raise UsageError(f"{option} has no effect on a scene", f"leave out {option}")
+
+
+def _print(scene: Scene) -> None:
+    """Check a scene and print the findings."""
     findings = check_scene(scene)
     rows, columns = scene.shape
     echo(

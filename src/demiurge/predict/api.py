@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 
 from demiurge.config import takes
-from demiurge.errors import UsageError
+from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Kind, layer
 from demiurge.model.bundle import Bundle, default_bundle, load_bundle
 from demiurge.paths import PathLike, is_raster_folder, split_band
@@ -20,6 +21,7 @@ from demiurge.scene.files import open_raster
 from demiurge.scene.georeference import has_gcps_or_rpcs, pixel_size_without_crs, raise_no_crs
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.options import NoData, RawOptions
+from demiurge.scene.recognise.folder import is_foreign_folder, recognise
 from demiurge.scene.scene import Scene
 from demiurge.scene.sensor import RawSettings, raw_settings
 
@@ -31,7 +33,8 @@ def refine(dsm: PathLike | Scene, output: PathLike, options: RefineOptions) -> S
     Parameters
     ----------
     dsm
-        A DSM raster in metres, a scene folder, or an opened scene.
+        A DSM raster in metres, a scene folder, an opened scene, or the output folder of another
+        tool whose files need no conversion.
     output
         GeoTIFF to write, on the DSM's own grid if that is north-up in metres.
 
@@ -221,6 +224,8 @@ def _scene_of(
 ) -> Scene:
     """Open a scene, or one raster as the layer ``role`` together with further files."""
     files = {name: file for name, file in optional.items() if file is not None}
+    if role == "dsm" and not isinstance(place, Scene) and is_foreign_folder(place):
+        return _recognised(place, files, nodata, raw)
     if not isinstance(place, Scene) and not _is_scene(place):
         name = Path(place).stem
         return scene_from_files({role: place, **files}, name=name, nodata=nodata, raw=raw)
@@ -240,3 +245,26 @@ def _scene_of(
     if nodata:
         raise UsageError("the scene is already open", "pass nodata to open_scene")
     return place
+
+
+def _recognised(
+    folder: PathLike,
+    files: Mapping[str, PathLike],
+    nodata: NoData | None,
+    raw: RawSettings | None,
+) -> Scene:
+    """Open the output folder of another tool as a scene."""
+    with ExitStack() as stack:
+        try:
+            found = stack.enter_context(recognise(folder, files=files))
+        except (UsageError, DataError) as error:
+            cure = f"name the DSM, or run demiurge prepare {folder} dsm=FILE -o SCENE"
+            raise type(error)(error.what, cure) from None
+        if found.converted:
+            raise UsageError(
+                f"{folder}: files of {found.tool} need a conversion before they are refined",
+                f"run demiurge prepare {folder} -o SCENE, then demiurge refine SCENE",
+            )
+        name = Path(folder).resolve().name
+        scene = scene_from_files(found.files, name=name, nodata=nodata, raw=raw)
+    return replace(scene, notes=(*found.notes, *scene.notes))

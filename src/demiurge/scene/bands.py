@@ -273,15 +273,26 @@ def sensor_of(path: str, dataset: Any) -> str | None:
     tags = [str(v) for k, v in dataset.tags().items() if _TAGS.search(k)]
     file = (local_file(path) or Path(path)).absolute()
     for texts in (tags, [file.name], [p.name for p in list(file.parents)[:4]]):
-        text = re.sub(r"[\s/]+", " ", " ".join(texts)).lower()
-        # In regular expressions, but not in file names, an underscore is part of a word.
-        spaced = f"{text} {re.sub(r'[_.]+', ' ', text)}"
-        sensors = {name for name, pattern in _SENSORS.items() if re.search(pattern, spaced)}
+        sensors = _sensors_in(texts)
         if sensors:
             return sensors.pop() if len(sensors) == 1 else None
     if any(numbered(d) == "8a" for d in dataset.descriptions):
         return "sentinel2"  # the only sensor with such a band
     return None
+
+
+def _sensors_in(texts: Sequence[str]) -> set[str]:
+    """Return the sensors that texts name."""
+    text = re.sub(r"[\s/]+", " ", " ".join(texts)).lower()
+    # In regular expressions, but not in file names, an underscore is part of a word.
+    spaced = f"{text} {re.sub(r'[_.]+', ' ', text)}"
+    return {name for name, pattern in _SENSORS.items() if re.search(pattern, spaced)}
+
+
+def sensor_in(texts: Sequence[str]) -> str | None:
+    """Return the only sensor that texts name; None if they name none or several."""
+    sensors = _sensors_in(texts)
+    return sensors.pop() if len(sensors) == 1 else None
 
 
 def _palette(where: str) -> DataError:

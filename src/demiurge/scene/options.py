@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -45,6 +45,24 @@ NoDataOption = Annotated[
         "layer, such as dsm=-999; dsm=none keeps all values. Layers not named are searched for "
         "such values."
     ),
+]
+
+
+#: Tools whose output folders are recognised.
+FolderKind = Literal["asp", "cars", "s2p", "micmac", "setsm", "metashape", "odm", "gee"]
+
+FolderKindOption = Annotated[
+    FolderKind | None,
+    Flag(name="--as"),
+    Field(
+        description="Tool that wrote the folder: Ames Stereo Pipeline, CARS, s2p, MicMac, SETSM, "
+        "Metashape, OpenDroneMap or Google Earth Engine; recognised from its files if not given."
+    ),
+]
+SourceCrsOption = Annotated[
+    str | None,
+    Flag(metavar="CRS"),
+    Field(description="CRS of files of the folder that declare none, such as those of MicMac."),
 ]
 
 
@@ -124,11 +142,14 @@ class PrepareOptions(RawOptions):
 
     inputs: Annotated[list[str], Flag(argument=True)] = Field(
         min_length=1,
-        description="LAYER=FILE[:BAND], or files whose bands are described or coloured.",
+        description="LAYER=FILE[:BAND], files whose bands are described or coloured, or the output "
+        "folder of another tool.",
     )
     out: Annotated[PathLike, Flag(name="--output", short="-o", metavar="FOLDER")] = Field(
         description="Scene folder to write."
     )
+    kind: FolderKindOption = None
+    source_crs: SourceCrsOption = None
     gsd: float | None = Field(
         None, description="Pixel size in metres; that of the leading layer if not given."
     )
@@ -174,6 +195,8 @@ class CheckOptions(OptionModel):
     """Options of ``check``."""
 
     scene: Annotated[PathLike, Flag(argument=True)] = Field(
-        description="Scene folder or scene.yaml."
+        description="Scene folder or scene.yaml, or the output folder of another tool."
     )
+    kind: FolderKindOption = None
+    source_crs: SourceCrsOption = None
     nodata: NoDataOption = None

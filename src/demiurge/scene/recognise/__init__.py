@@ -1,0 +1,1 @@
+"""Recognition of the output folders of other tools: what each file is, and what is left out."""
