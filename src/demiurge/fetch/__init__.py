@@ -1,0 +1,1 @@
+"""Scenes from imagery services: catalogues, downloads of windows, masks and composites."""
