@@ -37,7 +37,7 @@ FLOORS = tuple(
         "scene",
         # The networks of the baselines are architectures of the model.
         "baselines model",
-        "evaluation exports fetch predict",
+        "evaluation exports fetching predict",
         "simulation training",
         "cli demo",
     )

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from demiurge.errors import ResourceError
-from demiurge.fetch.http import Client, DeniedError, Limits, RangeFile, shown
+from demiurge.fetching.http import Client, DeniedError, Limits, RangeFile, shown
 
 from .faulty import Fault, Server, serving
 
