@@ -57,11 +57,11 @@ def asp(folder: Path, prefix: str = "run", vector: bool = False, crs: str = "EPS
     return folder
 
 
-def mapproject(path: Path, tagged: bool = True) -> Path:
+def mapproject(path: Path, tagged: bool = True, dem: str = "run/run-DEM.tif") -> Path:
     write_raster(path, IMAGE.astype(np.float32), nodata=-32768)
     if tagged:
         with rasterio.open(path, "r+") as dataset:
-            dataset.update_tags(CAMERA_MODEL_TYPE="rpc", DEM_FILE="run-DEM.tif")
+            dataset.update_tags(CAMERA_MODEL_TYPE="rpc", DEM_FILE=dem)
     return path
 
 
@@ -98,6 +98,7 @@ def s2p(folder: Path) -> Path:
     heights[5:9, 5:9] = np.nan
     write_raster(folder / "dsm.tif", heights, nodata=np.nan)
     write_raster(folder / "confidence.tif", ERRORS, nodata=np.nan)
+    write_raster(folder / "dsm-filtered.tif", HEIGHTS, nodata=np.nan)
     (folder / "config.json").write_text("{}")
     (folder / "tiles.txt").write_text("tiles/row_0000000_height_300/col_0000000_width_300/config")
     return folder

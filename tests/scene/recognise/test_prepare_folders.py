@@ -99,6 +99,7 @@ def test_s2p(tmp_path: Path, prepared: Callable[..., Outcome]) -> None:
     np.testing.assert_array_equal(read(scene, "dsm"), with_void(folders.HEIGHTS))
     assert set(scene.layers) == {"dsm", "valid"}
     assert "confidence.tif (confidence of matching" in printed
+    assert "dsm-filtered.tif (small gaps are interpolated" in printed
 
 
 def test_micmac(tmp_path: Path, prepared: Callable[..., Outcome]) -> None:

@@ -81,6 +81,14 @@ def test_images_of_mapproject_without_a_side_are_not_guessed(tmp_path: Path) -> 
     with recognise(folder) as found:
         assert Path(found.files["ortho_left"]).name == "run-DRG.tif"
         assert any("20210714.tif" in note and "name it" in note for note in found.notes)
+    folders.mapproject(folder / "20210715.tif", dem="coarse.tif")
+    log = folder / "run-log-stereo_tri-11-26-1200-1.txt"
+    log.write_text("stereo_tri 20210715.tif 20210714.tif a.xml b.xml run/run coarse.tif")
+    with recognise(folder) as found:
+        images = [Path(found.files[name]).name for name in ("ortho_left", "ortho_right")]
+        assert images == ["20210715.tif", "20210714.tif"]
+        displaced = [note for note in found.notes if "map-projected on coarse.tif" in note]
+        assert len(displaced) == 1
     for day in ("a", "b"):
         folders.mapproject(folder / f"left_map_{day}.tif")
     assert "2 images of mapproject" in refusal(folder).what

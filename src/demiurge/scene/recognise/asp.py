@@ -21,6 +21,8 @@ from demiurge.scene.recognise.listing import Header, Listing
 _DEM = r"(?P<prefix>.*)-DEM(?P<tail>-adj|_\d+|)\.tiff?"
 #: Keys that mapproject writes into the metadata of its images.
 _MAPPROJECT = ("CAMERA_MODEL_TYPE", "BUNDLE_ADJUST_PREFIX", "DEM_FILE", "INPUT_IMAGE_FILE")
+#: Logs of parallel_stereo, which begin with its command, and the part that is read.
+_LOGS, _LOG_HEAD = r".*-log-(parallel_)?stereo.*\.txt", 4000
 _MAPPED = re.compile(r"map|proj|ortho", re.IGNORECASE)
 _SIDES = {
     "ortho_left": re.compile(r"(^|[^a-z])left([^a-z]|$)", re.IGNORECASE),
@@ -56,7 +58,7 @@ def find(listing: Listing, chosen: Mapping[str, str]) -> Found | None:
     found.take("dsm", dem, about)
     prefix, tail = dems[dem]["prefix"], dems[dem]["tail"].removeprefix("-adj")
     _take_error(found, listing, f"{prefix}-IntersectionErr{tail}")
-    _take_images(found, listing, f"{prefix}-DRG{tail}")
+    _take_images(found, listing, f"{prefix}-DRG{tail}", dem)
     _explain_rest(found, listing)
     if not adjusted and not _has_vertical(listing.header(dem)):
         found.notes.append(
@@ -77,19 +79,21 @@ def _take_error(found: Found, listing: Listing, stem: str) -> None:
         found.take("triangulation_error", name, about)
 
 
-def _take_images(found: Found, listing: Listing, drg: str) -> None:
+def _take_images(found: Found, listing: Listing, drg: str, dem: str) -> None:
     """Take the images of mapproject, else the orthoimage of point2dem as the left one."""
-    mapped = [name for name in listing.rasters if _is_mapped(name, listing)]
-    for layer, pattern in _SIDES.items():
-        names = [name for name in mapped if pattern.search(_stem(name))]
+    mapped = [name for name in listing.sample if _is_mapped(name, listing)]
+    sides = {name: _side(name) for name in mapped}
+    if not any(sides.values()) and len(mapped) == 2:
+        sides |= _sides_of_log(mapped, listing)
+    for layer in _SIDES:
+        names = [name for name in mapped if sides[name] == layer]
         if len(names) == 1:
             found.take(layer, names[0], "image of mapproject")
+            _compare_dem(found, listing, names[0], dem)
         elif names:
             found.choices.append(Candidates(layer, tuple(names), "images of mapproject"))
-    sides = _SIDES.values()
-    unknown = [name for name in mapped if not any(p.search(_stem(name)) for p in sides)]
     found.leave(
-        unknown,
+        [name for name in mapped if sides[name] is None],
         "image of mapproject, of the left or right camera: name it as ortho_left=FILE or "
         "ortho_right=FILE",
     )
@@ -100,6 +104,35 @@ def _take_images(found: Found, listing: Listing, drg: str) -> None:
             found.take("ortho_left", name, "left image on the grid of the DEM")
 
 
+def _side(name: str) -> str | None:
+    """Return the layer of an image by its name; None if the name does not tell."""
+    sides = [layer for layer, pattern in _SIDES.items() if pattern.search(_stem(name))]
+    return sides[0] if len(sides) == 1 else None
+
+
+def _sides_of_log(mapped: list[str], listing: Listing) -> dict[str, str]:
+    """Return the layers of two images in the order of the command in a log of stereo."""
+    first, second = (name.rpartition("/")[2] for name in mapped)
+    for log in listing.find(_LOGS):
+        text = listing.text(log)[:_LOG_HEAD]
+        places = text.find(first), text.find(second)
+        if min(places) >= 0:
+            order = mapped if places[0] < places[1] else mapped[::-1]
+            return dict(zip(order, _SIDES, strict=True))
+    return {}
+
+
+def _compare_dem(found: Found, listing: Listing, name: str, dem: str) -> None:
+    """Add a note if an image was map-projected on another DEM."""
+    header = listing.header(name)
+    own = "" if header is None else header.tags.get("DEM_FILE", "").rpartition("/")[2]
+    if own and own != dem.rpartition("/")[2]:
+        found.notes.append(
+            f"{name}: was map-projected on {own}, not on {dem}; where the two differ, it is "
+            "displaced"
+        )
+
+
 def _stem(name: str) -> str:
     return name.rpartition("/")[2].rpartition(".")[0]
 
@@ -108,7 +141,7 @@ def _is_mapped(name: str, listing: Listing) -> bool:
     """Return whether a raster is an image of mapproject, by its metadata or its name."""
     if re.search(r"-(DEM|DRG|IntersectionErr)[^/]*$|-[LR]\.tiff?$", name):
         return False
-    named = _MAPPED.search(_stem(name)) and any(p.search(_stem(name)) for p in _SIDES.values())
+    named = _MAPPED.search(_stem(name)) and _side(name)
     header = listing.header(name)
     if header is None or not header.crs or header.bands > 2:
         return False
@@ -118,7 +151,7 @@ def _is_mapped(name: str, listing: Listing) -> bool:
 def _explain_rest(found: Found, listing: Listing) -> None:
     for end, reason in _LEFT.items():
         found.leave(listing.find(rf".*{end}\.tiff?"), reason)
-    for name in listing.rasters:
+    for name in listing.sample:
         if name in found.left or any(name in taken.names for taken in found.taken):
             continue
         header = listing.header(name)

@@ -67,11 +67,12 @@ def find(listing: Listing, chosen: Mapping[str, str]) -> Found | None:
 def _exports(listing: Listing) -> list[Export]:
     """Return the exported images of a folder, with their tiles."""
     groups: dict[str, list[Tile]] = {}
-    for name in listing.rasters:
+    for name in (*listing.sample, *listing.find(rf"{_TILE.pattern}")):
         match = _TILE.fullmatch(name)
         stem = match["stem"] if match else name.rpartition(".")[0]
         tile = Tile(name, int(match["col"]), int(match["row"])) if match else Tile(name)
-        groups.setdefault(stem, []).append(tile)
+        if tile not in groups.setdefault(stem, []):
+            groups[stem].append(tile)
     exports = []
     for stem, tiles in groups.items():
         tiles.sort(key=lambda tile: (tile.row, tile.col))

@@ -15,6 +15,8 @@ from demiurge.scene.files import open_raster
 
 #: Levels of folders that are listed: the folder and those in it.
 _DEPTH = 2
+#: Number of headers that are read to identify a tool.
+_MOST = 300
 #: Files with these suffixes are rasters.
 _RASTERS = (".tif", ".tiff", ".vrt", ".jp2", ".img")
 
@@ -93,7 +95,8 @@ class Listing:
     folder
         The folder.
     names
-        Files in it and in its folders, relative to it, with ``/`` between folders, sorted.
+        Files in it and in its folders, relative to it, with ``/`` between folders, and its folders
+        with ``/`` at the end; sorted.
     header_of, text_of
         Read a raster's header, and a text file.
     """
@@ -117,6 +120,11 @@ class Listing:
     def rasters(self) -> list[str]:
         """Return the names of the rasters."""
         return [name for name in self.names if name.lower().endswith(_RASTERS)]
+
+    @property
+    def sample(self) -> list[str]:
+        """Return the rasters whose headers may identify a tool: all, or the first of very many."""
+        return sorted(self.rasters, key=lambda name: name.count("/"))[:_MOST]
 
     def header(self, name: str) -> Header | None:
         """Return the header of a raster; None if it cannot be read."""
@@ -159,5 +167,7 @@ def _names(folder: Path, prefix: str, depth: int) -> Iterator[str]:
                 continue
             if not entry.is_dir():
                 yield prefix + entry.name
-            elif depth > 1:
+                continue
+            yield f"{prefix}{entry.name}/"
+            if depth > 1:
                 yield from _names(Path(entry.path), f"{prefix}{entry.name}/", depth - 1)

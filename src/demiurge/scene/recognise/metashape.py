@@ -1,8 +1,9 @@
 """Agisoft Metashape (PhotoScan): exported DEM and orthomosaic.
 
-Exports have names of the user's choice. Metashape names itself in the tag ``TIFFTAG_SOFTWARE`` of
-orthomosaics; its DEMs are float32 with −32767 for no data. Orthomosaics have 8-bit red, green, blue
-and alpha, or bands in the order of wavelengths. Heights have the reference of the export's CRS.
+Exports have names of the user's choice. DEMs are float32 with −32767 for no data, the default of
+the export. Orthomosaics have 8-bit red, green, blue and alpha, or bands in the order of
+wavelengths; they are recognised by the program in the tag ``TIFFTAG_SOFTWARE`` or by ``ortho`` in
+the name. Heights have the reference of the export's CRS.
 """
 
 from __future__ import annotations
@@ -21,10 +22,10 @@ _ORTHO = re.compile(r"ortho", re.IGNORECASE)
 
 def find(listing: Listing, chosen: Mapping[str, str]) -> Found | None:
     """Recognise a DEM and an orthomosaic of Metashape."""
-    heights = [name for name in listing.rasters if _is_dem(name, listing)]
+    heights = [name for name in listing.sample if _is_dem(name, listing)]
     grounds = [name for name in heights if _GROUND.search(_stem(name))]
     surfaces = [name for name in heights if name not in grounds]
-    orthos = [name for name in listing.rasters if _is_ortho(name, listing)]
+    orthos = [name for name in listing.sample if _is_ortho(name, listing)]
     if not surfaces:
         return None
     found = Found(evidence=surfaces[0])
@@ -76,15 +77,15 @@ def _is_own(name: str, listing: Listing) -> bool:
 
 
 def _is_sure(listing: Listing) -> bool:
-    return any(_is_own(name, listing) for name in listing.rasters) and bool(
-        [name for name in listing.rasters if _is_dem(name, listing)]
-    )
+    dems = [name for name in listing.sample if _is_dem(name, listing)]
+    images = [name for name in listing.sample if _is_ortho(name, listing)]
+    return bool(dems and images)
 
 
 TOOL = Tool(
     "metashape",
     "Metashape",
-    "a DEM and an orthomosaic with Agisoft Metashape in TIFFTAG_SOFTWARE",
+    "a DEM with −32767 for no data and an orthomosaic",
     _is_sure,
     find,
 )
