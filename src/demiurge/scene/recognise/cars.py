@@ -63,7 +63,7 @@ def find(listing: Listing, chosen: Mapping[str, str]) -> Found | None:
         if header is not None and header.bands == 1:
             found.take("landcover", name, "classes of the sensor images")
         else:
-            found.leave([name], "has a mask per class; landcover takes one band of class numbers")
+            found.leave([name], "a mask per class; landcover takes one band of class numbers")
     for stem, reason in _LEFT.items():
         found.leave(listing.find(rf"(dsm/)?{stem}\.tif"), reason)
     found.leave(listing.find(r"depth_map/.*\.tif"), "in the geometry of the image pair")

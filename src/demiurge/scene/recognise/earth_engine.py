@@ -152,6 +152,11 @@ def _take(found: Found, export: Export, layers: Mapping[str, int], sensor: str) 
                 about += f"; reflectance is {_SCALE:g} × value − {-_OFFSET:g}"
         plain = len(export.tiles) == 1 and (conversion.nodata, conversion.scale) == (None, 1.0)
         found.take(name, export.tiles[0].name if plain else conversion, about, band)
+    if PRIOR in layers:
+        found.notes.append(
+            f"{export.tiles[0].name}: the catalogue states the vertical reference of its heights "
+            "(Copernicus GLO-30: EGM2008; SRTM, NASADEM: EGM96), and the file does not declare it"
+        )
     if integers and sensor == "sentinel2":
         found.notes.append(
             f"{export.name}: COPERNICUS/S2_SR has an offset of 1,000 since 25 January 2022, "

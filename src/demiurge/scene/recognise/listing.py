@@ -12,6 +12,7 @@ from affine import Affine
 
 from demiurge.errors import DemiurgeError, ResourceError
 from demiurge.scene.files import open_raster
+from demiurge.scene.spec import SPEC_NAME
 
 #: Levels of folders that are listed: the folder and those in it.
 _DEPTH = 2
@@ -136,15 +137,17 @@ class Listing:
         return self._headers[name]
 
     def text(self, name: str) -> str:
-        """Return a text file; empty if it cannot be read."""
+        """Return a text file; empty if there is none or it cannot be read."""
         try:
+            if name not in self.names:
+                return ""
             return self.text_of(self.folder / name)
         except OSError:
             return ""
 
 
 def list_folder(folder: Path) -> Listing:
-    """List the files of a folder and of the folders in it.
+    """List the files of a folder and of the folders in it, except scenes.
 
     Raises
     ------
@@ -169,5 +172,5 @@ def _names(folder: Path, prefix: str, depth: int) -> Iterator[str]:
                 yield prefix + entry.name
                 continue
             yield f"{prefix}{entry.name}/"
-            if depth > 1:
+            if depth > 1 and not Path(entry.path, SPEC_NAME).exists():
                 yield from _names(Path(entry.path), f"{prefix}{entry.name}/", depth - 1)

@@ -28,6 +28,8 @@ from demiurge.scene.recognise.listing import Listing
 
 _DSM = r"(?P<place>(?:[^/]*/)?)Z_Num(?P<step>\d+)_DeZoom(?P<zoom>\d+)_STD-MALT\.tif"
 _TILES = r".*(Z_Num\d+_DeZoom\d+_STD-MALT|Orthophotomosaic)_Tile_\d+_\d+\.tif"
+#: Geometry of rasters in the coordinates of the ground.
+_GROUND = "eGeomMNTEuclid"
 #: Values of a mask of data: 1, or 255 in masks of 8 bits.
 _DATA = frozenset(range(1, 256))
 
@@ -65,7 +67,14 @@ def _take_dsm(found: Found, listing: Listing, match: re.Match[str]) -> None:
     """Take a step of Malt in metres, void where matching failed."""
     name, place = match.string, match["place"]
     path = listing.folder / name
-    units = height_units(listing.text(name[:-4] + ".xml"))
+    xml = listing.text(name[:-4] + ".xml")
+    units, geometry = height_units(xml), _text(xml, "Geometrie")
+    if geometry not in ("", _GROUND):
+        found.refused["dsm"] = (
+            f"{path}: is in the geometry of an image ({geometry}), not of the ground",
+            "run Malt Ortho or Malt UrbanMNE",
+        )
+        return
     if units is None:
         found.refused["dsm"] = (
             f"{path}: the unit of its altitudes is unknown, because {path.stem}.xml is missing or "
@@ -125,14 +134,18 @@ def _same_size(listing: Listing, name: str, other: str) -> bool:
 def height_units(xml: str) -> tuple[float, float] | None:
     """Return origin and resolution of altitudes in metres, from the text of an ``.xml``."""
     try:
-        root = ElementTree.fromstring(xml)
-        origin, step = (
-            float((root.findtext(f".//{key}") or "").strip())
-            for key in ("OrigineAlti", "ResolutionAlti")
-        )
-    except (ElementTree.ParseError, ValueError):
+        origin, step = (float(_text(xml, key)) for key in ("OrigineAlti", "ResolutionAlti"))
+    except ValueError:
         return None
     return (origin, step) if step else None
+
+
+def _text(xml: str, key: str) -> str:
+    """Return the text of an element; empty without it."""
+    try:
+        return (ElementTree.fromstring(xml).findtext(f".//{key}") or "").strip()
+    except ElementTree.ParseError:
+        return ""
 
 
 TOOL = Tool(

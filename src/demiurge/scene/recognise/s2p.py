@@ -33,7 +33,7 @@ def find(listing: Listing, chosen: Mapping[str, str]) -> Found | None:
         listing.find(r"confidence.*\.(tiff?|vrt)"),
         "confidence of matching, not the miss distance of rays in metres",
     )
-    found.leave(listing.find(r"tiles/.*"), "tile of the run")
+    found.leave(listing.find("tiles/"), "tiles of the run")
     found.notes.append(
         f"{_DSM}: s2p writes heights above the WGS84 ellipsoid, and the file does not declare it"
     )

@@ -19,7 +19,8 @@ from demiurge.scene.recognise.listing import Listing
 _DEM = r"(?P<stem>.*)_dem(_smooth)?\.tiff?"
 #: Names of strips and mosaics of the Polar Geospatial Center.
 _PGC = re.compile(r"(WV0\d|GE01|QB02)_\d{8}_|_seg\d+_|_\d+m_v\d\.\d|SETSM_", re.IGNORECASE)
-_PARTNERS = r"_(matchtag(_mt)?|bitmask|ortho2?|datamask|mad|meta|mdf)\.(tiff?|txt)"
+#: Files with the name of a DEM that only SETSM writes.
+_PARTNERS = r"_(matchtag(_mt)?|bitmask|datamask|mad|meta|mdf)\.(tiff?|txt)"
 #: Values of the bitmask of good heights: no flag.
 _GOOD = frozenset({0})
 _LEFT = {
@@ -44,9 +45,10 @@ def find(listing: Listing, chosen: Mapping[str, str]) -> Found | None:
     _take_dem(found, dem, mask)
     _take_matchtag(found, listing, f"{stem}_matchtag.tif", mask)
     for layer, end in (("ortho_left", "ortho"), ("ortho_right", "ortho2")):
-        if f"{stem}_{end}.tif" in listing.names:
+        header = listing.header(name) if (name := f"{stem}_{end}.tif") in listing.names else None
+        if header is not None and header.bands == 1:
             which = "first" if layer == "ortho_left" else "second"
-            found.take(layer, f"{stem}_{end}.tif", f"panchromatic image of the {which} sensor")
+            found.take(layer, name, f"panchromatic image of the {which} sensor")
     for end, reason in _LEFT.items():
         found.leave(listing.find(rf".*{end}\.tiff?"), reason)
     header = listing.header(dem)
@@ -99,7 +101,7 @@ def _is_sure(listing: Listing) -> bool:
 TOOL = Tool(
     "setsm",
     "SETSM (ArcticDEM, REMA, EarthDEM)",
-    "*_dem.tif with *_matchtag.tif, *_bitmask.tif or *_ortho.tif",
+    "*_dem.tif with *_matchtag.tif or *_bitmask.tif",
     _is_sure,
     find,
 )
