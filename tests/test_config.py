@@ -19,6 +19,7 @@ from demiurge.config import (
     takes,
 )
 from demiurge.errors import ConfigError, ResourceError, UsageError
+from demiurge.paths import PathLike
 
 
 class Shared(OptionModel):
@@ -33,8 +34,15 @@ class Mine(Shared):
     options: Shared | None = Field(None, description="Ready options.")
 
 
-@takes(Mine)
-def join(source: str, output: str, options: Mine) -> tuple[str, str, Mine]:
+Joined = tuple[str, PathLike | None, Mine]
+
+
+def _joined(*parts: object) -> Joined:
+    raise NotImplementedError
+
+
+@takes(Mine, Joined, _joined)
+def join(source: str, output: PathLike | None = None, *, options: Mine) -> Joined:
     """Join.
 
     Parameters
@@ -118,10 +126,11 @@ def test_a_ready_model_is_overridden_by_keywords() -> None:
     assert (options.size, options.mode, options.keep, options.extra) == (2, "fast", False, "c")
 
 
-def test_inputs_may_be_keywords_and_are_needed() -> None:
+def test_inputs_may_be_keywords_and_outputs_be_left_out() -> None:
     assert join(output="b", source="a")[:2] == ("a", "b")  # type: ignore[call-arg]
-    with pytest.raises(TypeError, match="output"):
-        join("a")  # type: ignore[call-arg]
+    assert join("a")[:2] == ("a", None)
+    with pytest.raises(TypeError, match="source"):
+        join(output="b")  # type: ignore[call-arg]
 
 
 def test_help_shows_the_fields() -> None:

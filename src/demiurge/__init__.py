@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from demiurge.scene.prepare import prepare as prepare
     from demiurge.scene.recognise.folder import recognise as recognise
     from demiurge.scene.scene import Scene as Scene
+    from demiurge.scene.xarrays import scene_from_xarray as scene_from_xarray
     from demiurge.simulation.run import simulate as simulate
     from demiurge.training.fit import plan as plan
     from demiurge.training.fit import train as train
@@ -63,6 +64,7 @@ _MODULES = {
     "recognise": "demiurge.scene.recognise.folder",
     "refine": "demiurge.predict.api",
     "scene_from_files": "demiurge.scene.open",
+    "scene_from_xarray": "demiurge.scene.xarrays",
     "simulate": "demiurge.simulation.run",
     "train": "demiurge.training.fit",
 }

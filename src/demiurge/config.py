@@ -17,14 +17,16 @@ from pathlib import Path
 from typing import (
     Annotated,
     Any,
-    Concatenate,
     Literal,
     ParamSpec,
+    Protocol,
     Self,
     TypeVar,
     Union,
+    cast,
     get_args,
     get_origin,
+    overload,
 )
 
 import yaml
@@ -214,40 +216,67 @@ def _cure(info: FieldInfo) -> str:
 P = ParamSpec("P")
 S = TypeVar("S")
 M = TypeVar("M", bound=OptionModel)
+W = TypeVar("W")
 R = TypeVar("R")
+S_contra = TypeVar("S_contra", contravariant=True)
+W_co = TypeVar("W_co", covariant=True)
+R_co = TypeVar("R_co", covariant=True)
+M_contra = TypeVar("M_contra", bound=OptionModel, contravariant=True)
+
+
+class Verb(Protocol[S_contra, P, W_co, R_co]):
+    """A function of an input, an optional output, and options as keywords."""
+
+    @overload
+    def __call__(
+        self, source: S_contra, output: PathLike, /, *args: P.args, **options: P.kwargs
+    ) -> W_co: ...
+
+    @overload
+    def __call__(self, source: S_contra, /, *args: P.args, **options: P.kwargs) -> R_co: ...
+
+
+class Function(Protocol[S_contra, M_contra, W_co, R_co]):
+    """A function of an input, an optional output, and a model of options."""
+
+    def __call__(
+        self, source: S_contra, output: PathLike | None = None, /, *, options: M_contra
+    ) -> W_co | R_co: ...
 
 
 def takes(
-    model: Callable[P, M],
-) -> Callable[[Callable[[S, PathLike, M], R]], Callable[Concatenate[S, PathLike, P], R]]:
+    model: Callable[P, M], written: type[W], returned: Callable[..., R]
+) -> Callable[[Function[S, M, W, R]], Verb[S, P, W, R]]:
     """Make a function of (input, output, options) take the options' fields as keywords.
+
+    ``written`` is its result with an output; without one it is what ``returned`` returns.
+
 
     Type checkers, ``help()`` and the documentation show the fields. A field ``options`` of the
     model may hold a ready model; keywords override its values.
     """
     fields = fields_of(model)  # type: ignore[arg-type]  # a model is its own constructor
 
-    def decorate(
-        function: Callable[[S, PathLike, M], R],
-    ) -> Callable[Concatenate[S, PathLike, P], R]:
+    def decorate(function: Function[S, M, W, R]) -> Verb[S, P, W, R]:
         source, output, _ = inspect.signature(function).parameters.values()
         positional = inspect.Signature([source, output])
 
         @wraps(function)
-        def call(*places: Any, **values: Any) -> R:
+        def call(*places: Any, **values: Any) -> W | R:
             named = {n: values.pop(n) for n in positional.parameters if n in values}
             bound = positional.bind(*places, **named)
+            bound.apply_defaults()
             ready = values.pop("options", None)
             if ready is not None:
                 values = {n: getattr(ready, n) for n in ready.model_fields_set} | values
-            return function(*bound.args, model(**values))  # type: ignore[call-arg]
+            return function(*bound.args, options=model(**values))  # type: ignore[call-arg]
 
         call.__signature__ = inspect.Signature(  # type: ignore[attr-defined]
             [source, output, *(_parameter(n, i) for n, i in fields.items())],
             return_annotation=inspect.signature(function).return_annotation,
         )
         call.__doc__ = _documented(inspect.cleandoc(function.__doc__ or ""), fields)
-        return call
+        return cast("Verb[S, P, W, R]", call)
 
     return decorate
 

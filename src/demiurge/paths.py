@@ -5,10 +5,26 @@ from __future__ import annotations
 import os
 import re
 from pathlib import Path
+from typing import Any, Protocol, runtime_checkable
 from urllib.parse import unquote, urlsplit
 
 #: A path as text or as an object.
 PathLike = str | os.PathLike[str]
+
+
+@runtime_checkable
+class Labelled(Protocol):
+    """An array with named dimensions and coordinates: a DataArray or Dataset of xarray."""
+
+    def isel(self, *given: Any, **named: Any) -> Any:
+        """Return a part, by indices along dimensions."""
+
+    def assign_attrs(self, *given: Any, **named: Any) -> Any:
+        """Return the object with further attributes."""
+
+
+#: A raster: its path, or an object of xarray.
+RasterLike = PathLike | Labelled
 
 _REMOTE = ("http://", "https://", "s3://", "gs://", "az://", "ftp://")
 _REMOTE_VSI = re.compile(r"/vsi(curl|s3|gs|az|adls|oss|swift|hdfs|webhdfs)")

@@ -6,9 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from conftest import terrain
+from demiurge.scene.derived import ndvi
 from demiurge.scene.grid import Window
 from demiurge.scene.open import scene_from_files
-from demiurge.scene.scene import ndvi
 
 Write = Callable[..., Path]
 

@@ -34,7 +34,7 @@ from demiurge.evaluation.spatial import (
     spatial_correlation,
 )
 from demiurge.evaluation.strata import Stratum, known, strata
-from demiurge.paths import PathLike
+from demiurge.paths import RasterLike
 from demiurge.progress import Advance, silent
 from demiurge.scene.options import NoData
 
@@ -154,13 +154,13 @@ class Evaluation:
 
 
 def evaluate(
-    surface: PathLike,
-    reference: PathLike,
+    surface: RasterLike,
+    reference: RasterLike,
     *,
-    baseline: PathLike | None = None,
-    landcover: PathLike | None = None,
-    ground: PathLike | None = None,
-    mask: PathLike | None = None,
+    baseline: RasterLike | None = None,
+    landcover: RasterLike | None = None,
+    ground: RasterLike | None = None,
+    mask: RasterLike | None = None,
     nodata: NoData | None = None,
     allow_offset: bool = False,
     coregister: bool = False,
@@ -177,7 +177,8 @@ def evaluate(
     Parameters
     ----------
     surface, reference, baseline
-        Rasters of heights in metres; ``file.tif:3`` selects the third band. Reference and
+        Rasters of heights in metres: files (``file.tif:3`` selects the third band), or objects
+        of xarray, such as the Dataset that ``refine`` returns. Reference and
         baseline are resampled to the surface's grid bilinearly, or cubically for a much coarser
         baseline. A surface of relative heights is compared after the best affine fit.
     landcover

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from affine import Affine
@@ -12,7 +12,8 @@ from odc.geo.geobox import GeoBox
 from demiurge.arrays import Array
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, layer
-from demiurge.paths import PathLike, split_band
+from demiurge.paths import PathLike, RasterLike, split_band
+from demiurge.scene.arrays import as_path
 from demiurge.scene.files import open_raster
 from demiurge.scene.footprint import bounds_in, is_plain
 from demiurge.scene.grid import Window, intersection
@@ -20,7 +21,7 @@ from demiurge.scene.open import choose_grid
 from demiurge.scene.options import NoData
 from demiurge.scene.source import Source
 from demiurge.scene.undeclared import for_layers
-from demiurge.scene.vertical import agree, vertical_of
+from demiurge.scene.vertical import agree
 
 #: Roles whose rasters hold heights.
 HEIGHTS = ("surface", "reference", "baseline", "ground")
@@ -101,14 +102,14 @@ class Inputs:
         return {role: source.path for role, source in self.sources.items()}
 
 
-def open_inputs(roles: Mapping[str, PathLike | None], nodata: NoData | None = None) -> Inputs:
+def open_inputs(roles: Mapping[str, RasterLike | None], nodata: NoData | None = None) -> Inputs:
     """Open the rasters of a comparison; roles without a file are skipped.
 
     Parameters
     ----------
     roles
-        Files by role: ``surface``, ``reference``, optionally ``baseline``, ``landcover``,
-        ``ground`` and ``mask``.
+        Files or objects of xarray by role: ``surface``, ``reference``, optionally ``baseline``,
+        ``landcover``, ``ground`` and ``mask``.
     nodata
         By role, stored values to treat as no data in addition to those that files declare.
 
@@ -117,7 +118,7 @@ def open_inputs(roles: Mapping[str, PathLike | None], nodata: NoData | None = No
     ResourceError, DataError
         For missing files, no overlap, or different units or vertical references.
     """
-    given = {role: path for role, path in roles.items() if path is not None}
+    given = {role: as_path(file, role) for role, file in roles.items() if file is not None}
     values = for_layers(nodata, given)
     sources = {role: _open(role, path, values.get(role)) for role, path in given.items()}
     surface = sources["surface"]
@@ -125,7 +126,7 @@ def open_inputs(roles: Mapping[str, PathLike | None], nodata: NoData | None = No
     heights = [s for role, s in sources.items() if role in HEIGHTS]
     if relative:
         heights.remove(surface)
-    agree({s.path: vertical_of(s.grid.crs) for s in heights})
+    agree({s.path: s.vertical for s in heights})
     grid, notes = common_grid(sources)
     notes += [f"{role}: {text}" for role, source in sources.items() for text in source.remarks]
     return Inputs(sources, grid, uncertainty_of(surface), relative, tuple(notes))
@@ -153,6 +154,8 @@ def open_absolute(role: str, path: PathLike) -> Source:
 def _open(role: str, path: PathLike, nodata: Sequence[float] | None = None) -> Source:
     file, band = split_band(str(path))
     kind = layer(_LAYERS.get(role, "dsm"))
+    if role == "surface" and is_relative(file):
+        kind = replace(kind, unit="relative")  # its bands are not in metres
     return Source.open(file, kind, band, nodata=nodata, role=role)
 
 
@@ -168,7 +171,8 @@ def uncertainty_of(surface: Source) -> Source | None:
         names = dataset.descriptions
     name, after = names[surface.band - 1], surface.band + 1
     if name and after <= len(names) and names[after - 1] == f"{name}_uncertainty":
-        return Source.open(surface.path, layer("triangulation_error"), after)
+        kind = replace(layer("triangulation_error"), unit=surface.layer.unit)
+        return Source.open(surface.path, kind, after)
     return None
 
 

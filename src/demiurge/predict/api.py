@@ -6,41 +6,60 @@ from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from demiurge.config import takes
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Kind, layer
-from demiurge.model.bundle import Bundle, default_bundle, load_bundle
-from demiurge.paths import PathLike, is_raster_folder, split_band
-from demiurge.predict.job import Job, plan
-from demiurge.predict.options import OPTION_OF, GenerateOptions, ImagineOptions, RefineOptions
+from demiurge.model.bundle import Bundle, Task, default_bundle, load_bundle
+from demiurge.paths import Labelled, PathLike, RasterLike, is_raster_folder, split_band
+from demiurge.predict.datasets import dataset_of_prediction
+from demiurge.predict.job import plan
+from demiurge.predict.options import (
+    OPTION_OF,
+    GenerateOptions,
+    ImagineOptions,
+    Options,
+    RefineOptions,
+)
 from demiurge.predict.pipeline import run
+from demiurge.predict.sinks import MemoryWriter
 from demiurge.predict.surface import Surface
+from demiurge.scene.arrays import as_path
 from demiurge.scene.bands import Bands, bands_of
 from demiurge.scene.files import open_raster
 from demiurge.scene.georeference import has_gcps_or_rpcs, pixel_size_without_crs, raise_no_crs
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.options import NoData, RawOptions
+from demiurge.scene.placement import require_rioxarray
 from demiurge.scene.recognise.folder import is_foreign_folder, recognise
 from demiurge.scene.scene import Scene
 from demiurge.scene.sensor import RawSettings, raw_settings
+from demiurge.scene.xarrays import scene_from_xarray
+
+if TYPE_CHECKING:
+    import xarray
 
 
-@takes(RefineOptions)
-def refine(dsm: PathLike | Scene, output: PathLike, options: RefineOptions) -> Surface:
+@takes(RefineOptions, Surface, dataset_of_prediction)
+def refine(
+    dsm: RasterLike | Scene, output: PathLike | None = None, *, options: RefineOptions
+) -> Surface | xarray.Dataset:
     """Improve a stereo DSM and derive the bare-earth DTM.
 
     Parameters
     ----------
     dsm
         A DSM raster in metres, a scene folder, an opened scene, or the output folder of another
-        tool whose files need no conversion.
+        tool whose files need no conversion; a DataArray, or a Dataset whose variables are layers.
     output
-        GeoTIFF to write, on the DSM's own grid if that is north-up in metres.
+        GeoTIFF to write, on the DSM's own grid if that is north-up in metres; none if left out.
 
     Returns
     -------
-    The written surface. Heights are in metres above the vertical reference of the DSM.
+    The written surface; without an output, a Dataset of xarray with a variable (y, x) for each
+    band, and notes and tags in its attributes. Heights are in metres above the vertical reference
+    of the DSM.
 
     Raises
     ------
@@ -59,62 +78,73 @@ def refine(dsm: PathLike | Scene, output: PathLike, options: RefineOptions) -> S
         left_rpc=options.left_rpc, right_rpc=options.right_rpc, **options.subset(RawOptions)
     )
     scene = _scene_of(dsm, "dsm", files, options.nodata, raw)
-    return _write(plan(scene, bundle, "refine", Path(output), options.engine()))
+    return _run(scene, bundle, "refine", output, options)
 
 
-@takes(GenerateOptions)
-def generate(image: PathLike | Scene, output: PathLike, options: GenerateOptions) -> Surface:
+@takes(GenerateOptions, Surface, dataset_of_prediction)
+def generate(
+    image: RasterLike | Scene, output: PathLike | None = None, *, options: GenerateOptions
+) -> Surface | xarray.Dataset:
     """Predict an elevation surface from one image.
 
     Parameters
     ----------
     image
         A raster whose bands are recognised by description or colour, a scene folder, or an opened
-        scene.
+        scene; a DataArray with several bands, or a Dataset whose variables are layers.
     output
-        GeoTIFF to write, on the image's own grid if that is north-up in metres.
+        GeoTIFF to write, on the image's own grid if that is north-up in metres; none if left out.
 
     Returns
     -------
-    The written surface. Heights are in metres. Those of a bundle trained on relative heights are
-    tagged ``units: relative``, unless a prior or points make them absolute.
+    The written surface, or a Dataset of xarray without an output, as of ``refine``. Heights are
+    in metres. Those of a bundle trained on relative heights are tagged ``units: relative``, unless
+    a prior or points make them absolute.
 
     Raises
     ------
     UsageError, ResourceError, DataError
         For options, files and data that cannot be used.
     """
-    given, prior = options.bundle, options.prior
+    given = options.bundle
+    prior = None if options.prior is None else as_path(options.prior, PRIOR)
     bundle = default_bundle("generate") if given is None else load_bundle(given)
     if isinstance(image, Scene) or _is_scene(image):
         _require_unset(bands=options.bands, gsd=options.gsd)
         scene = _scene_of(image, "", {PRIOR: prior}, options.nodata)
     else:
+        image = as_path(image, "image")
         path = str(image)
         files, used = _image_layers(path, options.bands, bundle)
         local, notes = _pixel_size(split_band(path)[0], bundle, options.gsd, prior)
         if prior is not None:
             files[PRIOR] = prior
-        scene = scene_from_files(files, name=Path(path).stem, local=local, nodata=options.nodata)
+        scene = scene_from_files(
+            files, name=Path(path).stem.strip("<>"), local=local, nodata=options.nodata
+        )
         scene = replace(scene, notes=(*scene.notes, *notes, used))
-    return _write(plan(scene, bundle, "generate", Path(output), options.engine()))
+    return _run(scene, bundle, "generate", output, options)
 
 
-@takes(ImagineOptions)
-def imagine(heights: PathLike | Scene, output: PathLike, options: ImagineOptions) -> Surface:
+@takes(ImagineOptions, Surface, dataset_of_prediction)
+def imagine(
+    heights: RasterLike | Scene, output: PathLike | None = None, *, options: ImagineOptions
+) -> Surface | xarray.Dataset:
     """Predict an image from bare-earth heights: the inverse of generate.
 
     Parameters
     ----------
     heights
-        A DTM raster in metres, a scene folder with a layer ``dtm``, or an opened scene.
+        A DTM raster in metres, a scene folder with a layer ``dtm``, or an opened scene; a
+        DataArray or Dataset.
     output
         GeoTIFF to write: one band for each target of the bundle, in digital numbers of its
-        training images.
+        training images; none if left out.
 
     Returns
     -------
-    The written image. It shows a plausible appearance of such terrain, not the real one.
+    The written image, or a Dataset of xarray without an output. It shows a plausible appearance of
+    such terrain, not the real one.
 
     Raises
     ------
@@ -123,13 +153,22 @@ def imagine(heights: PathLike | Scene, output: PathLike, options: ImagineOptions
     """
     scene = _scene_of(heights, "dtm", {})
     bundle = load_bundle(options.bundle)
-    return _write(plan(scene, bundle, "imagine", Path(output), options.engine()))
+    return _run(scene, bundle, "imagine", output, options)
 
 
-def _write(job: Job) -> Surface:
-    surface = run(job)
-    assert isinstance(surface, Surface)
-    return surface
+def _run(
+    scene: Scene, bundle: Bundle, task: Task, output: PathLike | None, options: Options
+) -> Surface | xarray.Dataset:
+    """Predict into a file, or into a Dataset if there is none."""
+    if output is not None:
+        surface = run(plan(scene, bundle, task, Path(output), options.engine()))
+        assert isinstance(surface, Surface)
+        return surface
+    require_rioxarray()
+    writer = MemoryWriter()
+    job = plan(scene, bundle, task, writer, options.engine())
+    prediction = run(job)
+    return dataset_of_prediction(prediction, [band.about for band in job.bands], writer.array)
 
 
 def _image_layers(
@@ -208,7 +247,9 @@ def _require_unset(**options: object) -> None:
             )
 
 
-def _is_scene(place: PathLike) -> bool:
+def _is_scene(place: RasterLike) -> bool:
+    if isinstance(place, Labelled):
+        return hasattr(place, "data_vars")
     path = Path(place)
     if any(path.glob("MTD_MSIL*.xml")) or is_raster_folder(path):
         return False
@@ -216,18 +257,18 @@ def _is_scene(place: PathLike) -> bool:
 
 
 def _scene_of(
-    place: PathLike | Scene,
+    place: RasterLike | Scene,
     role: str,
-    optional: Mapping[str, PathLike | None],
+    optional: Mapping[str, RasterLike | None],
     nodata: NoData | None = None,
     raw: RawSettings | None = None,
 ) -> Scene:
     """Open a scene, or one raster as the layer ``role`` together with further files."""
     files = {name: file for name, file in optional.items() if file is not None}
-    if role == "dsm" and not isinstance(place, Scene) and is_foreign_folder(place):
+    if role == "dsm" and not isinstance(place, Scene | Labelled) and is_foreign_folder(place):
         return _recognised(place, files, nodata, raw)
     if not isinstance(place, Scene) and not _is_scene(place):
-        name = Path(place).stem
+        name = "" if isinstance(place, Labelled) else Path(place).stem
         return scene_from_files({role: place, **files}, name=name, nodata=nodata, raw=raw)
     if raw is not None and raw.given:
         raise UsageError(
@@ -240,6 +281,8 @@ def _scene_of(
             f"{given} cannot be added to a scene",
             "prepare the scene with the file, or give plain files",
         )
+    if isinstance(place, Labelled):
+        return scene_from_xarray(place, nodata=nodata)
     if not isinstance(place, Scene):
         return open_scene(place, nodata=nodata)
     if nodata:
@@ -249,11 +292,12 @@ def _scene_of(
 
 def _recognised(
     folder: PathLike,
-    files: Mapping[str, PathLike],
+    rasters: Mapping[str, RasterLike],
     nodata: NoData | None,
     raw: RawSettings | None,
 ) -> Scene:
     """Open the output folder of another tool as a scene."""
+    files = {name: as_path(raster, name) for name, raster in rasters.items()}
     with ExitStack() as stack:
         try:
             found = stack.enter_context(recognise(folder, files=files))

@@ -9,14 +9,13 @@ from typing import Any
 
 from odc.geo.geobox import GeoBox
 
-from demiurge.errors import UsageError
 from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.paths import PathLike
 from demiurge.predict.job import plan
 from demiurge.predict.options import Options
 from demiurge.predict.pipeline import run as run_job
 from demiurge.predict.sinks import WindowWriter, writer_of
-from demiurge.predict.sources import ReaderBand, WindowReader, open_source
+from demiurge.predict.sources import WindowReader, open_source
 from demiurge.predict.surface import Prediction
 from demiurge.scene.scene import Scene
 
@@ -42,7 +41,8 @@ def run(
     source
         An opened scene; the path or URL of a scene or a raster; a mapping of layer to file; a
         mapping of layer to array (rows, columns); an xarray Dataset whose variables are layers, or
-        a DataArray of one layer; any :class:`WindowReader`.
+        a DataArray of one layer, which are read and checked as files are unless ``grid`` or
+        ``gsd`` is given; any :class:`WindowReader`.
     bundle
         A bundle, its file, or the name of a shipped one.
     sink
@@ -65,8 +65,5 @@ def run(
     """
     bundle, options = load_bundle(bundle), options or Options()
     scene = open_source(source, bundle, grid=grid, gsd=gsd, nodata=nodata)
-    in_memory = any(isinstance(s, ReaderBand) for s in scene.sources.values())
-    if in_memory and options.cluster is not None:
-        raise UsageError("--cluster has no effect on arrays", "give files, or leave out cluster")
     output = Path(sink) if isinstance(sink, str | os.PathLike) else writer_of(sink)
     return run_job(plan(scene, bundle, bundle.card.task, output, options))

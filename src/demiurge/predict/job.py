@@ -31,7 +31,6 @@ from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.options import Options, Target
 from demiurge.predict.sinks import ZARR, ArrayWriter, WindowWriter
-from demiurge.predict.sources import ReaderBand
 from demiurge.predict.stac import item_path
 from demiurge.predict.surface import BLOCK_NAMES, MOSAIC, BandInfo, blocks_of
 from demiurge.predict.tiling import Tiling, tile
@@ -235,6 +234,8 @@ def plan(
         _check_path(output, scene, bundle, options)
     elif options.stac:
         raise UsageError("a STAC item needs a file", "leave out stac, or give a path")
+    if options.cluster is not None and any(s.in_memory for s in scene.sources.values()):
+        raise UsageError("--cluster has no effect on arrays", "give files, or leave out cluster")
     if options.points_crs is not None and options.points is None:
         raise UsageError("--points-crs has no effect without --points", "leave it out")
     gcps = _read_gcps(scene, options)
@@ -382,15 +383,15 @@ def _bands(
 def _area_or_point(scene: Scene) -> str:
     """Return the raster type of the scene's leading layer."""
     lead = scene.sources.get(scene.base or next(iter(scene.sources)))
-    if lead is None or isinstance(lead, ReaderBand):
+    if lead is None or (lead.in_memory and lead.array is None):
         return "Area"
     with open_raster(lead.path) as dataset:
         return str(dataset.tags().get("AREA_OR_POINT", "Area"))
 
 
 def _stamp(source: Source) -> tuple[Any, ...]:
-    """Return size, time and variant of a local file, or the token of a reader."""
-    if isinstance(source, ReaderBand):
+    """Return size, time and variant of a local file, or the token of a reader or an array."""
+    if source.in_memory:
         return (source.token,)
     file = local_file(source.path)
     if file is None or not file.exists():

@@ -12,7 +12,7 @@ from demiurge.config import Flag, OptionModel, Overwrite, Quiet
 from demiurge.errors import UsageError
 from demiurge.layers import layer
 from demiurge.model.backend.base import PrecisionName, RuntimeName
-from demiurge.paths import PathLike
+from demiurge.paths import PathLike, RasterLike
 from demiurge.scene.options import NoDataOption, RawOptions
 
 if TYPE_CHECKING:
@@ -150,8 +150,8 @@ class _Call(Options):
 class RefineOptions(_Call, RawOptions):
     """Inputs and options of ``refine``."""
 
-    left: PathLike | None = Field(None, description="Left orthoimage, or raw image with RPCs.")
-    right: PathLike | None = Field(None, description="Right orthoimage, or raw image with RPCs.")
+    left: RasterLike | None = Field(None, description="Left orthoimage, or raw image with RPCs.")
+    right: RasterLike | None = Field(None, description="Right orthoimage, or raw image with RPCs.")
     left_rpc: Annotated[PathLike | None, Flag(metavar="FILE")] = Field(
         None,
         description="RPCs of the left raw image, if its tags have none: _RPC.TXT, .RPB, Maxar XML "
@@ -160,8 +160,10 @@ class RefineOptions(_Call, RawOptions):
     right_rpc: Annotated[PathLike | None, Flag(metavar="FILE")] = Field(
         None, description="RPCs of the right raw image, as for --left-rpc."
     )
-    triangulation_error: PathLike | None = Field(None, description="Triangulation error in metres.")
-    ndvi: PathLike | None = Field(None, description="NDVI, -1 to 1.")
+    triangulation_error: RasterLike | None = Field(
+        None, description="Triangulation error in metres."
+    )
+    ndvi: RasterLike | None = Field(None, description="NDVI, -1 to 1.")
 
 
 def read_bands(text: str) -> dict[str, int]:
@@ -178,7 +180,7 @@ def read_bands(text: str) -> dict[str, int]:
 class GenerateOptions(_Call):
     """Inputs and options of ``generate``."""
 
-    prior: PathLike | None = Field(
+    prior: RasterLike | None = Field(
         None,
         description="Coarse elevation model in metres; the result has its vertical reference.",
     )

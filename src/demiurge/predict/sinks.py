@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import json
+import math
 import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
+import psutil
 from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array
-from demiurge.errors import UsageError
+from demiurge.errors import ResourceError, UsageError
 from demiurge.predict.surface import BandInfo
 from demiurge.scene.grid import Window, wkt
 
@@ -58,6 +60,31 @@ class ArrayWriter:
             self.array[rows, columns] = values[0]
         else:
             self.array[:, rows, columns] = values
+
+
+class MemoryWriter(ArrayWriter):
+    """Writes into a new array in memory, once its shape is known."""
+
+    def __init__(self) -> None:
+        super().__init__(None)
+
+    def require_shape(self, shape: tuple[int, int, int]) -> None:
+        """Allocate the array.
+
+        Raises
+        ------
+        ResourceError
+            If there is too little memory.
+        """
+        size = 4 * math.prod(shape)
+        free = psutil.virtual_memory().available
+        if size > free:
+            raise ResourceError(
+                f"the result of {size / 2**30:.1f} GiB exceeds the free memory of "
+                f"{free / 2**30:.1f} GiB",
+                "give a path to write it to",
+            )
+        self.array = np.empty(shape, np.float32)
 
 
 class ZarrWriter:

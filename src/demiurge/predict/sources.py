@@ -22,6 +22,7 @@ from demiurge.scene.grid import Window, is_metric, local_grid, north_up, same_gr
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
+from demiurge.scene.xarrays import scene_from_xarray
 
 NoDataValues = Mapping[str, Sequence[float]]
 
@@ -107,6 +108,11 @@ class ReaderBand(Source):
     reader: WindowReader | None = None
     token: str = ""
 
+    @property
+    def in_memory(self) -> bool:
+        """Return True: no other process has the reader."""
+        return True
+
     def read(self, grid: GeoBox, window: Window, step: int = 1) -> Array:
         """Read a window; with ``step`` the nearest pixels that GDAL would read."""
         assert self.reader is not None
@@ -146,6 +152,9 @@ def open_source(
     if isinstance(source, WindowReader) and not _is_xarray(source):
         return scene_of(source)
     arrays = _arrays(source, bundle)
+    if grid is None and gsd is None and all(map(_is_xarray, arrays.values())):
+        return scene_from_xarray(arrays, name="source", nodata=nodata)
+    arrays = {name: _plane(array) for name, array in arrays.items()}
     if grid is None:
         grid = next((g for g in map(_grid_of, arrays.values()) if g is not None), None)
     shape = next(iter(arrays.values())).shape
@@ -219,7 +228,7 @@ def _arrays(source: Any, bundle: Bundle) -> dict[str, Any]:
     if _is_xarray(source) and hasattr(source, "data_vars"):
         source = {str(n): v for n, v in source.data_vars.items() if v.ndim > 1}
     if isinstance(source, Mapping):
-        arrays = {str(name): _plane(array) for name, array in source.items()}
+        arrays = {str(name): array for name, array in source.items()}
     elif hasattr(source, "shape"):
         required = bundle.contract.required
         name = getattr(source, "name", None)
@@ -230,7 +239,7 @@ def _arrays(source: Any, bundle: Bundle) -> dict[str, Any]:
                 f"bundle '{bundle.card.name}' needs {', '.join(required)}",
                 "give a mapping of layer to array",
             )
-        arrays = {str(name): _plane(source)}
+        arrays = {str(name): source}
     else:
         raise UsageError(
             f"a source of type {type(source).__name__} cannot be read",

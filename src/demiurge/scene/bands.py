@@ -11,7 +11,7 @@ from typing import Any
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PANCHROMATIC, Kind, Layer, Role, layer, numbered, recognise
 from demiurge.paths import is_there, local_file, split_band
-from demiurge.scene.files import open_raster
+from demiurge.scene.files import ARRAY, open_raster
 
 SENSOR_NAMES = {
     "sentinel2": "Sentinel-2",
@@ -271,7 +271,8 @@ def sensor_of(path: str, dataset: Any) -> str | None:
     if dataset.driver == "SENTINEL2":
         return "sentinel2"
     tags = [str(v) for k, v in dataset.tags().items() if _TAGS.search(k)]
-    file = (local_file(path) or Path(path)).absolute()
+    file = local_file(path) or Path(path)
+    file = file if dataset.driver == ARRAY else file.absolute()
     for texts in (tags, [file.name], [p.name for p in list(file.parents)[:4]]):
         sensors = _sensors_in(texts)
         if sensors:

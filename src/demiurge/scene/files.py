@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
+import threading
 import warnings
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
+from weakref import WeakValueDictionary
 from xml.etree import ElementTree
 
 from demiurge.errors import DataError, DemiurgeError, ResourceError
@@ -20,6 +23,29 @@ NETWORK = {
     "GDAL_HTTP_LOW_SPEED_LIMIT": "100",
 }
 
+#: Driver of rasters that are arrays in memory, and those that are open, by name.
+ARRAY = "xarray"
+_ARRAYS: WeakValueDictionary[str, Any] = WeakValueDictionary()
+_NAMING, _ARRAY_NAME = threading.Lock(), re.compile(r"<[^<>/]+>")
+
+
+def name_array(name: str, raster: Any) -> str:
+    """Return a name under which :func:`open_raster` opens a raster while that exists.
+
+    Parameters
+    ----------
+    name
+        The wanted name; a number is added if another array has it.
+    """
+    plain = re.sub(r"[<>/\\]", "_", name)
+    with _NAMING:
+        number, text = 1, f"<{plain}>"
+        while text in _ARRAYS:
+            number += 1
+            text = f"<{plain} {number}>"
+        _ARRAYS[text] = raster
+    return text
+
 
 def open_raster(path: str | Path) -> Any:
     """Open a raster for reading.
@@ -28,7 +54,8 @@ def open_raster(path: str | Path) -> Any:
     ----------
     path
         A file, a raster folder, or any name that GDAL or rasterio resolves: URLs, ``/vsi…``,
-        ``zip://``, subdatasets such as ``NETCDF:"a.nc":z``, or the text of a VRT.
+        ``zip://``, subdatasets such as ``NETCDF:"a.nc":z``, the text of a VRT, or the name of an
+        array.
 
     Raises
     ------
@@ -41,6 +68,11 @@ def open_raster(path: str | Path) -> Any:
     from rasterio.errors import NotGeoreferencedWarning, RasterioError
 
     text = resolved(path)
+    array = _ARRAYS.get(text)
+    if array is not None:
+        return array
+    if _ARRAY_NAME.fullmatch(text):
+        raise ResourceError(f"{text}: the array is no longer in memory", "give it again")
     if not text.startswith("<"):
         _require_there(text)
     if is_network(text):

@@ -9,6 +9,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import DataError
 from demiurge.scene.crs import proj_of, require_crs
+from demiurge.scene.files import ARRAY
 from demiurge.scene.grid import local_grid
 
 
@@ -42,9 +43,12 @@ def grid_of(path: str, dataset: Any, local: float | None = None) -> GeoBox:
         ) from None
     grid = GeoBox(dataset.shape, dataset.transform, dataset.crs.to_wkt())
     if grid.affine.determinant == 0 or grid.affine.is_identity:
+        array = dataset.driver == ARRAY
         raise DataError(
-            f"{path}: has no geotransform",
-            "georeference it, for example with gdal_translate -a_ullr",
+            f"{path}: has no {'coordinates of rows and columns' if array else 'geotransform'}",
+            "assign them with .assign_coords(x=…, y=…), or set .rio.write_transform"
+            if array
+            else "georeference it, for example with gdal_translate -a_ullr",
         )
     if not all(math.isfinite(value) for value in grid.affine):
         raise DataError(
@@ -55,6 +59,11 @@ def grid_of(path: str, dataset: Any, local: float | None = None) -> GeoBox:
 
 
 def _no_crs(path: str, dataset: Any) -> DataError:
+    if dataset.driver == ARRAY:
+        return DataError(
+            f"{path}: has no coordinate reference system",
+            f'set it, for example with .rio.write_crs("{_example(dataset)}")',
+        )
     points, crs = dataset.gcps
     if points:
         target = f"-t_srs {crs.to_string()} " if crs and crs.is_projected else "-t_srs EPSG:32633 "

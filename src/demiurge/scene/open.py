@@ -13,7 +13,8 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.errors import ConfigError, DataError, ResourceError, UsageError
 from demiurge.layers import Kind, Role, layer
-from demiurge.paths import PathLike, is_remote, is_there, local_file
+from demiurge.paths import PathLike, RasterLike, is_remote, is_there, local_file
+from demiurge.scene.arrays import as_path
 from demiurge.scene.camera import Direction
 from demiurge.scene.crs import TRUE_SCALE, WORST_SCALE, ground_scale, is_degrees, parse_crs
 from demiurge.scene.files import open_raster
@@ -47,7 +48,7 @@ from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical, grid_of_spec, load_spec
 from demiurge.scene.statistics import load_fingerprint
 from demiurge.scene.undeclared import for_layers
-from demiurge.scene.vertical import agree, vertical_of
+from demiurge.scene.vertical import agree
 from demiurge.scene.views import collect_views, views_of_spec
 
 
@@ -140,7 +141,7 @@ def _spec_sources(
 
 
 def scene_from_files(
-    files: Mapping[str, PathLike],
+    files: Mapping[str, RasterLike],
     *,
     gsd: float | None = None,
     crs: str | None = None,
@@ -158,7 +159,7 @@ def scene_from_files(
     ----------
     files
         Layer name to file: ``file.tif:3`` for its third band, ``file.tif`` for the band
-        described as the layer. Any CRS, pixel size and extent.
+        described as the layer; or a DataArray of xarray. Any CRS, pixel size and extent.
     gsd
         Pixel size in metres; that of the leading layer if None.
     crs
@@ -189,7 +190,8 @@ def scene_from_files(
     if not files:
         raise UsageError("no layer is given", "name at least one as LAYER=FILE")
     raw = raw or RawSettings()
-    sources, raws = file_sources(files, local, for_layers(nodata, files), raw)
+    paths = {layer: as_path(file, layer) for layer, file in files.items()}
+    sources, raws = file_sources(paths, local, for_layers(nodata, files), raw)
     _refuse_image_as_heights(sources)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
     cameras: dict[str, Direction] = {}
@@ -201,7 +203,7 @@ def scene_from_files(
     lead = sources[_leading(sources)]
     known = collect_views(sources, grid, cameras, views or {}, sun)
     return Scene(
-        name=name or Path(lead.path).stem,
+        name=name or Path(lead.path).stem.strip("<>"),
         grid=grid,
         sources=sources,
         vertical=_vertical(sources),
@@ -379,7 +381,7 @@ def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:
 
 def _vertical(sources: Mapping[str, Source]) -> Vertical:
     heights = {n: s for n, s in sources.items() if s.layer.kind is Kind.HEIGHT}
-    return agree({s.path: vertical_of(s.grid.crs) for s in heights.values()})
+    return agree({s.path: s.vertical for s in heights.values()})
 
 
 def _stack_of(sources: Mapping[str, Source], grid: GeoBox, opened: Mapping[str, Any]) -> Any:

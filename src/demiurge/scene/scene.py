@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from odc.geo.geobox import GeoBox
@@ -16,6 +16,7 @@ from demiurge.errors import UsageError
 from demiurge.layers import BASES, PANCHROMATIC, Kind, layer
 from demiurge.raster.outliers import MARGIN, exceeds, gross_outliers
 from demiurge.scene.camera import Direction
+from demiurge.scene.derived import DERIVED, height_above_ground, ndvi, valid
 from demiurge.scene.equalise import TILE, Equaliser, fit_in_parts
 from demiurge.scene.files import open_raster
 from demiurge.scene.geotiff import Stack, map_stack, release
@@ -25,13 +26,14 @@ from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical
 from demiurge.scene.statistics import FINGERPRINT_NAME, Statistics, grain
 from demiurge.threads import map_ordered
 
+if TYPE_CHECKING:
+    import xarray
+
 #: First and last moment, UTC.
 Span = tuple[dt.datetime, dt.datetime]
 
 #: Settings of the simulation that created the scene.
 SIMULATION_NAME = "simulation.yaml"
-#: Layers that each derived layer is computed from.
-DERIVED = {"ndvi": ("red", "nir"), "truth_height": ("truth_dsm", "truth_dtm")}
 _SAMPLE_SIDE = 1024
 _READERS = 2
 #: Largest sample of an image that is kept in memory while an equaliser is fitted.
@@ -343,6 +345,34 @@ class Scene:
         heights = sum(-(-strip.height // step) for strip in strips)
         return fit_in_parts(read if kept is None else lambda: kept, heights, self.shape)
 
+    def to_xarray(
+        self, layers: Sequence[str] | None = None, chunks: int | tuple[int, int] | None = 512
+    ) -> xarray.Dataset:
+        """Return layers as a Dataset that reads the scene by window, when it is computed.
+
+        Parameters
+        ----------
+        layers
+            Names; all layers if None.
+        chunks
+            Rows and columns of the windows that Dask reads; None reads all layers at once.
+
+        Returns
+        -------
+        A variable (y, x) for each layer: float32, NaN for no data, units and, of heights, the
+        vertical reference in its attributes; CRS and transform as rioxarray writes them.
+
+        Raises
+        ------
+        UsageError
+            If the scene lacks a layer.
+        ResourceError
+            If the extra ``xarray`` is not installed.
+        """
+        from demiurge.scene.datasets import scene_to_xarray
+
+        return scene_to_xarray(self, layers, chunks)
+
     def __repr__(self) -> str:
         rows, columns = self.shape
         return (
@@ -358,38 +388,3 @@ def _acquisition_time(path: str) -> dt.datetime | None:
         return dt.datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=dt.UTC)
     except ValueError:
         return None
-
-
-def ndvi(red: Array, nir: Array) -> Array:
-    """Return the normalised difference vegetation index, (NIR − red) / (NIR + red).
-
-    Parameters
-    ----------
-    red, nir
-        float32 of one shape, same scale, NaN for no data.
-
-    Returns
-    -------
-    float32 in −1 … 1; NaN where either is missing or both are 0.
-    """
-    total = nir + red
-    with np.errstate(invalid="ignore", divide="ignore"):
-        index = (nir - red) / total
-    index[~(total > 0)] = np.nan
-    return np.clip(index, -1, 1).astype(np.float32)
-
-
-def height_above_ground(surface: Array, ground: Array) -> Array:
-    """Return surface less ground in metres; NaN where either height is missing."""
-    return np.asarray(surface - ground, np.float32)
-
-
-def valid(measured: Array) -> Array:
-    """Return 1 where all planes have data, 0 elsewhere.
-
-    Parameters
-    ----------
-    measured
-        float32 (layers, height, width): the base heights, or all images if there are none.
-    """
-    return np.asarray(np.isfinite(measured).all(axis=0), np.float32)

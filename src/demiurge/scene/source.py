@@ -19,13 +19,14 @@ from demiurge.errors import DataError
 from demiurge.layers import Kind, Layer
 from demiurge.paths import local_file
 from demiurge.scene.bands import choose_bands, require_values
-from demiurge.scene.files import open_raster, unreadable
+from demiurge.scene.files import ARRAY, open_raster, unreadable
 from demiurge.scene.footprint import moved_grid, pixel_ratio, source_window, window_across_seam
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import Window, pixel_shift, same_grid, window_grid
+from demiurge.scene.spec import Vertical
 from demiurge.scene.undeclared import SuspectValue, common_nodata, inspect, isolated_value
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of
-from demiurge.scene.vertical import require_metres
+from demiurge.scene.vertical import read_vertical, require_metres, vertical_of
 from demiurge.scene.warp import Tiles, from_tiles, halves, warp
 
 #: Largest number of source pixels that are warped at once.
@@ -58,6 +59,8 @@ class Source:
         Whether the inspection found no data that the file does not declare.
     native
         The grid of the file that the band was warped from, if it was.
+    array
+        The raster, if it is an array in memory instead of a file.
     """
 
     path: str
@@ -71,6 +74,7 @@ class Source:
     dirty: bool = False
     native: GeoBox | None = None
     vector: tuple[int, ...] = ()
+    array: Any = field(default=None, compare=False, repr=False)
     _local: threading.local = field(
         default_factory=threading.local, init=False, compare=False, repr=False
     )
@@ -144,6 +148,7 @@ class Source:
                 role or layer.name,
                 remarks=(remark,) if remark else (),
                 vector=bands if len(bands) > 1 else (),
+                array=dataset if dataset.driver == ARRAY else None,
             )
             if not source.detect_nodata:
                 return source
@@ -152,6 +157,24 @@ class Source:
         if result.suspect is not None:
             raise source.nodata_error(result.suspect)
         return replace(source, remarks=(*source.remarks, *result.remarks), dirty=result.dirty)
+
+    @property
+    def in_memory(self) -> bool:
+        """Return whether the band is read from memory, which no other process can."""
+        return self.array is not None
+
+    @property
+    def token(self) -> str:
+        """Return what distinguishes the content of one array from that of another."""
+        return "" if self.array is None else str(self.array.token)
+
+    @property
+    def vertical(self) -> Vertical:
+        """Return the vertical reference that the CRS declares or, of an array, its attribute."""
+        declared = vertical_of(self.grid.crs)
+        if declared.reference == "unknown" and self.array is not None:
+            return read_vertical(self.array.vertical_references[self.band - 1])
+        return declared
 
     @property
     def variant(self) -> tuple[str, ...]:
@@ -300,7 +323,7 @@ class Source:
 
     def _opened(self) -> tuple[Any, dict[int, Validity]]:
         """Return this thread's open file and the validity rule of each band."""
-        dataset = _shared(self.path)
+        dataset = _shared(self.path) if self.array is None else self.array
         known: tuple[Any, dict[int, Validity]] | None = self._local.__dict__.get("rules")
         if known is None or known[0] is not dataset:
             rules = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from demiurge.errors import DataError
 from demiurge.scene.crs import proj_of
@@ -57,6 +57,21 @@ def vertical_of(crs: Any) -> Vertical:
         datum = proj.ellipsoid.name if proj.ellipsoid is not None else ""
         return Vertical(reference="ellipsoidal", datum=datum)
     return Vertical()
+
+
+def read_vertical(text: str) -> Vertical:
+    """Return the vertical reference that a text of :class:`Vertical` states; else unknown.
+
+    >>> read_vertical("orthometric (EGM2008 height)").datum
+    'EGM2008 height'
+    """
+    match = re.fullmatch(r"(ellipsoidal|orthometric)(?: \((.*)\))?", text.strip())
+    if match is None:
+        return Vertical()
+    kind: Literal["ellipsoidal", "orthometric"] = (
+        "ellipsoidal" if match[1] == "ellipsoidal" else "orthometric"
+    )
+    return Vertical(reference=kind, datum=match[2] or "")
 
 
 def agree(named: dict[str, Vertical]) -> Vertical:
