@@ -9,6 +9,7 @@ from demiurge.console import echo, note, table
 from demiurge.errors import DataError, UsageError
 from demiurge.scene.check import LayerVerdict
 from demiurge.scene.check import check as check_scene
+from demiurge.scene.grid import crs_name
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.options import CheckOptions
 from demiurge.scene.recognise.folder import is_foreign_folder, recognise
@@ -46,8 +47,9 @@ def _print(scene: Scene) -> None:
     """Check a scene and print the findings."""
     findings = check_scene(scene)
     rows, columns = scene.shape
+    crs = crs_name(scene.grid.crs)
     echo(
-        f"{scene.name}: {rows} × {columns} px of {scene.pixel_size:g} m, {scene.grid.crs}, "
+        f"{scene.name}: {rows} × {columns} px of {scene.pixel_size:g} m, {crs}, "
         f"heights {scene.vertical}"
     )
     for line in describe_views(scene):

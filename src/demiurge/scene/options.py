@@ -49,14 +49,15 @@ NoDataOption = Annotated[
 
 
 #: Tools whose output folders are recognised.
-FolderKind = Literal["asp", "cars", "s2p", "micmac", "setsm", "metashape", "odm", "gee"]
+FolderKind = Literal["asp", "cars", "s2p", "micmac", "setsm", "metashape", "odm", "gee", "layers"]
 
 FolderKindOption = Annotated[
     FolderKind | None,
     Flag(name="--as"),
     Field(
         description="Tool that wrote the folder: Ames Stereo Pipeline, CARS, s2p, MicMac, SETSM, "
-        "Metashape, OpenDroneMap or Google Earth Engine; recognised from its files if not given."
+        "Metashape, OpenDroneMap or Google Earth Engine; layers for files named as layers. "
+        "Recognised from the files if not given."
     ),
 ]
 SourceCrsOption = Annotated[

@@ -54,6 +54,20 @@ def test_a_bare_dsm_needs_the_tool(tmp_path: Path) -> None:
         assert list(found.files) == ["dsm"]
 
 
+def test_files_named_as_layers_are_taken_in_any_folder(tmp_path: Path) -> None:
+    for name in ("dsm", "ortho_left", "notes"):
+        folders.write_raster(folders.make(tmp_path / "any") / f"{name}.tif", folders.HEIGHTS)
+    with recognise(tmp_path / "any") as found:
+        assert set(found.files) == {"dsm", "ortho_left"}
+        assert "not used: notes.tif (not named as a layer)" in found.notes
+    folder = folders.s2p(tmp_path / "s2p")
+    folders.write_raster(folder / "ortho_left.tif", folders.IMAGE)
+    folders.write_raster(folder / "truth_dsm.tif", folders.HEIGHTS)
+    with recognise(folder) as found:
+        assert set(found.files) == {"dsm", "ortho_left", "truth_dsm"}
+        assert "s2p" in found.tool
+
+
 def test_two_dems_are_named_and_one_can_be_chosen(tmp_path: Path) -> None:
     folder = folders.asp(folders.asp(tmp_path / "run", "first"), "second")
     error = refusal(folder)

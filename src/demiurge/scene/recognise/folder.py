@@ -19,6 +19,7 @@ from demiurge.scene.recognise import (
     earth_engine,
     metashape,
     micmac,
+    named,
     odm,
     s2p,
     setsm,
@@ -30,7 +31,7 @@ from demiurge.scene.spec import SPEC_NAME
 
 TOOLS: dict[str, Tool] = {
     module.TOOL.key: module.TOOL
-    for module in (asp, cars, s2p, micmac, setsm, metashape, odm, earth_engine)
+    for module in (asp, cars, s2p, micmac, setsm, metashape, odm, earth_engine, named)
 }
 #: Number of files that a note lists.
 _SHOWN = 6
@@ -102,18 +103,19 @@ def recognise(
     path = Path(folder)
     if not path.is_dir():
         raise ResourceError(f"{folder}: there is no such folder", "check the path")
-    named = dict(files or {})
+    requested = dict(files or {})
     listing = list_folder(path)
     tool = _tool_of(listing, kind)
-    chosen = {name: inside for name, file in named.items() if (inside := _inside(path, file))}
+    chosen = {name: inside for name, file in requested.items() if (inside := _inside(path, file))}
     found = tool.find(listing, chosen)
     if found is None:
         raise DataError(
-            f"{path}: contains no output of {tool.title}",
+            f"{path}: contains no {tool.content or f'output of {tool.title}'}",
             f"it is recognised by {tool.sign}; name the files as dsm=FILE",
         )
-    given = {name: file for name, file in named.items() if not _is_own(found, name, chosen)}
-    _require_clear(path, found, named, given)
+    named.take_named(found, listing)
+    given = {name: file for name, file in requested.items() if not _is_own(found, name, chosen)}
+    _require_clear(path, found, requested, given)
     with tempfile.TemporaryDirectory(prefix="demiurge-") as folder_of_rasters:
         conversions = _write_conversions(listing, found, given, source_crs, Path(folder_of_rasters))
         by_layer: dict[str, PathLike] = {}
@@ -184,7 +186,9 @@ def _tool_of(listing: Listing, kind: FolderKind | None) -> Tool:
     """Return the tool that wrote a folder."""
     if kind is not None:
         return TOOLS[kind]
-    sure = [tool for tool in TOOLS.values() if tool.is_sure(listing)]
+    sure = [tool for tool in TOOLS.values() if tool is not named.TOOL and tool.is_sure(listing)]
+    if not sure and named.TOOL.is_sure(listing):
+        return named.TOOL
     if len(sure) == 1:
         return sure[0]
     if sure:
@@ -221,17 +225,17 @@ def _is_own(found: Found, layer: str, chosen: Mapping[str, str]) -> bool:
 
 
 def _require_clear(
-    folder: Path, found: Found, named: Mapping[str, PathLike], given: Mapping[str, PathLike]
+    folder: Path, found: Found, requested: Mapping[str, PathLike], given: Mapping[str, PathLike]
 ) -> None:
     """Raise if the user must choose between files, or a layer cannot be used.
 
     Parameters
     ----------
-    named, given
+    requested, given
         Files that the user names, and those of them that replace files of the folder.
     """
     for choice in found.choices:
-        if choice.layer not in named:
+        if choice.layer not in requested:
             shown = ", ".join(choice.names[:_SHOWN])
             raise UsageError(
                 f"{folder}: contains {len(choice.names)} {choice.what}: {shown}",
@@ -276,13 +280,15 @@ def describe(
     listing: Listing, tool: Tool, found: Found, given: Mapping[str, PathLike]
 ) -> list[str]:
     """Return what was taken for what, and what is not used and why, one sentence each."""
-    lines = [f"{listing.folder}: output of {tool.title}"]
+    lines = [f"{listing.folder}: {tool.content or f'output of {tool.title}'}"]
     for taken in found.taken:
         if taken.layer not in given:
             about = f" ({taken.about})" if taken.about else ""
             lines.append(f"{taken.layer} is {taken.names[0]}{about}")
     used = {name for taken in found.taken for name in taken.names}
-    found.leave([n for n in listing.rasters if n not in used], f"no layer of {tool.title}")
+    found.leave(
+        [n for n in listing.rasters if n not in used], tool.rest or f"no layer of {tool.title}"
+    )
     reasons: dict[str, list[str]] = {}
     for name, reason in found.left.items():
         reasons.setdefault(reason, []).append(name)

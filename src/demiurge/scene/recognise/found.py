@@ -171,6 +171,8 @@ class Tool:
         Whether a folder is one of the tool for certain.
     find
         The recogniser.
+    content, rest
+        What a folder contains, and what its other rasters are; from the title if empty.
     """
 
     key: str
@@ -178,6 +180,8 @@ class Tool:
     sign: str
     is_sure: Callable[[Listing], bool]
     find: Find
+    content: str = ""
+    rest: str = ""
 
 
 def colours_of(listing: Listing, name: str) -> dict[str, int]:
