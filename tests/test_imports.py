@@ -33,7 +33,7 @@ FLOORS = tuple(
     tuple(names.split())
     for names in (
         "_version arrays config console errors outputs paths progress tables threads",
-        "figure layers raster",
+        "figure layers raster summary",
         "scene",
         # The networks of the baselines are architectures of the model.
         "baselines model",

@@ -55,7 +55,7 @@ def draw(
     for key, (picture, where) in shown.items():
         label = labels.get(key, "metres")
         figure.colorbar(picture, ax=where, label=label, shrink=0.8, aspect=30, pad=0.02)
-    _scale_bar(axes.flat[0], panels[0].data.shape[1], gsd)
+    _scale_bar(axes.flat[0], panels[0].data.shape[1] * gsd, gsd, 1.5)
     figure.suptitle(title, fontsize=12)
     figure.savefig(path, format="png", dpi=100, bbox_inches="tight")
 
@@ -92,16 +92,72 @@ def _show(axis: Any, panel: Panel, limits: tuple[float, float], limit: float, gs
     return axis.imshow(panel.data, cmap="RdBu", vmin=-limit, vmax=limit)
 
 
-def _scale_bar(axis: Any, columns: int, gsd: float) -> None:
-    """Draw a scale bar of a round length, about a quarter of the width."""
+def plot_raster(
+    axis: Any,
+    data: Array,
+    extent: tuple[float, float, float, float],
+    *,
+    kind: Literal["image", "height", "uncertainty"],
+    label: str,
+    title: str,
+) -> None:
+    """Draw a raster in map coordinates, with colour bar, scale bar and title.
+
+    Parameters
+    ----------
+    data
+        float32 (rows, columns), north up, NaN for no data, which stays grey. Heights are
+        hill-shaded.
+    extent
+        Left, right, bottom and top in metres.
+    label
+        Text of the colour bar, with the unit.
+    """
+    known = data[np.isfinite(data)]
+    low, high = np.percentile(known, (1, 99)) if known.size else (0.0, 1.0)
+    if kind == "uncertainty":
+        low = 0.0
+    colours = {"image": "gray", "height": "viridis", "uncertainty": "magma"}[kind]
+    axis.set_facecolor("0.85")
+    picture = axis.imshow(
+        data, cmap=colours, vmin=low, vmax=max(high, low + 1e-6), extent=extent, zorder=1
+    )
+    if kind == "height":
+        shade = hillshade(data, (extent[1] - extent[0]) / data.shape[1])
+        dark = np.zeros((*data.shape, 4), np.float32)
+        dark[..., 3] = np.clip(0.75 - np.nan_to_num(shade, nan=0.75), 0, 1)
+        axis.imshow(dark, extent=extent, zorder=2)
+        light = np.ones_like(dark)
+        light[..., 3] = 0.8 * np.clip(np.nan_to_num(shade, nan=0.75) - 0.75, 0, 1)
+        axis.imshow(light, extent=extent, zorder=2)
+    ends = "max" if kind == "uncertainty" else "both"
+    axis.figure.colorbar(picture, ax=axis, label=label, shrink=0.8, pad=0.02, extend=ends)
+    axis.locator_params(nbins=6)
+    axis.ticklabel_format(style="plain", useOffset=False)
+    axis.tick_params(labelsize=8)
+    for text in axis.get_yticklabels():
+        text.set_rotation(90)
+        text.set_verticalalignment("center")
+    axis.set_xlabel("easting, m")
+    axis.set_ylabel("northing, m")
+    axis.set_title(title)
+    _scale_bar(axis, extent[1] - extent[0], 1.0, (extent[3] - extent[2]) / 150)
+
+
+def _scale_bar(axis: Any, width: float, unit: float, thickness: float) -> None:
+    """Draw a scale bar of a round length, about a quarter of the width in metres.
+
+    ``unit`` is the length of a unit of the axis in metres, and ``thickness`` is in such units.
+    """
     from mpl_toolkits.axes_grid1.anchored_artists import AnchoredSizeBar
 
-    wanted = columns * gsd / 4
+    wanted = width / 4
     power = 10 ** np.floor(np.log10(wanted))
     length = max(n for n in (1, 2, 5) if n * power <= wanted) * power
     label = f"{length / 1000:g} km" if length >= 1000 else f"{length:g} m"
     bar = AnchoredSizeBar(
-        axis.transData, length / gsd, label, "lower left", pad=0.3, sep=3, size_vertical=1.5
+        axis.transData, length / unit, label, "lower left", pad=0.3, sep=3, size_vertical=thickness
     )
+    bar.set_zorder(5)
     bar.patch.set_alpha(0.7)
     axis.add_artist(bar)

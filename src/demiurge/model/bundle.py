@@ -23,6 +23,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from demiurge.config import Strict, first_fault
 from demiurge.errors import BundleError, ResourceError
+from demiurge.layers import layer
 from demiurge.model.contract import Contract
 from demiurge.outputs import atomic_file
 from demiurge.scene.spec import Vertical
@@ -146,6 +147,22 @@ class Bundle:
         if contract is self.contract:
             return self
         return replace(self, card=self.card.model_copy(update={"contract": contract}))
+
+    def _repr_html_(self) -> str:
+        """Return a summary for notebooks: the card, the layers, and the recipe."""
+        from demiurge.summary import Table, html_summary
+
+        layers = [
+            (e.name, layer(e.name).unit, layer(e.name).about, "optional" if e.optional else "")
+            for e in self.contract.layers
+        ]
+        recipe = [(key, str(value)) for key, value in self.card.recipe.items()]
+        return html_summary(
+            f"Bundle '{self.card.name}'",
+            [*card_summary(self.card), ("file", str(self.path))],
+            tables=[Table(("input", "unit", "content", ""), layers)],
+            folded=("recipe", Table(("key", "value"), recipe)),
+        )
 
     def graph(self) -> bytes:
         """Return the ONNX graph."""

@@ -6,6 +6,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 from xml.sax.saxutils import escape, quoteattr
 
 import numpy as np
@@ -87,12 +88,59 @@ class Prediction:
         """Return the size in millions of pixels."""
         return float(self.grid.shape[0] * self.grid.shape[1] / 1e6)
 
+    def _repr_html_(self) -> str:
+        """Return a summary for notebooks: thumbnails, grid, bands, vertical reference, origin."""
+        from demiurge.predict.show import prediction_html, thumbnails
+
+        path: Path | None = getattr(self, "path", None)
+        missing = path is not None and not path.exists()
+        known = self.uncertainty == self.uncertainty
+        facts = [
+            ("file", "" if path is None else f"{path}{' (no longer exists)' if missing else ''}"),
+            ("bands", f"{', '.join(self.bands)} in {self.unit}"),
+            ("vertical reference", self.tags.get("vertical_reference", "")),
+            ("mean uncertainty", f"{self.uncertainty:.3g} {self.unit}" if known else ""),
+            ("no data", f"{self.unknown:.2%}; {self.filled} void pixels filled"),
+            ("inputs", self.tags.get("inputs", "")),
+            ("bundle", self.tags.get("bundle", "")),
+            ("time", f"{self.seconds:.1f} s, peak memory {self.memory:.0f} MiB"),
+        ]
+        pictures = [] if path is None else thumbnails(path, self.bands, self.grid, self.unit)
+        title = "Prediction" if path is None else f"Surface {path.name}"
+        return prediction_html(title, self.grid, facts, dict(self.tags), self.notes, pictures)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Surface(Prediction):
     """A prediction in a file: float32 bands, NaN for no data, at ``path``."""
 
     path: Path
+
+    def plot(self, band: str | None = None, ax: Any = None) -> Any:
+        """Draw a band with Matplotlib: heights hill-shaded, with colour bar, scale bar and title.
+
+        Parameters
+        ----------
+        band
+            Name of a band; the first one if None.
+        ax
+            Axes to draw in; those of a new figure if None.
+
+        Returns
+        -------
+        The axes, in coordinates of the surface's CRS.
+
+        Raises
+        ------
+        UsageError
+            If there is no such band.
+        ResourceError
+            If the file no longer exists, or Matplotlib (the extra ``report``) is not installed.
+        """
+        from demiurge.predict.show import plot_band
+
+        name = self.bands[0] if band is None else band
+        return plot_band(self.path, self.bands, self.grid, self.unit, name, ax)
 
 
 def blocks_of(path: Path) -> Path:

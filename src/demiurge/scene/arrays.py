@@ -182,6 +182,11 @@ class ArrayRaster:
         return int(rows), int(columns)
 
     @property
+    def lazy(self) -> bool:
+        """Return whether values are computed or read from files when a window is read."""
+        return not all(isinstance(plane.data.variable._data, np.ndarray) for plane in self.planes)
+
+    @property
     def height(self) -> int:
         """Return the number of rows."""
         return self.shape[0]

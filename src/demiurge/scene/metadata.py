@@ -13,6 +13,7 @@ Missing and impossible values are ignored.
 
 from __future__ import annotations
 
+import datetime as dt
 import math
 import re
 from collections.abc import Iterator, Mapping
@@ -37,6 +38,8 @@ _TILE, _IMAGE = re.compile(r"_R\d+C\d+(?=[-_]|$)", re.IGNORECASE), re.compile(r"
 _LANDSAT_BAND = re.compile(r"_(?:(?:SR|ST|TOA)_)?(?:B\d+|band\d+)\w*$", re.IGNORECASE)
 #: ``key = value`` of an IMD or MTL file.
 _ENTRY = re.compile(r'^\s*(\w+)\s*=\s*"?([-+.\deE]+)"?\s*;?\s*$', re.MULTILINE)
+#: GDAL's metadata item for the acquisition time of satellite images.
+_TIME_TAG, _TIME_FORMAT = "ACQUISITIONDATETIME", "%Y-%m-%d %H:%M:%S"
 #: Numbers by name, in lower case.
 _Numbers = Mapping[str, float]
 
@@ -154,6 +157,16 @@ def _mean(directions: list[Direction | None]) -> Direction | None:
     east, north, up = np.mean(units, axis=0)
     elevation = math.degrees(math.atan2(up, math.hypot(east, north)))
     return Direction(math.degrees(math.atan2(east, north)), elevation)
+
+
+def acquisition_time(path: str) -> dt.datetime | None:
+    """Return the acquisition time, UTC, of the metadata of an image, or None."""
+    with open_raster(path) as dataset:
+        text = dataset.tags(ns="IMAGERY").get(_TIME_TAG, "")
+    try:
+        return dt.datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=dt.UTC)
+    except ValueError:
+        return None
 
 
 def _of_tags(path: str) -> ImageMetadata | None:

@@ -18,9 +18,17 @@ from demiurge.raster.outliers import MARGIN, exceeds, gross_outliers
 from demiurge.scene.camera import Direction
 from demiurge.scene.derived import DERIVED, height_above_ground, ndvi, valid
 from demiurge.scene.equalise import TILE, Equaliser, fit_in_parts
-from demiurge.scene.files import open_raster
 from demiurge.scene.geotiff import Stack, map_stack, release
-from demiurge.scene.grid import Window, blocks, full_window, grown, pixel_size, sample_windows
+from demiurge.scene.grid import (
+    Window,
+    blocks,
+    crs_name,
+    full_window,
+    grown,
+    pixel_size,
+    sample_windows,
+)
+from demiurge.scene.metadata import acquisition_time
 from demiurge.scene.source import Source
 from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical
 from demiurge.scene.statistics import FINGERPRINT_NAME, Statistics, grain
@@ -38,8 +46,6 @@ _SAMPLE_SIDE = 1024
 _READERS = 2
 #: Largest sample of an image that is kept in memory while an equaliser is fitted.
 _KEPT = 2**21
-#: GDAL's metadata item for the acquisition time of satellite images.
-_TIME_TAG, _TIME_FORMAT = "ACQUISITIONDATETIME", "%Y-%m-%d %H:%M:%S"
 
 
 @dataclass(frozen=True)
@@ -148,7 +154,7 @@ class Scene:
             first = dt.datetime.combine(min(days), dt.time.min, dt.UTC)
             return first, dt.datetime.combine(max(days), dt.time(23, 59, 59), dt.UTC)
         paths = {s.path for s in self.sources.values() if s.layer.kind is Kind.IMAGE}
-        times = [_acquisition_time(path) for path in sorted(paths)]
+        times = [acquisition_time(path) for path in sorted(paths)]
         known = [time for time in times if time is not None]
         return (min(known), max(known)) if known and len(known) == len(times) else None
 
@@ -373,18 +379,15 @@ class Scene:
 
         return scene_to_xarray(self, layers, chunks)
 
+    def _repr_html_(self) -> str:
+        """Return a summary for notebooks: thumbnails, grid, vertical reference, layers, notes."""
+        from demiurge.scene.preview import scene_html
+
+        return scene_html(self)
+
     def __repr__(self) -> str:
         rows, columns = self.shape
         return (
             f"Scene('{self.name}', {rows} × {columns} px of {self.pixel_size:g} m, "
-            f"{self.grid.crs}, layers: {', '.join(self.layers)})"
+            f"{crs_name(self.grid.crs)}, layers: {', '.join(self.layers)})"
         )
-
-
-def _acquisition_time(path: str) -> dt.datetime | None:
-    with open_raster(path) as dataset:
-        text = dataset.tags(ns="IMAGERY").get(_TIME_TAG, "")
-    try:
-        return dt.datetime.strptime(text, _TIME_FORMAT).replace(tzinfo=dt.UTC)
-    except ValueError:
-        return None
