@@ -151,6 +151,38 @@ def test_two_exports_of_one_band_are_refused(tmp_path: Path) -> None:
     folder = folders.earth_engine(tmp_path / "drive", tiled=False)
     shutil.copy(folder / "place.tif", folder / "place (1).tif")
     assert "2 exports" in refusal(folder).what
+    with name_files([str(folder), f"blue={folder}/place (1).tif"]) as found:
+        files = {Path(found.shown(str(file))).name for file in found.files.values()}
+    bands = {f"place (1).tif:{band}" for band in (1, 2, 3, 4)}
+    assert files == {*bands, "glo30.tif:1"}
+
+
+def test_two_orthomosaics_are_named_and_one_can_be_chosen(tmp_path: Path) -> None:
+    folder = folders.metashape(tmp_path / "exports")
+    shutil.copy(folder / "site_orthomosaic.tif", folder / "old_ortho.tif")
+    error = refusal(folder)
+    assert "2 orthomosaics: old_ortho.tif, site_orthomosaic.tif" in error.what
+    with name_files([str(folder), f"{folder}/site_orthomosaic.tif"]) as found:
+        assert found.files["red"] == f"{folder}/site_orthomosaic.tif:1"
+
+
+def test_two_runs_of_micmac_are_not_mixed(tmp_path: Path) -> None:
+    folder = folders.micmac(tmp_path / "site")
+    for kind in ("MEC", "Ortho-MEC"):
+        shutil.copytree(folder / f"{kind}-Malt", folder / f"{kind}-Other")
+    assert "2 DSMs" in refusal(folder, source_crs="EPSG:32633").what
+    chosen = f"dsm={folder}/MEC-Other/Z_Num8_DeZoom1_STD-MALT.tif"
+    with name_files([str(folder), chosen], source_crs="EPSG:32633") as found:
+        files = {found.shown(str(file)) for file in found.files.values()}
+    ortho = f"{folder}/Ortho-MEC-Other/Orthophotomosaic.tif"
+    assert files == {chosen.removeprefix("dsm="), *(f"{ortho}:{band}" for band in (1, 2, 3))}
+
+
+def test_the_system_of_a_micmac_project_is_suggested_not_assumed(tmp_path: Path) -> None:
+    folder = folders.micmac(tmp_path / "site")
+    proj = "+proj=utm +zone=33 +datum=WGS84"
+    (folder / "SysUTM.xml").write_text(f"<S><BSC><AuxStr>{proj}</AuxStr></BSC></S>")
+    assert f"--source-crs '{proj}', if SysUTM.xml describes it" in refusal(folder).cure
 
 
 def test_options_without_a_folder_and_two_folders_are_refused(tmp_path: Path) -> None:

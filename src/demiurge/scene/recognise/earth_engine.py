@@ -60,7 +60,7 @@ def find(listing: Listing, chosen: Mapping[str, str]) -> Found | None:
             found.refused["red"] = _unknown_sensor(export, listing)
         _take(found, export, layers, sensor or "")
     if found is not None:
-        _find_doubles(found)
+        _find_doubles(found, set(chosen.values()))
     return found
 
 
@@ -192,16 +192,24 @@ def _fault(export: Export, listing: Listing) -> str:
     return ""
 
 
-def _find_doubles(found: Found) -> None:
-    """Make layers that several exports contain choices of the user."""
+def _find_doubles(found: Found, chosen: set[str]) -> None:
+    """Make layers that several exports contain choices of the user.
+
+    Parameters
+    ----------
+    chosen
+        Files that the user names; their exports have priority.
+    """
     by_layer: dict[str, list[Taken]] = {}
     for taken in found.taken:
         by_layer.setdefault(taken.layer, []).append(taken)
     for name, several in by_layer.items():
-        if len(several) > 1:
+        first = [taken for taken in several if chosen & set(taken.names)]
+        if len(several) > 1 and len(first) != 1:
             files = tuple(taken.names[0] for taken in several)
             found.choices.append(Candidates(name, files, "exports"))
-            found.taken = [t for t in found.taken if t.layer != name or t is several[0]]
+        kept = (first or several)[0]
+        found.taken = [t for t in found.taken if t.layer != name or t is kept]
 
 
 def _is_sure(listing: Listing) -> bool:

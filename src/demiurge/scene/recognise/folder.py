@@ -235,14 +235,15 @@ def _require_clear(
         Files that the user names, and those of them that replace files of the folder.
     """
     for choice in found.choices:
-        if choice.layer not in requested:
+        if not choice.is_decided(requested):
             shown = ", ".join(choice.names[:_SHOWN])
+            layer = f"{choice.layer}=" if choice.layer else ""
             raise UsageError(
                 f"{folder}: contains {len(choice.names)} {choice.what}: {shown}",
-                f"name one after the folder, as {choice.layer}={folder / choice.names[0]}",
+                f"name one after the folder, as {layer}{folder / choice.names[0]}",
             )
-    for layer, (what, cure) in found.refused.items():
-        if layer not in given:
+    for name, (what, cure) in found.refused.items():
+        if name not in given:
             raise DataError(what, cure)
 
 
@@ -266,7 +267,7 @@ def _write_conversions(
         if conversion.needs_crs and crs is None and (header is None or not header.crs):
             raise UsageError(
                 f"{listing.folder / name}: declares no CRS",
-                "add that of the project, as --source-crs EPSG:32633",
+                f"add that of the project, as --source-crs {conversion.crs_hint or 'EPSG:32633'}",
             )
         # Messages and scene.yaml name the file: folders keep conversions of one name apart.
         place = folder / str(number)

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 
+from demiurge.layers import Kind, layer, recognise
 from demiurge.scene.recognise.listing import Listing
 
 
@@ -53,6 +54,8 @@ class Conversion:
         Stored no-data value of all bands: None for the declared one, empty for none.
     needs_crs
         Whether the files declare no CRS, so that the user gives it.
+    crs_hint
+        What the project says about the CRS, for the user; empty if nothing.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Conversion:
     offset: float = 0.0
     nodata: tuple[float, ...] | None = None
     needs_crs: bool = False
+    crs_hint: str = ""
 
 
 @dataclass(frozen=True)
@@ -102,11 +106,25 @@ class Taken:
 
 @dataclass(frozen=True)
 class Candidates:
-    """Several files that could be one layer: the user must choose."""
+    """Several files that could be one layer: the user must choose.
+
+    Attributes
+    ----------
+    layer
+        The layer; empty for an image, whose bands decide the layers.
+    names, what
+        The files, and what they are, in the plural.
+    """
 
     layer: str
     names: tuple[str, ...]
     what: str
+
+    def is_decided(self, requested: Collection[str]) -> bool:
+        """Return whether the user names a file for the layer, or for any image."""
+        if self.layer:
+            return self.layer in requested
+        return any(layer(name).kind is Kind.IMAGE for name in requested)
 
 
 @dataclass
@@ -186,8 +204,6 @@ class Tool:
 
 def colours_of(listing: Listing, name: str) -> dict[str, int]:
     """Return the bands of an image that its descriptions or colours name, by layer."""
-    from demiurge.layers import Kind, layer, recognise
-
     header = listing.header(name)
     bands: dict[str, int] = {}
     if header is None:

@@ -35,10 +35,7 @@ def find(listing: Listing, chosen: Mapping[str, str]) -> Found | None:
     if len(grounds) == 1:
         found.take("dtm", grounds[0], "DEM of the ground class, not a survey")
     if len(orthos) > 1:
-        layers = sorted({layer for layer in ("red", "ortho_left") if layer not in chosen})
-        found.choices.extend(
-            Candidates(layer, tuple(orthos), "orthomosaics") for layer in layers[:1]
-        )
+        found.choices.append(Candidates("", tuple(orthos), "orthomosaics"))
     elif orthos:
         take_image(found, listing, orthos[0], "orthomosaic")
     header = listing.header(surfaces[0])

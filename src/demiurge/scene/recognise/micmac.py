@@ -47,7 +47,7 @@ def find(listing: Listing, chosen: Mapping[str, str]) -> Found | None:
     if len(places) > 1 and "dsm" not in chosen:
         found.choices.append(Candidates("dsm", tuple(m.string for m in last.values()), "DSMs"))
     _take_dsm(found, listing, match)
-    _take_ortho(found, listing)
+    _take_ortho(found, listing, match["place"])
     found.leave(
         [name for name in steps if name.startswith(match["place"])], "coarser step of matching"
     )
@@ -98,16 +98,24 @@ def _take_dsm(found: Found, listing: Listing, match: re.Match[str]) -> None:
     if units != (0.0, 1.0):
         about += f"; metres are {step:g} × value + {origin:g}, from its .xml"
     conversion = Conversion(
-        path.name, (Tile(name),), masks, scale=step, offset=origin, needs_crs=True
+        path.name,
+        (Tile(name),),
+        masks,
+        scale=step,
+        offset=origin,
+        needs_crs=True,
+        crs_hint=_crs_hint(listing),
     )
     found.take("dsm", conversion, about)
 
 
-def _take_ortho(found: Found, listing: Listing) -> None:
-    """Take the mosaic of Tawny, in the CRS that the user gives."""
+def _take_ortho(found: Found, listing: Listing, place: str) -> None:
+    """Take the mosaic of Tawny that belongs to a folder of Malt, in the CRS that the user gives."""
     names = listing.find(r"(.*/)?Orthophotomosaic\.tif")
+    own = f"Ortho-{place}Orthophotomosaic.tif"
+    names = [own] if own in names else names
     if len(names) > 1:
-        found.choices.append(Candidates("ortho_left", tuple(names), "mosaics"))
+        found.choices.append(Candidates("", tuple(names), "mosaics"))
     for name in names[:1]:
         if listing.find(re.escape(name[:-4]) + r"_Tile_\d+_\d+\.tif"):
             found.leave([name], _tiled(listing, name)[1])
@@ -117,6 +125,16 @@ def _take_ortho(found: Found, listing: Listing) -> None:
         conversion = Conversion("Orthophotomosaic.tif", (Tile(name),), needs_crs=True)
         images = [Taken(t.layer, conversion, t.band, t.about) for t in found.taken[first:]]
         found.taken[first:] = images
+
+
+def _crs_hint(listing: Listing) -> str:
+    """Return the PROJ string in the description of a coordinate system, if there is only one.
+
+    The project may use another system than that of the description.
+    """
+    texts = {_text(listing.text(name), "AuxStr"): name for name in listing.find(r"Sys\w*\.xml")}
+    strings = [text for text in texts if text.startswith("+proj=")]
+    return f"'{strings[0]}', if {texts[strings[0]]} describes it" if len(strings) == 1 else ""
 
 
 def _tiled(listing: Listing, name: str) -> tuple[str, str]:
