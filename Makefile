@@ -75,6 +75,7 @@ scenes: $(LEARN)
 	  $(OTHERS) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
 
-bundles: scenes  ## train both shipped bundles into src/demiurge/bundles
-	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o $(SHIPPED)/refine.bundle --recipe demiurge
+bundles: scenes  ## train both shipped bundles into src/demiurge/bundles; refine must pass benchmarks/gates.py
+	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o build/refine.bundle --recipe demiurge
 	$(TRAIN) --set split.validation=0.05 $(SCENES)/optical/*/site_* $(PAIRS) $(if $(IMAGE_CREDIT),--credit "$(IMAGE_CREDIT)") -o $(SHIPPED)/generate.bundle --recipe generate
+	$(BIN)/python benchmarks/gates.py build/refine.bundle --install $(SHIPPED)/refine.bundle

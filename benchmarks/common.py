@@ -45,9 +45,13 @@ def main(measure: Callable[[bool], list[Claim]]) -> None:
     claims = measure(arguments.quick)
     show(claims)
     if arguments.json:
-        arguments.json.parent.mkdir(parents=True, exist_ok=True)
-        text = json.dumps([asdict(c) for c in claims], indent=1)
-        arguments.json.write_text(text + "\n", encoding="utf-8")
+        write_json(arguments.json, [asdict(c) for c in claims])
+
+
+def write_json(path: Path, content: object) -> None:
+    """Write figures as JSON."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
 
 
 def show(claims: Sequence[Claim]) -> None:

@@ -360,6 +360,7 @@ def card_summary(card: Card) -> list[tuple[str, str]]:
             f"MAE {without['mae']:.3g} m of relative heights; {without['input_mae']:.3g} m if flat"
         )
         rows.append((f"  without {contract.base}", text))
+    rows += _gates_row(metrics.get("gates"))
     for name, p in card.precision.items():
         text = f"error {p.mean:.2g} m (mean), {p.p99:.2g} m (99 %), {p.maximum:.2g} m (max)"
         rows.append((name, text))
@@ -376,6 +377,15 @@ def card_summary(card: Card) -> list[tuple[str, str]]:
         )
     )
     return rows
+
+
+def _gates_row(gates: Any) -> list[tuple[str, str]]:
+    """Return the row on the limits of ``benchmarks/gates.py``, if they were to be measured."""
+    if not isinstance(gates, list):
+        return [("held-out surfaces", str(gates))] if gates else []
+    reached, kept = (sum(bool(gate[key]) for gate in gates) for key in ("reached", "holds"))
+    text = f"{kept} of {len(gates)} limits kept, {reached} goals reached"
+    return [("held-out surfaces", text)]
 
 
 def _base_text(contract: Contract) -> str:
