@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import ctypes
 import sys
-from contextlib import suppress
+from contextlib import AbstractContextManager, nullcontext, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 from pydantic import Field
@@ -23,6 +24,10 @@ _ARENA_MAX = -8
 #: Units of surfaces in the printed summary, if not the unit itself.
 _UNITS = {"relative": "(relative, not metres)"}
 
+View = Annotated[
+    bool,
+    Field(description="Show the rows in the browser as they are finished, and then the result."),
+]
 Output = Annotated[PathLike, Flag(short="-o"), Field(description="GeoTIFF to write.")]
 
 
@@ -33,6 +38,7 @@ class Refine(RefineOptions):
         description="Initial DSM in metres, a scene folder, or the output folder of another tool."
     )
     output: Output
+    view: View = False
 
 
 class Generate(GenerateOptions):
@@ -42,6 +48,7 @@ class Generate(GenerateOptions):
         description="Image raster, or a scene folder."
     )
     output: Output
+    view: View = False
 
 
 class Imagine(ImagineOptions):
@@ -65,7 +72,8 @@ def refine(options: Refine) -> None:
 
     limit_memory_pools()
     keywords = options.subset(RefineOptions)
-    print_surface(api.refine(options.dsm, options.output, **keywords), options.quiet)
+    with _shown(options, options.dsm, options.left):
+        print_surface(api.refine(options.dsm, options.output, **keywords), options.quiet)
 
 
 @command
@@ -79,7 +87,8 @@ def generate(options: Generate) -> None:
 
     limit_memory_pools()
     keywords = options.subset(GenerateOptions)
-    print_surface(api.generate(options.image, options.output, **keywords), options.quiet)
+    with _shown(options, options.image, options.prior):
+        print_surface(api.generate(options.image, options.output, **keywords), options.quiet)
 
 
 @command
@@ -93,6 +102,15 @@ def imagine(options: Imagine) -> None:
     limit_memory_pools()
     keywords = options.subset(ImagineOptions)
     print_surface(api.imagine(options.heights, options.output, **keywords), options.quiet)
+
+
+def _shown(options: Refine | Generate, *inputs: PathLike | None) -> AbstractContextManager[None]:
+    """Return a context that shows what is written in it, if ``--view`` is given."""
+    if not options.view:
+        return nullcontext()
+    from demiurge.viewer.live import watched
+
+    return watched([path for path in inputs if path is not None], Path(options.output))
 
 
 def limit_memory_pools() -> None:

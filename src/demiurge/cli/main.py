@@ -38,6 +38,7 @@ COMMANDS = {
         "export",
         "Write heights as a point cloud (las, laz, ply) or a mesh (glb, obj).",
     ),
+    "view": ("view", "Show surfaces and images in the browser: maps, 3D, differences, profiles."),
     "recipes": ("recipes", "List the shipped recipes, or all settings of a recipe."),
     "bundles": ("bundles", "List the shipped bundles and those in $DEMIURGE_BUNDLES."),
     "bundle": ("bundles", "Print facts about a bundle."),

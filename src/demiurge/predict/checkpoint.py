@@ -196,6 +196,11 @@ class Checkpoint:
         fresh.replace(path)
 
 
+def checkpoint_folder(path: Path) -> Path:
+    """Return the folder of the checkpoint of a result."""
+    return path.absolute().with_name(f".{path.name}.partial")
+
+
 def _holds_other(folder: Path, key: str) -> bool:
     """Return whether a folder holds finished rows of another key."""
     try:
@@ -256,7 +261,7 @@ def open_checkpoint(
         If another process writes the result, a checkpoint with another key holds finished rows,
         or the folder cannot be written.
     """
-    folder = path.absolute().with_name(f".{path.name}.partial")
+    folder = checkpoint_folder(path)
     lock = _lock(path, folder)
     keep = True
     try:

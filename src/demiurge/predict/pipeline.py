@@ -31,7 +31,7 @@ from demiurge.predict.surface import MOSAIC, BandInfo, Prediction, Surface, fini
 from demiurge.predict.tiling import split_columns
 from demiurge.progress import progress
 from demiurge.raster.outliers import NARROW_HEIGHT
-from demiurge.scene.grid import Window
+from demiurge.scene.grid import Window, wkt
 
 #: Maximum bytes of sums and weights of a row of windows; wider rasters are split into blocks.
 ROW_BYTES = 50 * 2**20
@@ -55,6 +55,9 @@ def run(job: Job) -> Prediction:
         _checkpoint_path(job) as path,
         open_checkpoint(path, job.key, shape, **how) as checkpoint,
     ):
+        checkpoint.keep("raster", {"crs": wkt(grid), "affine": list(grid.affine)[:6],
+                                   "shape": job.scene.shape, "bands": [b.name for b in job.bands],
+                                   "unit": job.bands[0].unit})  # fmt: skip
         if job.assesses:
             job = _assessed(job)
         if job.adjusts:

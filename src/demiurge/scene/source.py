@@ -229,6 +229,21 @@ class Source:
             where = f"band {self.band} at row {window.row}, column {window.col}"
             raise unreadable(self.path, where, error) from None
 
+    def read_reduced(self, grid: GeoBox) -> Array:
+        """Read a small grid for display: thinned (by overviews, if any), then warped to it.
+
+        Raises
+        ------
+        DataError
+            If the file is damaged.
+        """
+        from rasterio.errors import RasterioError
+
+        try:
+            return self._warped(grid, None)
+        except RasterioError as error:
+            raise unreadable(self.path, f"band {self.band}", error) from None
+
     def _aligned(self, grid: GeoBox, window: Window, step: int) -> Array | None:
         """Crop a window of a grid whose pixels coincide with those of the file, else None."""
         shift = None if same_grid(self.grid, grid) else pixel_shift(self.grid, grid)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array, Values
 from demiurge.errors import DataError, UsageError
-from demiurge.evaluation.inputs import AlignedSource
 from demiurge.scene.grid import Window, pixel_size
-from demiurge.scene.source import Source
 
 #: x and y of the first end, then of the second, in the CRS of the comparison.
 Line = tuple[float, float, float, float]
@@ -55,9 +54,14 @@ def read_line(text: str) -> Line:
     return x1, y1, x2, y2
 
 
-def sample_profile(
-    line: Line, rasters: Mapping[str, AlignedSource | Source], grid: GeoBox
-) -> Profile:
+class Readable(Protocol):
+    """A raster that is read by window: a source, or one that is shifted or scaled."""
+
+    def read(self, grid: GeoBox, window: Window, step: int = 1) -> Array:
+        """Read a window of a grid: float32 in metres, NaN for no data."""
+
+
+def sample_profile(line: Line, rasters: Mapping[str, Readable], grid: GeoBox) -> Profile:
     """Read heights at the pixels along a line.
 
     Raises

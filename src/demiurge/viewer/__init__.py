@@ -1,0 +1,1 @@
+"""The viewer: surfaces and images in the browser, served from this machine."""
