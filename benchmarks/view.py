@@ -1,7 +1,7 @@
-"""The viewer under load: 16 clients ask for 200 tiles a second for a minute, of a large COG.
+"""The viewer under load: 16 clients request 200 tiles a second for a minute, of a large COG.
 
 Clients run in another process than the server. Tiles are drawn at random over zoom levels and
-styles, so that few are asked for twice.
+styles, so that few are repeated.
 """
 
 from __future__ import annotations

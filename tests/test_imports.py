@@ -19,6 +19,10 @@ NAMES = {
     "segmentation_models_pytorch": "segmentation-models-pytorch",
     "skgstat": "scikit-gstat",
     "affine": "rasterio",
+    # Packages that titiler-core stands on.
+    **dict.fromkeys(
+        ("anyio", "attrs", "fastapi", "morecantile", "rio_tiler", "titiler"), "titiler-core"
+    ),
     "mpl_toolkits": "matplotlib",
 }
 #: Distributions that others of the list import.
@@ -38,7 +42,7 @@ FLOORS = tuple(
         # The networks of the baselines are architectures of the model.
         "baselines model",
         "evaluation exports fetching predict",
-        "simulation training",
+        "simulation training viewer",
         "cli demo",
     )
 )
@@ -46,6 +50,8 @@ FLOORS = tuple(
 TOP = len(FLOORS)
 #: Modules of the learning side that import nothing heavy: models of options.
 LIGHT = ("simulation.options", "training.options")
+#: Modules that import packages of their extra at the top; others import them when they are used.
+OF_EXTRA = ("viewer.server", "viewer.styles", "viewer.tiles")
 POSIX_ONLY = {"fcntl", "resource", "termios", "pwd", "grp", "posix", "syslog"}
 GRAPH = import_graph()
 
@@ -148,7 +154,8 @@ def test_the_applying_side_imports_only_the_base(file: Path) -> None:
     if within(module_of(file), LEARNING):
         return
     names = set(imports(tree_of(file), top=True))
-    assert foreign(iter(names)) <= BASE
+    extra = {"titiler-core"} if within(module_of(file), OF_EXTRA) else set()
+    assert foreign(iter(names)) <= BASE | extra
     own = {name.removeprefix("demiurge.") for name in names if name.startswith("demiurge.")}
     assert not [n for n in own if within(n, LEARNING) and not within(n, LIGHT)]
 

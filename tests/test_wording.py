@@ -36,7 +36,7 @@ TEXTS = [
         for folder in FOLDERS
         for kind in ("*.py", "*.yaml", "*.md")
         for path in sorted(folder.rglob(kind))
-        if "_build" not in path.parts and path.name != Path(__file__).name
+        if not {"_build", "node_modules"} & set(path.parts) and path.name != Path(__file__).name
     ),
 ]
 

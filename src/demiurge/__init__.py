@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from demiurge.training.fit import train as train
     from demiurge.training.recipe import Recipe as Recipe
     from demiurge.training.recipe import load_recipe as load_recipe
+    from demiurge.viewer.run import view as view
 
 _MODULES = {
     "Bundle": "demiurge.model.bundle",
@@ -67,6 +68,7 @@ _MODULES = {
     "scene_from_xarray": "demiurge.scene.xarrays",
     "simulate": "demiurge.simulation.run",
     "train": "demiurge.training.fit",
+    "view": "demiurge.viewer.run",
 }
 
 __all__ = ["__version__", *sorted(_MODULES)]

@@ -108,7 +108,7 @@ def _shown(options: Refine | Generate, *inputs: PathLike | None) -> AbstractCont
     """Return a context that shows what is written in it, if ``--view`` is given."""
     if not options.view:
         return nullcontext()
-    from demiurge.viewer.live import watched
+    from demiurge.viewer.watch import watched
 
     return watched([path for path in inputs if path is not None], Path(options.output))
 

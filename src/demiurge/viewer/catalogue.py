@@ -20,7 +20,7 @@ from demiurge.scene.grid import Bounds, intersection, union
 from demiurge.scene.open import open_scene
 from demiurge.scene.source import Source
 from demiurge.viewer.layers import (
-    Readable,
+    LayerSource,
     Show,
     ViewLayer,
     degrees,
@@ -215,7 +215,7 @@ def _show(name: str) -> Show:
 
 
 def _append(
-    result: Catalogue, title: str, group: str, show: Show, unit: str, sources: Sequence[Readable]
+    result: Catalogue, title: str, group: str, show: Show, unit: str, sources: Sequence[LayerSource]
 ) -> str:
     key = f"L{len(result.layers)}"
     made = ViewLayer(key, title, group, show, unit, tuple(sources))

@@ -23,7 +23,7 @@ _SAMPLE = 512
 _LOW, _HIGH = 2, 98
 
 
-class Readable(Protocol):
+class LayerSource(Protocol):
     """What a layer reads its pixels from: a :class:`Source`, or a result in progress."""
 
     @property
@@ -68,7 +68,7 @@ class ViewLayer:
     group: str
     show: Show
     unit: str
-    sources: tuple[Readable, ...]
+    sources: tuple[LayerSource, ...]
     low: float = 0.0
     high: float = 1.0
     uncertainty: str = ""

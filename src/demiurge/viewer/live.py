@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import json
-import threading
-import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,9 +12,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array
-from demiurge.console import note
 from demiurge.layers import layer
-from demiurge.paths import PathLike
 from demiurge.predict.checkpoint import checkpoint_folder
 from demiurge.scene.footprint import source_window
 from demiurge.scene.grid import Window, window_grid
@@ -26,9 +20,6 @@ from demiurge.scene.source import Source
 from demiurge.scene.warp import warp
 from demiurge.viewer.catalogue import Catalogue, meaning
 from demiurge.viewer.layers import ViewLayer
-
-#: Seconds between two looks for a checkpoint.
-_PAUSE = 0.2
 
 
 @dataclass
@@ -131,43 +122,3 @@ def progress_of(output: Path) -> dict[str, Any]:
         return {"live": True, "finished": output.exists(), "done": -1}
     rows = int(state["kept"].get("raster", {"shape": [0]})["shape"][0])
     return {"live": True, "finished": False, "rows": rows, "done": sum(state["done"].values())}
-
-
-@contextmanager
-def watched(inputs: Sequence[PathLike], output: Path) -> Iterator[None]:
-    """Serve the inputs and the growing result of what runs inside; then serve until interrupted.
-
-    The page opens as soon as the first rows are planned.
-    """
-    from demiurge.viewer.run import serve
-
-    stop, started = threading.Event(), []
-
-    def start() -> None:
-        while not stop.is_set():
-            state = state_of(output)
-            if state is not None and "raster" in state["kept"]:
-                raster = state["kept"]["raster"]
-                viewer = serve(inputs, open_browser=True, live=(output, raster))
-                started.append(viewer)
-                note(f"{viewer.url}  shows finished rows")
-                return
-            time.sleep(_PAUSE)
-
-    thread = threading.Thread(target=start, daemon=True, name="watch")
-    thread.start()
-    try:
-        yield
-    except BaseException:
-        stop.set()
-        for viewer in started:
-            viewer.close()
-        raise
-    stop.set()
-    thread.join(10)
-    viewer = started[0] if started else serve([output, *inputs], open_browser=True)
-    note(f"{viewer.url}  shows the result (Ctrl-C stops)")
-    try:
-        viewer.wait()
-    finally:
-        viewer.close()

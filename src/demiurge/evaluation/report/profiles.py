@@ -54,14 +54,14 @@ def read_line(text: str) -> Line:
     return x1, y1, x2, y2
 
 
-class Readable(Protocol):
+class HeightReader(Protocol):
     """A raster that is read by window: a source, or one that is shifted or scaled."""
 
     def read(self, grid: GeoBox, window: Window, step: int = 1) -> Array:
         """Read a window of a grid: float32 in metres, NaN for no data."""
 
 
-def sample_profile(line: Line, rasters: Mapping[str, Readable], grid: GeoBox) -> Profile:
+def sample_profile(line: Line, rasters: Mapping[str, HeightReader], grid: GeoBox) -> Profile:
     """Read heights at the pixels along a line.
 
     Raises
