@@ -104,13 +104,13 @@ def imagine(options: Imagine) -> None:
     print_surface(api.imagine(options.heights, options.output, **keywords), options.quiet)
 
 
-def _shown(options: Refine | Generate, *inputs: PathLike | None) -> AbstractContextManager[None]:
+def _shown(options: Refine | Generate, *inputs: object) -> AbstractContextManager[None]:
     """Return a context that shows what is written in it, if ``--view`` is given."""
     if not options.view:
         return nullcontext()
     from demiurge.viewer.watch import watched
 
-    return watched([path for path in inputs if path is not None], Path(options.output))
+    return watched([str(path) for path in inputs if path is not None], Path(options.output))
 
 
 def limit_memory_pools() -> None:
