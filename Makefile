@@ -28,7 +28,7 @@ learn: $(LEARN)  ## train both jobs on real terrain in some minutes; results in 
 	$(BIN)/demiurge demo --learn -o demo --overwrite
 
 # Each process of pytest computes on one core.
-test: $(DEV)
+test: $(DEV)  ## all tests but slow ones, which ARGS="-m slow" runs
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist worksteal $(ARGS)
 
 lint: $(DEV)

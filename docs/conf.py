@@ -19,8 +19,13 @@ author = "The demiurge developers"
 copyright = "2026, The demiurge developers"
 version = release = __version__
 
-extensions = ["myst_parser", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
-source_suffix = {".md": "markdown"}
+extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon"]
+# Notebooks are stored without outputs and executed here, each in a temporary folder.
+nb_execution_in_temp = True
+nb_execution_timeout = 600
+nb_execution_raise_on_error = True
+nb_execution_show_tb = True
+nb_merge_streams = True
 exclude_patterns = ["_build", "reference/*.inc.md"]
 html_theme = "furo"
 html_title = f"demiurge {version}"
