@@ -4,7 +4,7 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 # Sets of extras, and a stamp file for each.
-EXTRAS_base := report
+EXTRAS_base := report,view
 EXTRAS_learn := train,simulate,report
 EXTRAS_dev := all,dev
 BASE := $(VENV)/.installed-base

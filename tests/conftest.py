@@ -17,6 +17,9 @@ from rasterio.transform import Affine, from_origin
 from demiurge.model.bundle import Bundle, Card, PixelSizes, WindowPlan, save_bundle
 from demiurge.model.contract import Contract, Heights, InputLayer
 
+#: Fixtures of the viewer.
+pytest_plugins = ("view_rasters",)
+
 LEFT, TOP, PIXEL = 500000.0, 4000000.0, 2.0
 CRS = "EPSG:32633"
 

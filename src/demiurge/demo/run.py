@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -71,6 +72,9 @@ def run(
     if quick:
         echo("Trained for a few steps only: the statistics are meaningless.")
     echo(f"Done in {time.monotonic() - start:.0f} s.")
+    shown = [str(path) for part in parts for path in part.files if path.suffix == ".tif"]
+    echo(f"To look at it:{'' if find_spec('titiler') else '  pip install demiurge[view]  and'}")
+    echo(f"  demiurge view {shlex.join(shown)}")
     if find_spec("matplotlib") is None:
         note("to get pictures: pip install 'demiurge[report]'")
     return parts

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape, quoteattr
@@ -15,6 +16,7 @@ from odc.geo.geobox import GeoBox
 from demiurge.arrays import Array
 from demiurge.errors import ResourceError
 from demiurge.outputs import publish
+from demiurge.paths import PathLike
 from demiurge.predict.heights.gcp import GcpFit
 from demiurge.scene.grid import Window, wkt
 
@@ -141,6 +143,30 @@ class Surface(Prediction):
 
         name = self.bands[0] if band is None else band
         return plot_band(self.path, self.bands, self.grid, self.unit, name, ax)
+
+    def explore(self, *others: PathLike, height: int = 600) -> Any:
+        """Show the surface in the viewer, in a notebook's frame.
+
+        Parameters
+        ----------
+        others
+            Further rasters to compare it with.
+        height
+            Height of the frame in pixels.
+
+        Returns
+        -------
+        An object that a notebook shows; its ``url`` opens in any browser of this machine.
+
+        Raises
+        ------
+        ResourceError
+            If the file no longer exists, or the extra ``view`` is not installed.
+        """
+        # The viewer stands above this package; it registers itself.
+        for entry in entry_points(group="demiurge.explore"):
+            return entry.load()([self.path, *others], height)
+        raise ResourceError("the viewer is not registered", "reinstall demiurge")
 
 
 def blocks_of(path: Path) -> Path:

@@ -90,11 +90,14 @@ def serve(
     *,
     open_browser: bool = False,
     live: tuple[Path, dict[str, Any]] | None = None,
+    proxied: bool = False,
 ) -> Viewer:
     """Serve rasters from a thread of this process.
 
     Parameters
     ----------
+    proxied
+        Accept any host with the token: requests come through a proxy.
     live
         Output of a running prediction, and the description of its raster.
     """
@@ -119,8 +122,9 @@ def serve(
         progress = partial(progress_of, live[0])
     listener = _listen(host, port)
     bound = int(listener.getsockname()[1])
-    token = "" if _is_loopback(host) else secrets.token_urlsafe(16)
-    guarded = Guard(create_app(catalogue, progress), _names(host, bound), token)
+    token = "" if _is_loopback(host) and not proxied else secrets.token_urlsafe(16)
+    hosts = frozenset[str]() if proxied else _names(host, bound)
+    guarded = Guard(create_app(catalogue, progress), hosts, token)
     config = uvicorn.Config(
         guarded, log_level="warning", access_log=False, limit_concurrency=256,
         timeout_keep_alive=5, h11_max_incomplete_event_size=16384, ws="none", lifespan="on",

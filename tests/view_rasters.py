@@ -1,10 +1,12 @@
-"""Rasters with known values."""
+"""Rasters with known values for the viewer, and a catalogue of them."""
 
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pytest
 import rasterio
 from rasterio.transform import from_origin
 
@@ -35,3 +37,27 @@ def write(path: Path, bands: np.ndarray, names: list[str] | None = None, **more:
         for i, name in enumerate(names or [], start=1):
             file.set_band_description(i, name)
     return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[Path]:
+    """A surface of four bands, its initial DSM (1 m higher), and an image."""
+    z = heights()
+    ground = np.broadcast_to(100 + 0.1 * np.arange(COLUMNS, dtype=np.float32), z.shape)
+    surface = np.stack([z, np.full_like(z, 0.5), ground, np.full_like(z, 0.25)])
+    names = ["dsm", "dsm_uncertainty", "dtm", "dtm_uncertainty"]
+    colours = np.zeros((3, ROWS, COLUMNS), np.uint8)
+    colours[0, :, : COLUMNS // 2], colours[2, :, COLUMNS // 2 :] = 200, 200
+    return [
+        write(tmp_path / "better.tif", surface, names),
+        write(tmp_path / "initial.tif", (z + 1)[None]),
+        write(tmp_path / "image.tif", colours, photometric="RGB"),
+    ]
+
+
+@pytest.fixture
+def catalogue(files: list[Path]) -> Any:
+    pytest.importorskip("titiler.core")
+    from demiurge.viewer.catalogue import open_catalogue
+
+    return open_catalogue(files)
