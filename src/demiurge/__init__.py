@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from demiurge.evaluation.evaluate import evaluate as evaluate
     from demiurge.evaluation.sites import evaluate_sites as evaluate_sites
     from demiurge.exports.export import export as export
+    from demiurge.fetching.api import fetch as fetch
     from demiurge.model.bundle import Bundle as Bundle
     from demiurge.model.bundle import load_bundle as load_bundle
     from demiurge.predict.api import generate as generate
@@ -55,6 +56,7 @@ _MODULES = {
     "evaluate": "demiurge.evaluation.evaluate",
     "evaluate_sites": "demiurge.evaluation.sites",
     "export": "demiurge.exports.export",
+    "fetch": "demiurge.fetching.api",
     "generate": "demiurge.predict.api",
     "imagine": "demiurge.predict.api",
     "load_bundle": "demiurge.model.bundle",

@@ -14,6 +14,7 @@ from demiurge.cli.main import COMMANDS, app
 from demiurge.config import OptionModel, fields_of, flag_of
 from demiurge.evaluation.options import CertifyOptions, CompareOptions, EvaluateOptions
 from demiurge.exports.options import ExportOptions
+from demiurge.fetching.options import FetchOptions
 from demiurge.paths import PathLike
 from demiurge.scene.options import PrepareOptions
 from demiurge.simulation.options import SimulateOptions
@@ -22,8 +23,10 @@ from demiurge.training.options import PlanOptions, TrainOptions
 #: Model, function, fields that the command translates, keywords of Python alone.
 PAIRS: dict[str, tuple[type[OptionModel], str, set[str], set[str]]] = {
     "prepare": (
-        PrepareOptions, "prepare", {"inputs", "kind", "source_crs"}, {"files", "name", "extra"},
+        PrepareOptions, "prepare", {"inputs", "kind", "source_crs"},
+        {"files", "name", "extra", "origin"},
     ),
+    "fetch": (FetchOptions, "fetch", set(), set()),
     "plan": (PlanOptions, "plan", set(), set()),
     "train": (TrainOptions, "train", {"encoder", "folds", "stripes", "no_log"}, set()),
     "simulate": (SimulateOptions, "simulate", {"size", "gsd", "config"}, {"config"}),

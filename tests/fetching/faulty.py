@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -39,6 +41,8 @@ class Server(ThreadingHTTPServer):
         self.requests: list[str] = []
         self.sent = 0
         self.ranges = True
+        #: A service that answers all requests that are not for files in ``/data``.
+        self.upstream = ""
         #: Returns whether a signature (the query ``sig``) is valid; None needs no signature.
         self.accepts: Callable[[str], bool] | None = None
         self.lock = threading.Lock()
@@ -69,6 +73,25 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self) -> None:
         self.answer(body=True)
 
+    def do_POST(self) -> None:
+        self.answer(body=True)
+
+    def forwarded(self) -> bytes | None:
+        """Return the answer of the upstream service; None if it reports an error."""
+        size = int(self.headers.get("Content-Length") or 0)
+        request = urllib.request.Request(
+            self.server.upstream + self.path,
+            data=self.rfile.read(size) if size else None,
+            headers={"Content-Type": self.headers.get("Content-Type", "application/json")},
+            method=self.command,
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=10) as answer:
+                content: bytes = answer.read()
+                return content
+        except urllib.error.HTTPError:
+            return None
+
     def answer(self, *, body: bool) -> None:
         parts = urlsplit(self.path)
         self.server.requests.append(f"{self.command} {self.path} {self.headers.get('Range', '')}")
@@ -78,10 +101,9 @@ class Handler(BaseHTTPRequestHandler):
         accepts = self.server.accepts
         if accepts is not None and not accepts(parse_qs(parts.query).get("sig", [""])[0]):
             return self.plain(403)
-        file = self.server.folder / parts.path.lstrip("/")
-        if not file.is_file():
+        data = self.content(parts.path)
+        if data is None:
             return self.plain(404)
-        data = file.read_bytes()
         total = len(data)
         wanted = self.headers.get("Range", "")
         if wanted and self.server.ranges:
@@ -109,6 +131,12 @@ class Handler(BaseHTTPRequestHandler):
         self.server.sent += len(data)
         self.close_connection = cut
         return None
+
+    def content(self, path: str) -> bytes | None:
+        if self.server.upstream and not path.startswith("/data/"):
+            return self.forwarded()
+        file = self.server.folder / path.lstrip("/")
+        return file.read_bytes() if file.is_file() else None
 
     def plain(self, status: int, headers: dict[str, str] | None = None) -> None:
         self.send_response(status)

@@ -70,7 +70,8 @@ def test_a_missing_file_and_a_missing_server_are_named(server: Server) -> None:
 def test_an_expired_signature_is_renewed_once(server: Server) -> None:
     signatures: list[str] = []
 
-    def sign(url: str) -> str:
+    def sign(url: str, fresh: bool) -> str:
+        assert fresh == (len(signatures) % 2 == 1)
         signatures.append(str(len(signatures)))
         return f"{url}?sig={signatures[-1]}"
 

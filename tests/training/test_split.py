@@ -1,6 +1,7 @@
 """Splits into training, validation and test: no shared ground, linear cost."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,24 @@ def test_four_places_are_split_by_place(make_scene: MakeScene, recipe: Recipe) -
     assert len(validating) == 1
     names = {r.scene.name for r in training}
     assert validating[0].scene.name not in names
+
+
+def test_marked_scenes_keep_their_use(make_scene: MakeScene, recipe: Recipe) -> None:
+    scenes = [make_scene(f"s{i}", east=1000.0 * i) for i in range(4)]
+    uses = ("training", "validating", "training", "validating")
+
+    def marked(uses: Sequence[str | None]) -> list[Scene]:
+        return [
+            replace(scene, spec=scene.spec.model_copy(update={"use": use}))
+            for scene, use in zip(scenes, uses, strict=True)
+            if scene.spec is not None
+        ]
+
+    split = split_places(marked(uses), recipe)
+    assert [r.scene.name for r in split.training] == ["s0", "s2"]
+    assert [r.scene.name for r in split.validating] == ["s1", "s3"]
+    partly = split_places(marked((*uses[:3], None)), recipe)
+    assert len(partly.validating) == 1, "the use counts only if all scenes state it"
 
 
 def test_scenes_that_overlap_are_one_place(make_scene: MakeScene, recipe: Recipe) -> None:

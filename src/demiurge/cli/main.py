@@ -17,6 +17,7 @@ from demiurge.errors import DemiurgeError
 
 #: Commands in the order of the help: the module in demiurge.cli, and a summary.
 COMMANDS = {
+    "fetch": ("fetch", "Download images and a coarse elevation model of an area as a scene."),
     "prepare": ("prepare", "Resample rasters to one grid and write a scene folder."),
     "check": ("check", "Check every layer of a scene; report faults and how to correct them."),
     "simulate": (

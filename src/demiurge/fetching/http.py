@@ -58,6 +58,10 @@ class DeniedError(ResourceError):
     """A service denies access: the signature has expired, or credentials are missing."""
 
 
+class MissingFileError(ResourceError):
+    """A service has no such file."""
+
+
 class _RetryableError(Exception):
     """A fault after which the request is repeated."""
 
@@ -75,13 +79,14 @@ class Client:
     limits
         Limits of each request.
     sign
-        Returns a URL with a fresh signature. A denied request is signed again once.
+        Returns a signed URL, with ``True`` under a fresh signature. A denied request is signed
+        again once.
     headers
         Sent with every request.
     """
 
     limits: Limits = field(default_factory=Limits)
-    sign: Callable[[str], str] | None = None
+    sign: Callable[[str, bool], str] | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     _local: threading.local = field(default_factory=threading.local, repr=False)
 
@@ -166,7 +171,7 @@ class Client:
         ResourceError
             As for :meth:`get`.
         """
-        signed = url if self.sign is None else self.sign(url)
+        signed = url if self.sign is None else self.sign(url, False)
         renewed = False
         attempt = 0
         while True:
@@ -180,7 +185,7 @@ class Client:
                 continue
             status = answer.status_code
             if status in DENIED and self.sign is not None and not renewed:
-                renewed, signed = True, self.sign(url)
+                renewed, signed = True, self.sign(url, True)
                 continue
             _require_success(url, status, ranged=ranged)
             return answer, data
@@ -331,7 +336,7 @@ def _require_success(url: str, status: int, *, ranged: bool) -> None:
             "check whether the service needs credentials",
         )
     if status == 404:
-        raise ResourceError(f"{shown(url)}: does not exist (HTTP 404)", "check the URL")
+        raise MissingFileError(f"{shown(url)}: does not exist (HTTP 404)", "check the URL")
     if ranged and status == 200:
         raise ResourceError(
             f"{shown(url)}: the server cannot send parts of files", "download the file first"

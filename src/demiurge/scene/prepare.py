@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import json
 import os
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -39,6 +40,33 @@ BLOCK = 1024
 SCENE_FILES = (SPEC_NAME, FINGERPRINT_NAME, SIMULATION_NAME, STACK_NAME)
 
 
+@dataclass(frozen=True)
+class Origin:
+    """Where the data of a scene come from, for ``scene.yaml``.
+
+    Attributes
+    ----------
+    acquired
+        Dates of the images; those of their metadata if empty.
+    items, credits, use
+        As in :class:`demiurge.scene.spec.SceneSpec`.
+    """
+
+    acquired: Sequence[dt.date] = ()
+    items: Sequence[str] = ()
+    credits: Sequence[str] = ()
+    use: Literal["training", "validating"] | None = None
+
+    def fields(self) -> dict[str, Any]:
+        """Return the fields that are known."""
+        named = {"acquired": sorted(set(self.acquired)), "items": list(self.items),
+                 "credits": list(self.credits), "use": self.use}  # fmt: skip
+        return {name: value for name, value in named.items() if value}
+
+
+_UNKNOWN = Origin()
+
+
 def prepare(
     files: Mapping[str, PathLike],
     out: PathLike,
@@ -62,6 +90,7 @@ def prepare(
     overwrite: bool = False,
     quiet: bool = True,
     extra: Mapping[str, str] | None = None,
+    origin: Origin = _UNKNOWN,
 ) -> Scene:
     """Resample files to one grid and write a scene folder.
 
@@ -104,6 +133,8 @@ def prepare(
         Show no progress bar.
     extra
         Further text files of the folder, by name.
+    origin
+        Dates, items and credits of the data.
 
     Returns
     -------
@@ -125,23 +156,22 @@ def prepare(
         occlusions=occlusions,
     )
     inputs = [*files.values(), *raw.files, *([extent] if isinstance(extent, str) else [])]
-    path = Path(out)
     with atomic_folder(
-        path, overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
+        Path(out), overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
     ) as partial:
         scene = scene_from_files(
             files,
             gsd=gsd,
             crs=crs,
             extent=_extent(extent),
-            name=name or path.absolute().name,
+            name=name or Path(out).absolute().name,
             nodata=nodata,
             views=_by_layer(view_left, view_right),
             sun=sun,
             raw=raw,
         )
-        _write(scene.with_equalised() if equalise else scene, partial, jobs, extra, quiet=quiet)
-    return replace(open_scene(path), notes=_notes(scene))
+        _write(scene.with_equalised() if equalise else scene, partial, jobs, extra, origin, quiet)
+    return replace(open_scene(out), notes=_notes(scene))
 
 
 def _notes(scene: Scene) -> tuple[str, ...]:
@@ -177,7 +207,12 @@ def _extent(extent: str | Bounds) -> str | Bounds | GeoBox:
 
 
 def _write(
-    scene: Scene, folder: Path, jobs: int | None, extra: Mapping[str, str] | None, *, quiet: bool
+    scene: Scene,
+    folder: Path,
+    jobs: int | None,
+    extra: Mapping[str, str] | None,
+    origin: Origin,
+    quiet: bool,
 ) -> None:
     """Write stack, fingerprint, ``scene.yaml`` and further text files of a scene."""
     jobs = jobs or os.cpu_count() or 1
@@ -189,7 +224,7 @@ def _write(
     _refuse_empty(scene, fingerprint)
     text = json.dumps(fingerprint, indent=1)
     (folder / FINGERPRINT_NAME).write_text(text + "\n", encoding="utf-8")
-    (folder / SPEC_NAME).write_text(dump_spec(_spec(scene, names)), encoding="utf-8")
+    (folder / SPEC_NAME).write_text(dump_spec(_spec(scene, names, origin)), encoding="utf-8")
     for file, content in (extra or {}).items():
         (folder / file).write_text(content, encoding="utf-8")
 
@@ -268,7 +303,7 @@ def _refuse_empty(scene: Scene, fingerprint: dict[str, Any]) -> None:
             )
 
 
-def _spec(scene: Scene, names: list[str]) -> SceneSpec:
+def _spec(scene: Scene, names: list[str], origin: Origin) -> SceneSpec:
     layers = {}
     for band, name in enumerate(names, start=1):
         entry: dict[str, Any] = {"file": STACK_NAME, "band": band}
@@ -282,7 +317,7 @@ def _spec(scene: Scene, names: list[str]) -> SceneSpec:
     span = scene.acquired()
     days = {} if span is None else {"acquired": sorted({moment.date() for moment in span})}
     return SceneSpec(
-        **days,
+        **{**days, **origin.fields()},
         **views_for_spec(scene),
         name=scene.name,
         grid=_grid_spec(scene.grid),

@@ -95,6 +95,15 @@ class SceneSpec(Strict):
     sources: dict[str, str] = Field(
         default_factory=dict, description="name of the source file by layer"
     )
+    items: list[str] = Field(
+        default_factory=list, description="items of imagery services that the layers are made of"
+    )
+    credits: list[str] = Field(
+        default_factory=list, description="attributions that the owners of the data require"
+    )
+    use: Literal["training", "validating"] | None = Field(
+        None, description="use in a training that splits by scenes"
+    )
 
     @field_validator("layers")
     @classmethod

@@ -135,7 +135,7 @@ def train(
         raise SystemExit(0)  # the first process writes the bundle
     seconds = time.monotonic() - started
     card = card_of(prepared.scenes, chips[0].recipe, chips[0].contract, history, seconds)
-    card.provenance.update(_origin(prepared.plan, begin, credits), contents=key["contents"])
+    card.provenance.update(_origin(prepared, begin, credits), contents=key["contents"])
     return _package(job, card, network, history, chips[1])
 
 
@@ -343,16 +343,17 @@ def _workers(gpu: bool) -> int:
     return min(8, (os.cpu_count() or 1) - 1) if gpu else 0
 
 
-def _origin(plan: TrainingPlan, begin: Bundle | None, credits: Sequence[str]) -> dict[str, Any]:
-    """Return credits, initial bundle and plan for the provenance in the card."""
-    origin: dict[str, Any] = {"credits": list(credits)}
+def _origin(job: PreparedPlan, begin: Bundle | None, credits: Sequence[str]) -> dict[str, Any]:
+    """Return credits, those of the scenes too, initial bundle and plan for the provenance."""
+    stated = [text for scene in job.scenes if scene.spec for text in scene.spec.credits]
+    origin: dict[str, Any] = {"credits": list(dict.fromkeys([*credits, *stated]))}
     if begin is not None:
         provenance = begin.card.provenance
         kept = {key: provenance[key] for key in ("created", "credits") if key in provenance}
         origin["begun_from"] = {"name": begin.card.name, **begin.card.sha256, **kept}
     # Paths on this machine are private.
     hidden: Any = {"recipe": True, "scenes": {"__all__": {"path"}}}
-    origin["plan"] = plan.model_dump(mode="json", exclude=hidden, exclude_none=True)
+    origin["plan"] = job.plan.model_dump(mode="json", exclude=hidden, exclude_none=True)
     return origin
 
 

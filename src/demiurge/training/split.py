@@ -64,7 +64,8 @@ def split_places(
 ) -> PlaceSplit:
     """Split scenes into training and validation, as the recipe's ``split`` says.
 
-    Validation takes entire places (overlapping scenes are one place), or the eastern (southern)
+    Scenes whose ``scene.yaml`` states a use keep it. Otherwise validation takes entire places
+    (overlapping scenes are one place), or the eastern (southern)
     stripe of each place, with a buffer between the stripes.
 
     Parameters
@@ -80,6 +81,9 @@ def split_places(
         If training and validation would share ground.
     """
     by = recipe.split.by
+    marked = _marked(scenes) if by != "stripes" else None
+    if marked is not None:
+        return _checked(marked, recipe)
     groups = _members(places_of(scenes) if places is None else places)
     if by == "auto":
         by = "scenes" if len(groups) >= MANY else "stripes"
@@ -143,6 +147,17 @@ def _checked(split: PlaceSplit, recipe: Recipe) -> PlaceSplit:
 def places_of(scenes: Sequence[Scene]) -> list[int]:
     """Return the number of each scene's place. Overlapping scenes have the same number."""
     return overlapping_groups([scene.grid for scene in scenes])
+
+
+def _marked(scenes: Sequence[Scene]) -> PlaceSplit | None:
+    """Return the split that scenes state in ``scene.yaml``; None unless all do, for both uses."""
+    uses = [None if scene.spec is None else scene.spec.use for scene in scenes]
+    if None in uses or len(set(uses)) < 2:
+        return None
+    split = PlaceSplit([], [])
+    for scene, use in zip(scenes, uses, strict=True):
+        getattr(split, str(use)).append(Region(scene, full_window(scene.grid)))
+    return split
 
 
 def _members(places: Sequence[int]) -> list[list[int]]:
