@@ -62,4 +62,5 @@ def make_contract(
         local=recipe.local,
         heights=Heights(unit=recipe.heights.unit, scale=recipe.heights.scale),
         shrink=recipe.shrink,
+        clean_input=recipe.clean_input,
     )

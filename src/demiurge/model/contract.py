@@ -19,6 +19,7 @@ from demiurge import layers as vocabulary
 from demiurge.arrays import Array, Mask
 from demiurge.config import Strict
 from demiurge.layers import Kind
+from demiurge.model.clean import CleanInput
 from demiurge.raster.gaps import compress_gaps
 from demiurge.raster.morphology import smooth_opening, tent_mean
 from demiurge.raster.voids import fill_voids
@@ -177,6 +178,9 @@ class Contract(Strict):
         0.0,
         description="soft threshold of the change of the measured base, in predicted standard "
         "deviations of at most 24 pixel sizes; 0 applies none",
+    )
+    clean_input: CleanInput | None = Field(
+        None, description="stronger shrinkage of the changes of a base as accurate as lidar"
     )
     equalise: bool = Field(True, description="panchromatic images are contrast equalised")
 

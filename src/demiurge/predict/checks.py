@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
+from dataclasses import replace
 
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PANCHROMATIC, PRIOR, Kind
@@ -146,14 +147,39 @@ def _without_prior(scene: Scene, bundle: Bundle) -> Iterator[str]:
             yield f"the prior lacks {share:.0%} of the image; there the result stays empty"
 
 
+def spare_clean(scene: Scene, bundle: Bundle) -> tuple[Bundle, tuple[str, ...]]:
+    """Return the bundle with the shrinkage for the scene's base, and a note if it is stronger."""
+    contract = bundle.contract
+    clean, base, usual = contract.clean_input, contract.base, contract.shrink
+    if clean is None or base is None or not usual:
+        return bundle, ()
+    value = _smoothness(scene, base)
+    shrink = clean.threshold(usual, value)
+    if shrink <= usual:
+        return bundle, ()
+    card = bundle.card.model_copy(
+        update={"contract": contract.model_copy(update={"shrink": shrink})}
+    )
+    return replace(bundle, card=card), (
+        f"the {base} looks as accurate as one from lidar (smoothness {value:.2f}, stereo from "
+        f"{clean.high:g}): heights change only by what exceeds {shrink:.2g} predicted standard "
+        f"deviations, instead of {usual:g}",
+    )
+
+
+def _smoothness(scene: Scene, base: str) -> float | None:
+    """Return the smoothness of a sample of the base."""
+    windows = (window for row in sample_windows(scene.shape, _SAMPLE) for window in row)
+    return smoothness(scene.read(window, [base])[0] for window in windows)
+
+
 def _clean(scene: Scene, bundle: Bundle, targets: list[str], any_input: bool) -> Iterator[str]:
     """Refuse a DSM too clean for a bundle if the surface is wanted; warn otherwise."""
     least, base = bundle.card.clean_below, bundle.contract.base
     if least is None or base is None:
         return
     name = bundle.card.name
-    windows = (window for row in sample_windows(scene.shape, _SAMPLE) for window in row)
-    value = smoothness(scene.read(window, [base])[0] for window in windows)
+    value = _smoothness(scene, base)
     if value is not None and value < least:
         what = f"the {base} looks like one from lidar or a drone (smoothness {value:.2f}, stereo "
         what += f"from {least:g}), and bundle '{name}' is made for raw stereo DSMs"

@@ -23,7 +23,7 @@ from demiurge.outputs import RASTERS, check_output, require_replaceable
 from demiurge.paths import local_file
 from demiurge.predict.augmentation import orientations
 from demiurge.predict.checkpoint import PixelCounts, key_of
-from demiurge.predict.checks import on_prior, prior_constraint, require_match, survey
+from demiurge.predict.checks import on_prior, prior_constraint, require_match, spare_clean, survey
 from demiurge.predict.heights.adjustment import Adjustment
 from demiurge.predict.heights.assessment import Assessment
 from demiurge.predict.heights.gcp import GcpPixels, place_gcps, require_gcps
@@ -252,7 +252,8 @@ def plan(
         require_gcps(len(gcps.z), scaled=bands[0].unit == "relative")
     tiling = tiling_for(scene, bundle, options)
     choice, runtime = _start_runtime(bundle, tiling.size, options)
-    warnings = (*survey(scene, bundle, targets, options.any_input), *on_prior(prior))
+    bundle, kept = spare_clean(scene, bundle)
+    warnings = (*survey(scene, bundle, targets, options.any_input), *kept, *on_prior(prior))
     if bundle.contract.equalise:
         scene = scene.with_equalised()
     return Job(

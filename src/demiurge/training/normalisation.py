@@ -56,6 +56,7 @@ def make_contract(
         scaled=recipe.heights.scaled,
         uncertainty=recipe.losses.uncertainty > 0,
         shrink=recipe.shrink if recipe.losses.uncertainty and recipe.base in recipe.targets else 0,
+        clean_input=recipe.clean_input,
         equalise=_equalised(regions, names),
     )
     return draft.model_copy(update=_heights(draft, regions, recipe, begin, quiet))

@@ -14,6 +14,7 @@ from pydantic import ConfigDict, Field, ValidationError, model_validator
 from demiurge import layers as vocabulary
 from demiurge.config import Strict, first_fault, read_yaml
 from demiurge.errors import ConfigError, DemiurgeError, ResourceError
+from demiurge.model.clean import CleanInput
 from demiurge.model.contract import Width
 from demiurge.model.settings import NetworkSettings
 
@@ -214,6 +215,9 @@ class Recipe(_Settings):
         0.0,
         description="soft threshold of the change of the base when the bundle is applied, in "
         "predicted standard deviations; no effect without uncertainty, or if the base is no target",
+    )
+    clean_input: CleanInput | None = Field(
+        None, description="stronger shrinkage of the changes of a base as accurate as lidar"
     )
     clean_below: float | None = Field(
         None, description="a base smoother than this is too clean for the bundle"
