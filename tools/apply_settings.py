@@ -38,11 +38,12 @@ def main() -> None:
     parser.add_argument("bundle", help="file, or name of a shipped one")
     parser.add_argument("output", type=Path)
     parser.add_argument("--recipe", default="demiurge", help="recipe, or its YAML file")
+    parser.add_argument("--set", action="append", default=[], help="key=value of the recipe")
     parser.add_argument("--reason", required=True, help="for the card")
     given = parser.parse_args()
     bundle = load_bundle(given.bundle)
     graph, weights = bundle.graph(), bundle.weights()
-    changed = with_settings(bundle, load_recipe(given.recipe), given.reason)
+    changed = with_settings(bundle, load_recipe(given.recipe, given.set), given.reason)
     save_bundle(given.output, changed.card, graph, weights, overwrite=True)
 
 
