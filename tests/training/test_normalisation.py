@@ -1,14 +1,16 @@
 """The contract of a new network."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import rasterio
 
+from conftest import write_raster
 from demiurge.errors import DataError
 from demiurge.model.contract import Heights, InputLayer
-from demiurge.scene.open import open_scene
+from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.training.dataset import TrainingChips
 from demiurge.training.normalisation import make_contract
 from demiurge.training.recipe import Recipe
@@ -99,3 +101,24 @@ def test_an_initial_contract_keeps_its_layers_and_units(make_scene: MakeScene) -
     assert contract.heights.scale == 123.0
     item = TrainingChips(regions, recipe, contract)[0]
     assert not item["planes"][[2, 5]].any(), "neither values nor their presence"
+
+
+def test_a_bundle_continues_with_its_offsets_and_scales(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    """Otherwise its weights begin as another function; images differ between sensors."""
+    recipe = tiny_recipe(
+        layers=["dsm", "ortho_left", "triangulation_error"], optional=["triangulation_error"]
+    )
+    prepared = make_scene()
+    error = np.random.default_rng(1).random(prepared.shape, np.float32)
+    path = write_raster(tmp_path / "error.tif", error, transform=prepared.grid.affine)
+    files = {name: f"{s.path}:{s.band}" for name, s in prepared.sources.items()}
+    scene = scene_from_files({**files, "triangulation_error": path})
+    regions = split_places([scene], recipe).training
+    fresh = make_contract(regions, recipe)
+    assert fresh.layers[2].offset == pytest.approx(0.5, abs=0.05)
+    changed = [entry.model_copy(update={"offset": 7.0, "scale": 3.0}) for entry in fresh.layers]
+    contract = make_contract(regions, recipe, fresh.model_copy(update={"layers": changed}))
+    assert (contract.layers[2].offset, contract.layers[2].scale) == (7, 3)
+    assert contract.layers[1] == fresh.layers[1]

@@ -30,8 +30,9 @@ def make_contract(
     Parameters
     ----------
     begin
-        Contract of the bundle that training starts from. Its units are kept, and those of its
-        optional layers that no scene has.
+        Contract of the bundle that training starts from. Its units are kept, its offsets and
+        scales of measured layers, without which its weights would begin as another function, and
+        its optional layers that no scene has.
 
     Raises
     ------
@@ -44,6 +45,7 @@ def make_contract(
     names = [n for n in recipe.layers if n in here or n in kept]
     _read_statistics(regions, [n for n in recipe.layers if n in here], quiet)
     entries = [_input_layer(n, regions, recipe) if n in here else kept[n] for n in names]
+    entries = [_as_in(begin, entry) for entry in entries]
     baseless = recipe.base in recipe.optional and recipe.base not in names
     draft = Contract(
         layers=entries,
@@ -127,6 +129,14 @@ def _input_layer(name: str, regions: Sequence[Region], recipe: Recipe) -> InputL
         optional=optional,
         grain=_grain(name, regions) if kind is Kind.IMAGE else None,
     )
+
+
+def _as_in(begin: Contract | None, entry: InputLayer) -> InputLayer:
+    """Return a layer with offset and scale of a bundle's; images differ between sensors."""
+    known = [] if begin is None else [e for e in begin.layers if e.name == entry.name]
+    if not known or entry.kind is Kind.IMAGE:
+        return entry
+    return entry.model_copy(update={"offset": known[0].offset, "scale": known[0].scale})
 
 
 def _grain(name: str, regions: Sequence[Region]) -> tuple[float, float] | None:
