@@ -1,3 +1,5 @@
+import json
+
 import pytest
 
 from demiurge.progress import _clock, progress
@@ -59,3 +61,37 @@ def test_lines_show_speed_and_remaining_time(
 @pytest.mark.parametrize(("seconds", "text"), [(0, "0:00"), (59.6, "1:00"), (3725, "1:02:05")])
 def test_clocks(seconds: float, text: str) -> None:
     assert _clock(seconds) == text
+
+
+def events(text: str) -> list[dict[str, object]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def test_json_lines_show_start_end_and_few_in_between(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr("demiurge.progress.time.monotonic", lambda: now[0])
+    monkeypatch.setenv("DEMIURGE_PROGRESS", "json")
+    with progress("refine", 8, unit="Mpx") as advance:
+        advance(1)  # too soon
+        now[0] += 1
+        advance(2, "row 3")
+        advance(2.5)  # too soon
+        advance(2.5)
+    found = events(capsys.readouterr().err)
+    common = {"event": "progress", "stage": "refine", "total": 8, "unit": "Mpx"}
+    assert found == [
+        common | {"done": 0, "note": ""},
+        common | {"done": 3, "note": "row 3"},
+        common | {"done": 8, "note": "row 3"},
+    ]
+
+
+def test_json_lines_of_quiet_commands_have_no_progress(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("DEMIURGE_PROGRESS", "json")
+    with progress("work", 1, quiet=True) as advance:
+        advance()
+    assert capsys.readouterr() == ("", "")

@@ -60,6 +60,12 @@ def first_fault(error: ValidationError) -> str:
     return f"{key}: {message}" if key else message
 
 
+#: What the path of an option names: a raster; a raster or one of its bands (``FILE:BAND``); a
+#: raster or a scene folder; rasters by layer (``LAYER=FILE``), or a folder; points; another file;
+#: a folder; a bundle.
+PathKind = Literal["", "raster", "band", "scene", "layers", "points", "file", "folder", "bundle"]
+
+
 @dataclass(frozen=True)
 class Flag:
     """How a field appears on the command line.
@@ -84,6 +90,10 @@ class Flag:
         Default on the command line, if it differs from that in Python.
     only
         The commands that have the option; all if empty. ``("python",)`` hides it.
+    path
+        What a path names, for programs that offer layers and files; see :data:`PathKind`.
+    suffixes
+        Suffixes of a file that the command writes; ``("/",)`` is a folder.
     """
 
     name: str = ""
@@ -95,6 +105,8 @@ class Flag:
     parse: Callable[[Any], Any] | None = None
     default: Any = None
     only: tuple[str, ...] = ()
+    path: PathKind = ""
+    suffixes: tuple[str, ...] = ()
 
 
 _NO_FLAG = Flag()

@@ -1,4 +1,7 @@
-"""Progress: a bar on a terminal, otherwise a line after two seconds and then every ten."""
+"""Progress: a bar on a terminal, otherwise a line after two seconds and then every ten.
+
+As JSON lines (:mod:`demiurge.console`): the start, the end, and up to five events a second.
+"""
 
 from __future__ import annotations
 
@@ -12,6 +15,8 @@ from demiurge import console
 
 #: Seconds until the first line, and between lines.
 _FIRST, _SECONDS = 2.0, 10.0
+#: Least seconds between two events.
+_EVENT_SECONDS = 0.2
 
 
 class Advance(Protocol):
@@ -37,6 +42,10 @@ def progress(
     """
     if quiet:
         yield silent
+    elif console.as_json():
+        events = _Events(title, total, unit)
+        yield events
+        events.finish()
     elif sys.stderr.isatty():
         with _bar(title, total, unit, passing) as advance:
             yield advance
@@ -94,6 +103,40 @@ class _Lines:
                 left = max(self.total - self.done, 0) / speed
                 text += f", {speed:.3g}/s, {_clock(left)} left"
             console.note(f"{text}  {note}".rstrip())
+
+
+class _Events:
+    """Print the state as JSON lines: stage, done, total, unit and note."""
+
+    def __init__(self, title: str, total: float, unit: str) -> None:
+        self.title, self.total, self.unit = title, total, unit
+        self.done, self.note = 0.0, ""
+        self.next = 0.0
+        self._print(time.monotonic())
+
+    def __call__(self, done: float = 1, note: str = "") -> None:
+        self.done += done
+        self.note = note or self.note
+        now = time.monotonic()
+        self.due = True
+        if now >= self.next:
+            self._print(now)
+
+    def finish(self) -> None:
+        """Print the last state, if it is not printed yet."""
+        if self.due:
+            self._print(time.monotonic())
+
+    def _print(self, now: float) -> None:
+        self.due, self.next = False, now + _EVENT_SECONDS
+        console.event(
+            "progress",
+            stage=self.title,
+            done=self.done,
+            total=self.total,
+            unit=self.unit,
+            note=self.note,
+        )
 
 
 def _clock(seconds: float) -> str:

@@ -13,6 +13,7 @@ from pydantic import Field
 from demiurge.cli.build import command
 from demiurge.config import Flag
 from demiurge.console import echo, note
+from demiurge.outputs import RASTERS
 from demiurge.paths import PathLike
 from demiurge.predict.options import GenerateOptions, ImagineOptions, RefineOptions
 
@@ -28,13 +29,17 @@ View = Annotated[
     bool,
     Field(description="Show the rows in the browser as they are finished, and then the result."),
 ]
-Output = Annotated[PathLike, Flag(short="-o"), Field(description="GeoTIFF to write.")]
+Output = Annotated[
+    PathLike,
+    Flag(short="-o", path="raster", suffixes=(*RASTERS, ".zarr")),
+    Field(description="GeoTIFF to write."),
+]
 
 
 class Refine(RefineOptions):
     """Arguments and options of the command."""
 
-    dsm: Annotated[str, Flag(argument=True)] = Field(
+    dsm: Annotated[str, Flag(argument=True, path="scene")] = Field(
         description="Initial DSM in metres, a scene folder, or the output folder of another tool."
     )
     output: Output
@@ -44,7 +49,7 @@ class Refine(RefineOptions):
 class Generate(GenerateOptions):
     """Arguments and options of the command."""
 
-    image: Annotated[str, Flag(argument=True)] = Field(
+    image: Annotated[str, Flag(argument=True, path="scene")] = Field(
         description="Image raster, or a scene folder."
     )
     output: Output
@@ -54,7 +59,7 @@ class Generate(GenerateOptions):
 class Imagine(ImagineOptions):
     """Arguments and options of the command."""
 
-    heights: Annotated[str, Flag(argument=True)] = Field(
+    heights: Annotated[str, Flag(argument=True, path="scene")] = Field(
         description="Bare-earth heights in metres, or a scene folder."
     )
     output: Output

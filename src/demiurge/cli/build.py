@@ -12,7 +12,6 @@ import click
 from pydantic.fields import FieldInfo
 
 from demiurge.config import (
-    Flag,
     OptionModel,
     choices_of,
     fields_of,
@@ -28,9 +27,10 @@ M = TypeVar("M", bound=OptionModel)
 class Command(click.Command):
     """A command that lists its expert options last."""
 
-    def __init__(self, *, experts: set[str], **settings: Any) -> None:
+    def __init__(self, *, fields: Mapping[str, FieldInfo], **settings: Any) -> None:
         super().__init__(**settings)
-        self.experts = experts
+        self.fields = fields
+        self.experts = {f for f, info in fields.items() if flag_of(info).tier == "expert"}
 
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the arguments, the options and the expert options."""
@@ -74,7 +74,7 @@ def command(function: Callable[[M], None]) -> Command:
         callback=callback,
         params=[_parameter(field, fields[field]) for field in required],
         help=inspect.getdoc(function),
-        experts={field for field, info in fields.items() if flag_of(info).tier == "expert"},
+        fields=fields,
     )
 
 
@@ -105,7 +105,7 @@ def _given(values: Mapping[str, Any], fields: Mapping[str, FieldInfo]) -> dict[s
 
 
 def _parameter(field: str, info: FieldInfo) -> click.Parameter:
-    flag, many = flag_of(info), _is_many(info)
+    flag, many = flag_of(info), is_many(info)
     metavar = flag.metavar or _metavar(info)
     if flag.argument:
         argument = click.Argument(
@@ -117,10 +117,10 @@ def _parameter(field: str, info: FieldInfo) -> click.Parameter:
         argument.about = info.description  # type: ignore[attr-defined]
         return argument
     names = [option_name(field, info), *([flag.short] if flag.short else [])]
-    default = _default(info, flag)
+    default = default_of(info)
     if plain_type(info.annotation) is bool:
         if default:
-            names[0] += f"/--no-{names[0].removeprefix('--')}"
+            names[0] += f"/{opposite(names[0])}"
         return click.Option([field, *names], is_flag=True, default=default, help=help_of(info))
     return click.Option(
         [field, *names],
@@ -132,23 +132,30 @@ def _parameter(field: str, info: FieldInfo) -> click.Parameter:
     )
 
 
+def opposite(name: str) -> str:
+    """Return the switch that turns an option off: ``--no-x`` for ``--x``."""
+    return f"--no-{name.removeprefix('--')}"
+
+
 def help_of(info: FieldInfo) -> str:
     """Return the help of a field, with limits and default."""
-    limits, default = limits_of(info), _default(info, flag_of(info))
+    limits, default = limits_of(info), default_of(info)
     facts = [limits] if limits else []
     if not (default is None or default is False or default == []):
         facts.append(f"default: {'on' if default is True else default}")
-    text = (info.description or "") + (" Repeatable." if _is_many(info) else "")
+    text = (info.description or "") + (" Repeatable." if is_many(info) else "")
     return f"{text} [{'; '.join(facts)}]" if facts else text
 
 
-def _default(info: FieldInfo, flag: Flag) -> Any:
+def default_of(info: FieldInfo) -> Any:
+    """Return the default on the command line; None if there is none."""
+    flag = flag_of(info)
     if info.is_required():
         return None
     return info.get_default(call_default_factory=True) if flag.default is None else flag.default
 
 
-def _is_many(info: FieldInfo) -> bool:
+def is_many(info: FieldInfo) -> bool:
     """Return whether a value may be given several times."""
     origin = get_origin(plain_type(info.annotation))
     if origin in (list, tuple, Sequence):
@@ -167,5 +174,11 @@ def _metavar(info: FieldInfo) -> str:
         return "|".join(map(str, choices))
     if kind in (int, float):
         return "N" if kind is int else "NUMBER"
-    paths = {Path, os.PathLike} & {kind, *(get_origin(x) or x for x in get_args(kind))}
-    return "FILE" if paths else "TEXT"
+    return "FILE" if is_path(info) else "TEXT"
+
+
+def is_path(info: FieldInfo) -> bool:
+    """Return whether a value, or each of a sequence of values, is a path."""
+    kind = plain_type(info.annotation)
+    members = {kind, *(get_origin(x) or x for x in get_args(kind))}
+    return not members.isdisjoint({Path, os.PathLike})

@@ -14,8 +14,8 @@ from demiurge.config import Flag, OptionModel, Overwrite
 class DemoOptions(OptionModel):
     """Options of ``demo``."""
 
-    output: Annotated[Path, Flag(short="-o", metavar="FOLDER")] = Field(
-        Path("demo"), description="Folder for the results, with a subfolder for each part."
+    output: Annotated[Path, Flag(short="-o", metavar="FOLDER", path="folder", suffixes=("/",))] = (
+        Field(Path("demo"), description="Folder for the results, with a subfolder for each part.")
     )
     learn: bool = Field(False, description="Train networks on real terrain instead; takes minutes.")
     quick: Annotated[bool, Flag(tier="expert")] = Field(

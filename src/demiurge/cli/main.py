@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from demiurge.console import note
+from demiurge.console import check_form, failure
 from demiurge.errors import DemiurgeError
 
 #: Commands in the order of the help: the module in demiurge.cli, and a summary.
@@ -44,6 +44,7 @@ COMMANDS = {
     "bundles": ("bundles", "List the shipped bundles and those in $DEMIURGE_BUNDLES."),
     "bundle": ("bundles", "Print facts about a bundle."),
     "demo": ("demo", "Apply the shipped bundles to a stereo scene and a real image, in seconds."),
+    "options": ("options", "List the options of commands, for programs that call them."),
 }
 
 _INTERRUPTED = 130
@@ -114,8 +115,12 @@ def run(arguments: list[str] | None = None) -> None:
     # GDAL's default is 5 % of the memory; rasters are read once, in order.
     os.environ.setdefault("GDAL_CACHEMAX", "128")
     if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGTERM, _terminate)  # to clean up before the exit
+        # To clean up before the exit. On Windows a program ends its child with SIGBREAK.
+        for name in ("SIGTERM", "SIGBREAK"):
+            if hasattr(signal, name):
+                signal.signal(getattr(signal, name), _terminate)
     try:
+        check_form()
         code = app.main(arguments, prog_name="demiurge", standalone_mode=False)
     except (Exception, KeyboardInterrupt) as error:
         if os.environ.get("DEMIURGE_DEBUG") and isinstance(error, Exception):
@@ -123,8 +128,8 @@ def run(arguments: list[str] | None = None) -> None:
         sys.exit(_report(error))
     except SystemExit as stop:
         code = stop.code
-    if code in _SIGNALS:
-        _print(_SIGNALS[code])
+    if isinstance(code, int) and code in _SIGNALS:
+        failure(_SIGNALS[code], code)
     sys.exit(code if isinstance(code, int) else 0)
 
 
@@ -138,7 +143,7 @@ def _report(error: BaseException) -> int:
         click.echo(error.format_message())
         return error.exit_code
     text, code = _sentence(error)
-    _print(text)
+    failure(text, code)
     return code
 
 
@@ -161,10 +166,6 @@ def _sentence(error: BaseException) -> tuple[str, int]:
         "traceback that DEMIURGE_DEBUG=1 shows.",
         1,
     )
-
-
-def _print(text: str) -> None:
-    note(f"demiurge: {' '.join(text.split())}")
 
 
 if __name__ == "__main__":

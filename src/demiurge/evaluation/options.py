@@ -18,29 +18,32 @@ AllowOffset = Annotated[
     Field(description="Accept surfaces whose unit or vertical reference seems to be wrong."),
 ]
 JsonFile = Annotated[
-    Path | None, Flag(name="--json"), Field(description="JSON file for the figures.")
+    Path | None,
+    Flag(name="--json", path="file", suffixes=(".json",)),
+    Field(description="JSON file for the figures."),
 ]
+RasterOption = Annotated[PathLike | None, Flag(path="band")]
 
 
 class EvaluateOptions(OptionModel):
     """Options of ``evaluate``."""
 
-    surface: Annotated[PathLike | None, Flag(argument=True)] = Field(
+    surface: Annotated[PathLike | None, Flag(argument=True, path="band")] = Field(
         None, description="Heights to evaluate; FILE:BAND for another band."
     )
-    reference: PathLike | None = Field(None, description="Reference heights, such as lidar.")
-    baseline: PathLike | None = Field(
+    reference: RasterOption = Field(None, description="Reference heights, such as lidar.")
+    baseline: RasterOption = Field(
         None, description="Input of the surface; its errors are the denominator of ratios."
     )
-    landcover: PathLike | None = Field(
+    landcover: RasterOption = Field(
         None, description="Raster of class numbers; report errors by class."
     )
-    ground: PathLike | None = Field(
+    ground: RasterOption = Field(
         None, description="Bare earth of the reference; report errors by height above ground."
     )
-    mask: PathLike | None = Field(None, description="Raster that is 0 where pixels are excluded.")
+    mask: RasterOption = Field(None, description="Raster that is 0 where pixels are excluded.")
     nodata: NoDataOption = None
-    sites: Path | None = Field(
+    sites: Annotated[Path | None, Flag(path="file")] = Field(
         None,
         description="CSV or GeoPackage of many pairs, with columns surface, reference and, "
         "optionally, site and further rasters.",
@@ -56,7 +59,9 @@ class EvaluateOptions(OptionModel):
         False, description="Report a variogram and the standard error of the mean (xdem)."
     )
     allow_offset: AllowOffset = False
-    report: Path | None = Field(None, description="HTML report with figures.")
+    report: Annotated[Path | None, Flag(path="file", suffixes=(".html", ".htm"))] = Field(
+        None, description="HTML report with figures."
+    )
     profile: Annotated[list[str], Flag(metavar="X1,Y1,X2,Y2")] = Field(
         [], description="Profile line of the report, in the CRS of the surface."
     )
@@ -68,10 +73,12 @@ class EvaluateOptions(OptionModel):
 class CompareOptions(OptionModel):
     """Options of ``compare``."""
 
-    surfaces: Annotated[list[PathLike], Flag(argument=True)] = Field(
+    surfaces: Annotated[list[PathLike], Flag(argument=True, path="raster")] = Field(
         min_length=1, description="Two or more rasters of heights; FILE:BAND for another band."
     )
-    reference: PathLike = Field(description="Reference heights, such as lidar.")
+    reference: Annotated[PathLike, Flag(path="band")] = Field(
+        description="Reference heights, such as lidar."
+    )
     allow_offset: AllowOffset = False
     json_file: JsonFile = None
     overwrite: Overwrite = False
@@ -95,10 +102,10 @@ def read_limits(texts: Iterable[str]) -> dict[str, float]:
 class CertifyOptions(OptionModel):
     """Options of ``certify``."""
 
-    surface: Annotated[PathLike, Flag(argument=True)] = Field(
+    surface: Annotated[PathLike, Flag(argument=True, path="band")] = Field(
         description="Heights in metres; FILE:BAND for another band."
     )
-    points: PathLike = Field(
+    points: Annotated[PathLike, Flag(path="points")] = Field(
         description="Check points that the surface never used: CSV, GeoPackage, LAS, LAZ, or a "
         "raster of reference heights."
     )
@@ -109,15 +116,18 @@ class CertifyOptions(OptionModel):
         description="Limits for LE68, LE90, LE95, NMAD, RMSE or bias, such as LE90=1.5; the exit "
         "code is 3 unless all are met.",
     )
-    other: PathLike | None = Field(
+    other: RasterOption = Field(
         None, description="Another surface to compare at the same check points."
     )
-    output: Annotated[PathLike | None, Flag(name="--map", metavar="FILE")] = Field(
+    output: Annotated[
+        PathLike | None,
+        Flag(name="--map", metavar="FILE", path="raster", suffixes=(".tif", ".tiff")),
+    ] = Field(
         None,
         description="GeoTIFF of the linear error of each pixel, from the uncertainty recalibrated "
         "on the check points.",
     )
-    points_crs: str | None = Field(
+    points_crs: Annotated[str | None, Flag(metavar="CRS")] = Field(
         None, description="CRS of the check points, if the file has none."
     )
     confidence: float = Field(

@@ -15,6 +15,7 @@ from odc.geo.geobox import GeoBox
 from demiurge.errors import DataError, UsageError
 from demiurge.exports.clouds import Frame, cloud_writer
 from demiurge.exports.meshes import mesh_writer
+from demiurge.exports.options import MESHES, SUFFIXES
 from demiurge.exports.texture import Texture, image_sources, jpeg
 from demiurge.exports.vertices import VertexBlock, vertex_blocks
 from demiurge.layers import layer
@@ -27,10 +28,6 @@ from demiurge.scene.open import choose_grid
 from demiurge.scene.options import NoData
 from demiurge.scene.source import Source
 from demiurge.scene.undeclared import for_layers
-
-_CLOUDS = ("las", "laz", "ply")
-_MESHES = ("glb", "obj")
-_SUFFIXES = tuple(f".{kind}" for kind in (*_CLOUDS, *_MESHES))
 
 
 @dataclass(frozen=True)
@@ -117,7 +114,7 @@ def export(
         path,
         overwrite=overwrite,
         inputs=[surface] if image is None else [surface, image],
-        suffixes=_SUFFIXES,
+        suffixes=SUFFIXES,
         companions=_companions(path, coloured=image is not None),
     )
     if tolerance is not None and not 0 <= tolerance < float("inf"):
@@ -162,7 +159,7 @@ def _write(
     grid, notes = _grid(heights)
     notes += [f"surface: {text}" for text in heights.remarks]
     notes += sorted({f"image: {text}" for source in colours or () for text in source.remarks})
-    mesh = kind in _MESHES
+    mesh = kind in MESHES
     if mesh and tolerance is None:
         tolerance = math.sqrt(abs(grid.affine.determinant)) / 4
     texture = None if colours is None else Texture(colours, grid)
@@ -226,7 +223,7 @@ class _BlockWriter:
         # Triangles of blocks are counterclockwise if rows run south.
         self._mirrored = grid.affine.determinant > 0
         self._cloud = self._mesh = None
-        if kind in _MESHES:
+        if kind in MESHES:
             about = {"name": path.name, "crs": wkt(grid), "origin": list(origin)}
             picture = None if texture is None else jpeg(texture, grid)
             self._mesh = mesh_writer(partials, kind, about, picture)

@@ -34,18 +34,19 @@ def read_box(text: str) -> Box:
 class FetchOptions(OptionModel):
     """Options of ``fetch``."""
 
-    out: Annotated[PathLike, Flag(name="--output", short="-o", metavar="FOLDER")] = Field(
-        description="Scene folder to write; with --pairs, a folder of scenes."
-    )
+    out: Annotated[
+        PathLike,
+        Flag(name="--output", short="-o", metavar="FOLDER", path="folder", suffixes=("/",)),
+    ] = Field(description="Scene folder to write; with --pairs, a folder of scenes.")
     bbox: Annotated[Box | None, Flag(metavar="W,S,E,N", parse=read_box)] = Field(
         None,
         description="Area in degrees (WGS 84): west, south, east, north. Across the antimeridian, "
         "west is greater than east.",
     )
-    geometry: PathLike | None = Field(
+    geometry: Annotated[PathLike | None, Flag(path="file")] = Field(
         None, description="GeoJSON file in degrees; the scene covers its bounds."
     )
-    like: PathLike | None = Field(
+    like: Annotated[PathLike | None, Flag(path="raster")] = Field(
         None, description="Raster whose grid the scene gets, such as a DSM."
     )
     what: str = Field(
@@ -97,7 +98,7 @@ class FetchOptions(OptionModel):
     seed: Annotated[int, Flag(tier="expert")] = Field(
         0, ge=0, description="Seed of the places of --pairs."
     )
-    cache: Annotated[PathLike | None, Flag(metavar="FOLDER", tier="expert")] = Field(
+    cache: Annotated[PathLike | None, Flag(metavar="FOLDER", tier="expert", path="folder")] = Field(
         None,
         description="Folder of downloads, from which an interrupted command resumes; "
         "$DEMIURGE_CACHE or the user's cache folder if not given.",

@@ -40,6 +40,7 @@ def _not_nan(value: float) -> float:
     return value
 
 
+RasterOption = Annotated[RasterLike | None, Flag(path="raster")]
 Number = Annotated[float, AfterValidator(_not_nan)]
 
 
@@ -103,10 +104,12 @@ class Options(OptionModel):
     reconcile: Annotated[bool, Flag(tier="expert", only=("generate",))] = Field(
         True, description="Adjust windows of relative heights to each other before blending."
     )
-    points: Annotated[str | Path | None, Flag(metavar="FILE", only=_SURFACES)] = Field(
-        None,
-        description="Ground control points that the heights are fitted to: CSV, GeoPackage, LAS "
-        "or LAZ.",
+    points: Annotated[str | Path | None, Flag(metavar="FILE", only=_SURFACES, path="points")] = (
+        Field(
+            None,
+            description="Ground control points that the heights are fitted to: CSV, GeoPackage, "
+            "LAS or LAZ.",
+        )
     )
     points_crs: Annotated[str | None, Flag(metavar="CRS", only=_SURFACES)] = Field(
         None, description="CRS of the points, if the file has none."
@@ -139,7 +142,7 @@ class _Call(Options):
     """What both tasks take in addition to inputs."""
 
     nodata: NoDataOption = None
-    bundle: Annotated[PathLike | Bundle | None, Flag(metavar="BUNDLE")] = Field(
+    bundle: Annotated[PathLike | Bundle | None, Flag(metavar="BUNDLE", path="bundle")] = Field(
         None, description="Bundle file, or name of a shipped bundle; the shipped one if not given."
     )
     options: Annotated[Options | None, Flag(only=("python",))] = Field(
@@ -150,20 +153,18 @@ class _Call(Options):
 class RefineOptions(_Call, RawOptions):
     """Inputs and options of ``refine``."""
 
-    left: RasterLike | None = Field(None, description="Left orthoimage, or raw image with RPCs.")
-    right: RasterLike | None = Field(None, description="Right orthoimage, or raw image with RPCs.")
-    left_rpc: Annotated[PathLike | None, Flag(metavar="FILE")] = Field(
+    left: RasterOption = Field(None, description="Left orthoimage, or raw image with RPCs.")
+    right: RasterOption = Field(None, description="Right orthoimage, or raw image with RPCs.")
+    left_rpc: Annotated[PathLike | None, Flag(metavar="FILE", path="file")] = Field(
         None,
         description="RPCs of the left raw image, if its tags have none: _RPC.TXT, .RPB, Maxar XML "
         "or DIMAP XML.",
     )
-    right_rpc: Annotated[PathLike | None, Flag(metavar="FILE")] = Field(
+    right_rpc: Annotated[PathLike | None, Flag(metavar="FILE", path="file")] = Field(
         None, description="RPCs of the right raw image, as for --left-rpc."
     )
-    triangulation_error: RasterLike | None = Field(
-        None, description="Triangulation error in metres."
-    )
-    ndvi: RasterLike | None = Field(None, description="NDVI, -1 to 1.")
+    triangulation_error: RasterOption = Field(None, description="Triangulation error in metres.")
+    ndvi: RasterOption = Field(None, description="NDVI, -1 to 1.")
 
 
 def read_bands(text: str) -> dict[str, int]:
@@ -180,7 +181,7 @@ def read_bands(text: str) -> dict[str, int]:
 class GenerateOptions(_Call):
     """Inputs and options of ``generate``."""
 
-    prior: RasterLike | None = Field(
+    prior: RasterOption = Field(
         None,
         description="Coarse elevation model in metres; the result has its vertical reference.",
     )
@@ -201,7 +202,7 @@ class GenerateOptions(_Call):
 class ImagineOptions(Options):
     """Options of ``imagine``."""
 
-    bundle: Annotated[PathLike | Bundle, Flag(metavar="BUNDLE")] = Field(
+    bundle: Annotated[PathLike | Bundle, Flag(metavar="BUNDLE", path="bundle")] = Field(
         description="Bundle of a recipe whose task is imagine."
     )
     options: Annotated[Options | None, Flag(only=("python",))] = Field(

@@ -125,13 +125,15 @@ class RawOptions(OptionModel):
         "(to the right) and to the row (down) at which its camera sees a ground point. It lays "
         "the left image on the right one.",
     )
-    left_adjust: Annotated[PathLike | None, Flag(metavar="FILE", tier="expert")] = Field(
-        None,
-        description="Camera adjustment of the left raw image from ASP's bundle_adjust -t rpc; if "
-        "not given, the file PREFIX-IMAGE.adjust next to the image, if there is one.",
+    left_adjust: Annotated[PathLike | None, Flag(metavar="FILE", tier="expert", path="file")] = (
+        Field(
+            None,
+            description="Camera adjustment of the left raw image from ASP's bundle_adjust -t rpc; "
+            "if not given, the file PREFIX-IMAGE.adjust next to the image, if there is one.",
+        )
     )
-    right_adjust: Annotated[PathLike | None, Flag(metavar="FILE", tier="expert")] = Field(
-        None, description="Camera adjustment of the right raw image, as for --left-adjust."
+    right_adjust: Annotated[PathLike | None, Flag(metavar="FILE", tier="expert", path="file")] = (
+        Field(None, description="Camera adjustment of the right raw image, as for --left-adjust.")
     )
     occlusions: Annotated[bool, Flag(tier="expert")] = Field(
         True, description="Pixels that the DSM hides from the sensor of a raw image are no data."
@@ -141,20 +143,21 @@ class RawOptions(OptionModel):
 class PrepareOptions(RawOptions):
     """Options of ``prepare``."""
 
-    inputs: Annotated[list[str], Flag(argument=True)] = Field(
+    inputs: Annotated[list[str], Flag(argument=True, path="layers")] = Field(
         min_length=1,
         description="LAYER=FILE[:BAND], files whose bands are described or coloured, or the output "
         "folder of another tool.",
     )
-    out: Annotated[PathLike, Flag(name="--output", short="-o", metavar="FOLDER")] = Field(
-        description="Scene folder to write."
-    )
+    out: Annotated[
+        PathLike,
+        Flag(name="--output", short="-o", metavar="FOLDER", path="folder", suffixes=("/",)),
+    ] = Field(description="Scene folder to write.")
     kind: FolderKindOption = None
     source_crs: SourceCrsOption = None
     gsd: float | None = Field(
         None, description="Pixel size in metres; that of the leading layer if not given."
     )
-    crs: str | None = Field(
+    crs: Annotated[str | None, Flag(metavar="CRS")] = Field(
         None,
         description="Projected CRS in metres, such as EPSG:32633; that of the leading layer if "
         "not given.",
@@ -195,7 +198,7 @@ class PrepareOptions(RawOptions):
 class CheckOptions(OptionModel):
     """Options of ``check``."""
 
-    scene: Annotated[PathLike, Flag(argument=True)] = Field(
+    scene: Annotated[PathLike, Flag(argument=True, path="folder")] = Field(
         description="Scene folder or scene.yaml, or the output folder of another tool."
     )
     kind: FolderKindOption = None

@@ -14,7 +14,9 @@ from demiurge.paths import PathLike
 class SimulateOptions(OptionModel):
     """Options of ``simulate``."""
 
-    output: Annotated[PathLike, Flag(short="-o", metavar="FOLDER")] = Field(
+    output: Annotated[
+        PathLike, Flag(short="-o", metavar="FOLDER", path="folder", suffixes=("/",))
+    ] = Field(
         description="Scene folder to write; with several sites, the folder of the scene folders."
     )
     family: Literal["stereo", "optical"] | None = Field(
@@ -31,20 +33,22 @@ class SimulateOptions(OptionModel):
     gsd: float | None = Field(
         None, description="Pixel size in metres: 0.25 to 2 for stereo, 10 to 30 for optical."
     )
-    terrain: PathLike | None = Field(
+    terrain: Annotated[PathLike | None, Flag(path="raster")] = Field(
         None, description="Elevation model in metres to use as terrain."
     )
-    surface: PathLike | None = Field(
+    surface: Annotated[PathLike | None, Flag(path="raster")] = Field(
         None, description="Real surface (lidar DSM) to render the stereo pair from."
     )
-    albedo: PathLike | None = Field(None, description="Image that colours the surface.")
+    albedo: Annotated[PathLike | None, Flag(path="raster")] = Field(
+        None, description="Image that colours the surface."
+    )
     terrain_only: bool = Field(
         False, description="Write the bare-earth terrain only: one layer, dtm."
     )
     vary: bool = Field(
         False, description="Draw random light, views, sensor and matcher for each scene."
     )
-    config: Path | None = Field(
+    config: Annotated[Path | None, Flag(path="file")] = Field(
         None, description="YAML file of settings, or the simulation.yaml of a scene."
     )
     sites: int = Field(1, ge=1, description="Number of scenes.")

@@ -19,12 +19,12 @@ Changes = Annotated[
 class PlanOptions(OptionModel):
     """Options of ``plan``."""
 
-    scenes: Annotated[list[PathLike], Flag(argument=True)] = Field(
+    scenes: Annotated[list[PathLike], Flag(argument=True, path="folder")] = Field(
         min_length=1, description="Prepared scenes with truth layers."
     )
-    output: Annotated[PathLike | None, Flag(short="-o")] = Field(
-        None, description="YAML file to write, for train --plan; none if not given."
-    )
+    output: Annotated[
+        PathLike | None, Flag(short="-o", path="file", suffixes=(".yaml", ".yml"))
+    ] = Field(None, description="YAML file to write, for train --plan; none if not given.")
     recipe: Annotated[str, Flag(metavar="RECIPE")] = Field(
         "demiurge", description="Shipped recipe or YAML file."
     )
@@ -36,10 +36,12 @@ class PlanOptions(OptionModel):
 class TrainOptions(OptionModel):
     """Options of ``train``."""
 
-    scenes: Annotated[list[PathLike], Flag(argument=True)] = Field(
+    scenes: Annotated[list[PathLike], Flag(argument=True, path="folder")] = Field(
         [], description="Prepared scenes with truth layers."
     )
-    output: Annotated[PathLike, Flag(short="-o")] = Field(description="Bundle to write.")
+    output: Annotated[PathLike, Flag(short="-o", path="file", suffixes=(".bundle",))] = Field(
+        description="Bundle to write."
+    )
     recipe: Annotated[str | None, Flag(metavar="RECIPE")] = Field(
         None,
         description="Shipped recipe or YAML file; that of the bundle given by --from, or demiurge, "
@@ -51,11 +53,11 @@ class TrainOptions(OptionModel):
         description="Encoder that starts from pretrained weights: resnet34, or tu-NAME for an "
         "encoder of timm.",
     )
-    plan: PathLike | None = Field(
+    plan: Annotated[PathLike | None, Flag(path="file")] = Field(
         None, description="Plan of demiurge plan with scenes and settings; needs no scenes."
     )
-    begin_from: Annotated[PathLike | None, Flag(name="--from", metavar="BUNDLE")] = Field(
-        None, description="Bundle to fine-tune; it must have the same layers and targets."
+    begin_from: Annotated[PathLike | None, Flag(name="--from", metavar="BUNDLE", path="bundle")] = (
+        Field(None, description="Bundle to fine-tune; it must have the same layers and targets.")
     )
     folds: int | None = Field(
         None,
@@ -70,7 +72,7 @@ class TrainOptions(OptionModel):
     credits: Annotated[list[str], Flag(name="--credit")] = Field(
         [], description="Credit of the data's owner, recorded in the bundle."
     )
-    log: Annotated[PathLike | None, Flag(metavar="FOLDER")] = Field(
+    log: Annotated[PathLike | None, Flag(metavar="FOLDER", path="folder", suffixes=("/",))] = Field(
         None, description="Folder for metrics and pictures; OUTPUT.log if not given."
     )
     no_log: bool = Field(False, description="Write no such folder.")
