@@ -16,7 +16,7 @@ KEYS = {
     "choices", "suffixes", "metavar", "help", "tier",
 }  # fmt: skip
 #: Names of options whose file or folder the command writes.
-OUTPUTS = {"output", "out", "json_file", "report", "log"}
+OUTPUTS = {"output", "out", "json_file", "report", "log", "snapshot"}
 
 
 def content(*words: str) -> dict[str, Any]:

@@ -14,12 +14,14 @@ from demiurge.paths import PathLike
 class ViewOptions(OptionModel):
     """Options of ``view``."""
 
-    paths: Annotated[list[PathLike], Flag(argument=True)] = Field(
+    paths: Annotated[list[PathLike], Flag(argument=True, path="raster")] = Field(
         min_length=1,
         description="Surfaces, images, scenes, folders of scenes, and evaluate's JSON or HTML; "
         "FILE:BAND for one band.",
     )
-    snapshot: Path | None = Field(None, description="Write a picture (PNG) and do not serve.")
+    snapshot: Annotated[Path | None, Flag(path="file", suffixes=(".png",))] = Field(
+        None, description="Write a picture (PNG) and do not serve."
+    )
     bounds: Annotated[str | None, Flag(metavar="W,S,E,N")] = Field(
         None, description="Part to show, in the CRS of the first raster."
     )
