@@ -15,6 +15,8 @@ from demiurge.layers import LAYERS, Role
 #: Version of the form of the description; raised if a key changes its meaning or is removed.
 FORMAT = 1
 _LIMITS = ("ge", "gt", "le", "lt", "multiple_of")
+#: Kinds of texts by their placeholder: a CRS; bounds in degrees.
+_BY_METAVAR = {"CRS": "crs", "W,S,E,N": "bounds"}
 #: Kinds of types that are not paths.
 _KINDS = {bool: "boolean", int: "integer", float: "number"}
 
@@ -32,8 +34,8 @@ class OptionCard:
     off
         Switch that turns off an option whose default is true; else empty.
     kind
-        ``boolean``, ``integer``, ``number``, ``choice``, ``text``, ``crs``, or what a path names
-        (:data:`demiurge.config.PathKind`).
+        ``boolean``, ``integer``, ``number``, ``choice``, ``text``, ``crs``, ``bounds`` (in degrees), or what a
+        path names (:data:`demiurge.config.PathKind`).
     positional, required, repeatable
         Whether it is an argument, must be given, may be given several times.
     default
@@ -127,8 +129,8 @@ def kind_of(info: FieldInfo) -> str:
     flag = flag_of(info)
     if flag.path:
         return flag.path
-    if flag.metavar == "CRS":
-        return "crs"
+    if flag.metavar in _BY_METAVAR:
+        return _BY_METAVAR[flag.metavar]
     if choices_of(info.annotation):
         return "choice"
     if is_path(info):

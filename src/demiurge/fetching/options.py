@@ -83,7 +83,7 @@ class FetchOptions(OptionModel):
         gt=0,
         description="Pixel size in metres; 10 for Sentinel-2, else 30, or that of --like.",
     )
-    crs: str | None = Field(
+    crs: Annotated[str | None, Flag(metavar="CRS")] = Field(
         None, description="Projected CRS in metres; the UTM zone, or that of --like, if not given."
     )
     pairs: int | None = Field(

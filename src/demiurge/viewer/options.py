@@ -22,7 +22,7 @@ class ViewOptions(OptionModel):
     snapshot: Annotated[Path | None, Flag(path="file", suffixes=(".png",))] = Field(
         None, description="Write a picture (PNG) and do not serve."
     )
-    bounds: Annotated[str | None, Flag(metavar="W,S,E,N")] = Field(
+    bounds: Annotated[str | None, Flag(metavar="L,B,R,T")] = Field(
         None, description="Part to show, in the CRS of the first raster."
     )
     perspective: Annotated[bool, Flag(name="--3d")] = Field(
