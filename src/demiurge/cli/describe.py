@@ -34,8 +34,8 @@ class OptionCard:
     off
         Switch that turns off an option whose default is true; else empty.
     kind
-        ``boolean``, ``integer``, ``number``, ``choice``, ``text``, ``crs``, ``bounds`` (in degrees), or what a
-        path names (:data:`demiurge.config.PathKind`).
+        ``boolean``, ``integer``, ``number``, ``choice``, ``text``, ``crs``, ``bounds`` (in
+        degrees), or what a path names (:data:`demiurge.config.PathKind`).
     positional, required, repeatable
         Whether it is an argument, must be given, may be given several times.
     default
