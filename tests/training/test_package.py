@@ -9,7 +9,7 @@ from rasterio.transform import from_origin
 
 from conftest import LEFT, PIXEL, TOP, terrain, write_raster
 from demiurge.scene.grid import full_window
-from demiurge.scene.prepare import prepare
+from demiurge.scene.prepare import Origin, prepare
 from demiurge.scene.scene import SIMULATION_NAME
 from demiurge.training.package import accuracy_of_priors
 from demiurge.training.split import Region
@@ -17,6 +17,23 @@ from demiurge.training.split import Region
 from .conftest import tiny_recipe
 
 WIDE = 4
+
+
+def test_credits_of_scenes_are_kept_in_the_bundle(tmp_path: Path) -> None:
+    from demiurge.training.fit import _origin
+    from demiurge.training.plan import make_plan
+
+    scenes = []
+    for number, credit in enumerate(("A", "B", "A", "C")):
+        files = {}
+        for name in ("dsm", "truth_dsm", "ortho_left"):
+            place = from_origin(LEFT + 1000 * number, TOP, 2, 2)
+            file = tmp_path / f"{name}{number}.tif"
+            files[name] = write_raster(file, terrain(96, 96), transform=place)
+        origin = Origin(credits=[credit])
+        scenes.append(prepare(files, tmp_path / f"s{number}", origin=origin))
+    prepared = make_plan(scenes, tiny_recipe())
+    assert _origin(prepared, None, ["mine", "B"])["credits"] == ["mine", "B", "A", "C"]
 
 
 def region(folder: Path, error: float) -> Region:

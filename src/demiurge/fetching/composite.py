@@ -138,6 +138,8 @@ def write_images(
     images: Mapping[str, Any], grid: GeoBox, path: Path, jobs: int, *, quiet: bool
 ) -> None:
     """Compute lazy layers block by block into a GeoTIFF whose bands have the layers' names."""
+    from rasterio.errors import NotGeoreferencedWarning
+
     da, names = dask_arrays(), list(images)
     create_stack(path, grid, names)
     stack = map_stack(path, writable=True)
@@ -146,7 +148,10 @@ def write_images(
     shape = (int(grid.shape[0]), int(grid.shape[1]))
     with (
         progress("composite", total, quiet=quiet, unit="Mpx") as advance,
+        warnings.catch_warnings(),
     ):
+        # rasterio ignores it while it warps, but not reliably in several threads.
+        warnings.simplefilter("ignore", NotGeoreferencedWarning)
         for window in blocks(shape, _CHUNK):
             rows, columns = window.slices
             planes = da.stack([images[name][rows, columns] for name in names])
