@@ -34,6 +34,10 @@ FIGURES = {
         "mae": "judged.ratios()['mae']",
         "slope": "judged.ratios()['slope_mae']",
     },
+    "lidar_corner": {
+        "shipped": "judged['shipped']",
+        "local": "judged['local']",
+    },
 }
 
 
@@ -104,6 +108,17 @@ def test_one_image_and_a_coarse_dem(tmp_path: Path) -> None:
     assert figures["mae"] < 0.6
     assert figures["slope"] < 0.8
     assert pictures(notebook) == (3, 1)
+
+
+@pytest.mark.slow
+def test_train_on_a_corner_with_lidar_and_apply_next_door(tmp_path: Path) -> None:
+    for module in ("torch", "cv2", "numba"):
+        pytest.importorskip(module)
+    figures, notebook = executed("lidar_corner", tmp_path)
+    assert figures["shipped"] < 0.9
+    assert figures["local"] < 0.95
+    assert figures["local"] != figures["shipped"]
+    assert pictures(notebook) == (0, 3)
 
 
 def test_all_notebooks_are_tested() -> None:
