@@ -18,6 +18,7 @@ NAMES = {
     "cv2": "opencv-python-headless",
     "segmentation_models_pytorch": "segmentation-models-pytorch",
     "skgstat": "scikit-gstat",
+    "CSF": "cloth-simulation-filter",
     "affine": "rasterio",
     # Packages that titiler-core stands on.
     **dict.fromkeys(
@@ -43,7 +44,7 @@ FLOORS = tuple(
         "scene",
         # The networks of the baselines are architectures of the model.
         "baselines model",
-        "evaluation exports fetching predict",
+        "evaluation exports fetching pointclouds predict",
         "simulation training viewer",
         "cli demo",
     )

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from demiurge.fetching.api import fetch as fetch
     from demiurge.model.bundle import Bundle as Bundle
     from demiurge.model.bundle import load_bundle as load_bundle
+    from demiurge.pointclouds.lidar import lidar as lidar
     from demiurge.predict.api import generate as generate
     from demiurge.predict.api import imagine as imagine
     from demiurge.predict.api import refine as refine
@@ -59,6 +60,7 @@ _MODULES = {
     "fetch": "demiurge.fetching.api",
     "generate": "demiurge.predict.api",
     "imagine": "demiurge.predict.api",
+    "lidar": "demiurge.pointclouds.lidar",
     "load_bundle": "demiurge.model.bundle",
     "load_recipe": "demiurge.training.recipe",
     "open_scene": "demiurge.scene.open",

@@ -23,6 +23,7 @@ class Kind(StrEnum):
     ERROR = "error"
     MASK = "mask"
     CLASS = "class"
+    DENSITY = "density"
 
 
 class Role(StrEnum):
@@ -109,6 +110,10 @@ _ALL = (
     _height("truth_height", "height above ground: truth_dsm less truth_dtm", Role.TRUTH),
     Layer("landcover", Kind.CLASS, Role.AUXILIARY, "1", "nearest", "NaN where unclassified",
           "land-cover class numbers, for reports by class"),
+    Layer("intensity", Kind.IMAGE, Role.AUXILIARY, "DN", "bilinear", "NaN without points",
+          "mean intensity of the lidar points in a pixel"),
+    Layer("point_density", Kind.DENSITY, Role.AUXILIARY, "1/m²", "average", "0 without points",
+          "lidar points per square metre"),
 )  # fmt: skip
 
 LAYERS: dict[str, Layer] = {layer.name: layer for layer in _ALL}

@@ -48,7 +48,7 @@ def gross_outliers(heights: Array, gsd: float) -> Mask:
         if not exceeds(heights, least):
             continue
         for sign in (1, -1):
-            outliers |= _peaks(np.float32(sign) * heights, side, np.float32(least))
+            outliers |= isolated_peaks(np.float32(sign) * heights, side, np.float32(least))
     return outliers
 
 
@@ -58,8 +58,16 @@ def exceeds(heights: Array, least: float = NARROW_HEIGHT) -> bool:
     return bool(measured.size) and float(measured.max() - measured.min()) > least
 
 
-def _peaks(heights: Array, side: int, least: np.float32) -> Mask:
-    """Return isolated peaks narrower than a square of ``side`` pixels."""
+def isolated_peaks(heights: Array, side: int, least: np.float32) -> Mask:
+    """Return isolated peaks narrower than a square of ``side`` pixels.
+
+    Parameters
+    ----------
+    heights
+        float32 (rows, columns), NaN for voids.
+    least
+        Least height of a peak above the morphological opening, in the unit of the heights.
+    """
     low = np.where(np.isnan(heights), np.float32(np.inf), heights)
     opened = ndimage.minimum_filter(low, side, mode="constant", cval=np.inf)
     opened[np.isinf(opened)] = -np.inf

@@ -170,7 +170,7 @@ def _las(path: Path) -> tuple[PointTable, Any]:
             f"{path}: cannot be read as LAS ({error})", "check the file with lasinfo"
         ) from None
     x, y, z = (np.asarray(getattr(cloud, axis), np.float64) for axis in "xyz")
-    return PointTable(x, y, z, unit=_las_unit(cloud.header)), _las_crs(path, cloud.header)
+    return PointTable(x, y, z, unit=las_unit(cloud.header)), _las_crs(path, cloud.header)
 
 
 def _las_crs(path: Path, header: Any) -> Any:
@@ -182,14 +182,33 @@ def _las_crs(path: Path, header: Any) -> Any:
         ) from None
 
 
-def _las_unit(header: Any) -> str:
-    """Return the unit of heights in the GeoTIFF keys of a LAS file."""
-    keys = {
+def las_vertical(header: Any) -> Any:
+    """Return the vertical CRS (pyproj) in the GeoTIFF keys of a LAS file, or None."""
+    from pyproj import CRS
+    from pyproj.exceptions import CRSError
+
+    code = _geotiff_keys(header).get(_VERTICAL, 0)
+    if not 0 < code < _USER_DEFINED:
+        return None
+    try:
+        crs = CRS.from_epsg(code)
+    except CRSError:
+        return None
+    return crs if crs.is_vertical else None
+
+
+def _geotiff_keys(header: Any) -> dict[int, int]:
+    return {
         key.id: key.value_offset
         for record in header.vlrs
         if record.record_id == _GEOTIFF
         for key in getattr(record, "geo_keys", ())
     }
+
+
+def las_unit(header: Any) -> str:
+    """Return the unit of heights in the GeoTIFF keys of a LAS file."""
+    keys = _geotiff_keys(header)
     if keys.get(_VERTICAL_UNITS) in _UNIT_CODES:
         return _UNIT_CODES[keys[_VERTICAL_UNITS]]
     if not 0 < keys.get(_VERTICAL, 0) < _USER_DEFINED:

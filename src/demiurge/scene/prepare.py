@@ -36,8 +36,10 @@ from demiurge.threads import map_ordered
 
 #: Side in pixels of the blocks that are copied at once.
 BLOCK = 1024
+#: Provenance of a scene of point clouds.
+LIDAR_NAME = "lidar.json"
 #: Files of a scene folder.
-SCENE_FILES = (SPEC_NAME, FINGERPRINT_NAME, SIMULATION_NAME, STACK_NAME)
+SCENE_FILES = (SPEC_NAME, FINGERPRINT_NAME, SIMULATION_NAME, LIDAR_NAME, STACK_NAME)
 
 
 @dataclass(frozen=True)
@@ -170,7 +172,8 @@ def prepare(
             sun=sun,
             raw=raw,
         )
-        _write(scene.with_equalised() if equalise else scene, partial, jobs, extra, origin, quiet)
+        fixed = scene.with_equalised() if equalise else scene
+        write_scene(fixed, partial, jobs, extra, origin, quiet)
     return replace(open_scene(out), notes=_notes(scene))
 
 
@@ -206,7 +209,7 @@ def _extent(extent: str | Bounds) -> str | Bounds | GeoBox:
         return grid_of(extent, dataset)
 
 
-def _write(
+def write_scene(
     scene: Scene,
     folder: Path,
     jobs: int | None,
@@ -214,7 +217,13 @@ def _write(
     origin: Origin,
     quiet: bool,
 ) -> None:
-    """Write stack, fingerprint, ``scene.yaml`` and further text files of a scene."""
+    """Write stack, fingerprint, ``scene.yaml`` and further text files of a scene.
+
+    Raises
+    ------
+    ResourceError, DataError
+        If the disk is full, a file cannot be read, or a layer has no data.
+    """
     jobs = jobs or os.cpu_count() or 1
     names = list(scene.layers)
     create_stack(folder / STACK_NAME, scene.grid, names)
