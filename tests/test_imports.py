@@ -19,6 +19,7 @@ NAMES = {
     "segmentation_models_pytorch": "segmentation-models-pytorch",
     "skgstat": "scikit-gstat",
     "CSF": "cloth-simulation-filter",
+    "lazrs": "laspy",  # its extra
     "affine": "rasterio",
     # Packages that titiler-core stands on.
     **dict.fromkeys(

@@ -16,7 +16,6 @@ from demiurge.evaluation.options import CertifyOptions, CompareOptions, Evaluate
 from demiurge.exports.options import ExportOptions
 from demiurge.fetching.options import FetchOptions
 from demiurge.paths import PathLike
-from demiurge.pointclouds.options import LidarOptions
 from demiurge.scene.options import PrepareOptions
 from demiurge.simulation.options import SimulateOptions
 from demiurge.training.options import PlanOptions, TrainOptions
@@ -30,7 +29,6 @@ PAIRS: dict[str, tuple[type[OptionModel], str, set[str], set[str]]] = {
     "fetch": (FetchOptions, "fetch", set(), set()),
     "plan": (PlanOptions, "plan", set(), set()),
     "train": (TrainOptions, "train", {"encoder", "folds", "stripes", "no_log"}, set()),
-    "lidar": (LidarOptions, "lidar", set(), set()),
     "simulate": (SimulateOptions, "simulate", {"size", "gsd", "config"}, {"config"}),
     "export": (ExportOptions, "export", set(), set()),
     "evaluate": (
@@ -44,8 +42,6 @@ PAIRS: dict[str, tuple[type[OptionModel], str, set[str], set[str]]] = {
 DIFFERENT = {
     ("train", "log"): "the command writes a log by default",
     ("simulate", "family"): "the command takes it from --config, if it is there",
-    ("lidar", "output"): "all functions of options and an output have it as optional",
-    ("lidar", "inputs"): "required in Python, where [] says that a service has them",
     ("evaluate", "report"): "a file, from which the command makes a Report",
     ("evaluate", "surface"): "--sites replaces it",
     ("evaluate", "reference"): "--sites replaces it",

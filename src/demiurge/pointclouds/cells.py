@@ -108,7 +108,7 @@ def surface_cells(
         for plane, values in zip(planes, (surface, support, below), strict=True):
             plane.flat[place] = values
         count.flat[place] = sizes
-    return Cells(*planes, count)
+    return Cells(planes[0], planes[1], planes[2], count)
 
 
 def _percentile(z: Array, starts: Any, sizes: Any) -> Array:
