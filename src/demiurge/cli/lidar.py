@@ -10,7 +10,7 @@ from demiurge.scene.grid import crs_name
 
 @command
 def lidar(options: LidarOptions) -> None:
-    """Rasterise lidar point clouds to a scene: surface, ground, intensity, density."""
+    """Rasterise lidar point clouds to a scene: surface, ground, intensity."""
     from demiurge.pointclouds.lidar import lidar as make_scene
 
     keywords = options.subset(LidarOptions)

@@ -20,7 +20,7 @@ COMMANDS = {
     "fetch": ("fetch", "Download images and a coarse elevation model of an area as a scene."),
     "prepare": ("prepare", "Resample rasters to one grid and write a scene folder."),
     "check": ("check", "Check every layer of a scene; report faults and how to correct them."),
-    "lidar": ("lidar", "Rasterise lidar point clouds to a scene: surface, ground, density."),
+    "lidar": ("lidar", "Rasterise lidar point clouds to a scene: surface, ground, intensity."),
     "simulate": (
         "simulate",
         "Simulate scenes with exact reference heights: stereo pairs or images.",

@@ -140,14 +140,10 @@ def _page(name: str, get: Callable[[str], bytes], text: str) -> dict[str, Any]:
 def _overlaps(key: Key, cube: list[float], window: Bounds | None) -> bool:
     if window is None:
         return True
-    side = (cube[3] - cube[0]) / 2 ** key[0]
+    side: float = (cube[3] - cube[0]) / 2 ** key[0]
     left, bottom = cube[0] + key[1] * side, cube[1] + key[2] * side
-    return (
-        left <= window[2]
-        and bottom <= window[3]
-        and left + side >= window[0]
-        and bottom + side >= window[1]
-    )
+    apart = left > window[2] or bottom > window[3]
+    return not (apart or left + side < window[0] or bottom + side < window[1])
 
 
 def _tile(name: str, get: Callable[[str], bytes], key: Key) -> Any:

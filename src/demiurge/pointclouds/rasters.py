@@ -87,7 +87,7 @@ def write_layers(
     layers = map_stack(path, writable=True)
     assert layers is not None
     gsd = float(grid.affine.a)
-    scratch = np.lib.format.open_memmap(  # type: ignore[no-untyped-call]
+    scratch = np.lib.format.open_memmap(
         path.with_suffix(".npy"), "w+", np.float32, (len(_SCRATCH), *store.shape)
     )
     least = _least(rules, gsd)

@@ -15,7 +15,7 @@ from demiurge.pointclouds.cloud import Cloud, require_within
 from demiurge.pointclouds.services import bounds_to
 from demiurge.pointclouds.store import PointStore, record_type, tile_side
 from demiurge.progress import Advance
-from demiurge.scene.crs import transform
+from demiurge.scene.crs import proj_of, transform
 from demiurge.scene.grid import Bounds, intersection
 from demiurge.threads import map_ordered
 
@@ -138,7 +138,7 @@ def _sorted(
     tally.stray, tally.noise = int(stray.sum()), int((noise & ~stray).sum())
     keep = np.flatnonzero(~(stray | noise))
     x, y = x[keep], y[keep]
-    if cloud.frame.crs != grid.crs.proj:
+    if cloud.frame.crs != proj_of(grid.crs):
         x, y = transform(x, y, cloud.frame.crs, grid.crs)
     a = grid.affine
     col, row = (x - a.c) / a.a, (y - a.f) / a.e
