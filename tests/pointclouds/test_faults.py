@@ -45,12 +45,12 @@ def expected(tmp_path_factory: pytest.TempPathFactory) -> np.ndarray:
 
 
 def test_damaged_files_are_one_sentence(tmp_path: Path) -> None:
-    whole = write(tmp_path / "good.laz", cloud(X, Y, Z)).read_bytes()
+    complete = write(tmp_path / "good.laz", cloud(X, Y, Z)).read_bytes()
     plain = write(tmp_path / "good.las", cloud(X, Y, Z)).read_bytes()
     cases = {
         "empty.laz": (b"", "is empty"),
         "text.laz": (b"hello" * 99, "cannot be read as LAS"),
-        "short.laz": (whole[: len(whole) // 2], "is damaged|cannot be read"),
+        "short.laz": (complete[: len(complete) // 2], "is damaged|cannot be read"),
         "short.las": (plain[: len(plain) // 2], "is damaged|cannot be read"),
         "scale.las": (
             plain[:131] + struct.pack("<3d", 0, 0.001, 0.001) + plain[155:],

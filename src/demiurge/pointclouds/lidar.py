@@ -27,7 +27,7 @@ from demiurge.pointclouds.services import SERVICES, bounds_to, find_tiles
 from demiurge.progress import progress
 from demiurge.scene.grid import Bounds
 from demiurge.scene.open import open_scene, scene_from_files
-from demiurge.scene.prepare import LIDAR_NAME, SCENE_FILES, write_scene
+from demiurge.scene.prepare import LIDAR_NAME, SCENE_FILES, Origin, write_scene
 from demiurge.scene.scene import Scene
 from demiurge.scene.spec import SPEC_NAME, Vertical
 from demiurge.scene.vertical import agree
@@ -83,7 +83,8 @@ def lidar(
         scene, report = _rasterised(given, options, Path(work), jobs, Client())
         extra = {LIDAR_NAME: json.dumps(report, indent=1, ensure_ascii=False) + "\n"}
         named = replace(scene, name=path.absolute().name)
-        write_scene(named, partial, jobs, extra, quiet=options.quiet)
+        credits = () if options.service is None else (SERVICES[options.service].licence,)
+        write_scene(named, partial, jobs, extra, Origin(credits=credits), options.quiet)
     return replace(open_scene(path), notes=scene.notes)
 
 

@@ -150,13 +150,9 @@ def prepare(
         For missing or unusable files.
     """
     raw = raw_settings(
-        rpc=rpc,
-        adjust=adjust,
-        shift_left=shift_left,
-        left_adjust=left_adjust,
-        right_adjust=right_adjust,
-        occlusions=occlusions,
-    )
+        rpc=rpc, adjust=adjust, shift_left=shift_left, left_adjust=left_adjust,
+        right_adjust=right_adjust, occlusions=occlusions,
+    )  # fmt: skip
     inputs = [*files.values(), *raw.files, *([extent] if isinstance(extent, str) else [])]
     with atomic_folder(
         Path(out), overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
