@@ -112,7 +112,7 @@ _ALL = (
           "land-cover class numbers, for reports by class"),
     Layer("intensity", Kind.IMAGE, Role.AUXILIARY, "DN", "bilinear", "NaN without points",
           "mean intensity of the lidar points in a pixel"),
-    Layer("point_density", Kind.DENSITY, Role.AUXILIARY, "1/m²", "average", "0 without points",
+    Layer("point_density", Kind.DENSITY, Role.AUXILIARY, "1/m²", "bilinear", "0 without points",
           "lidar points per square metre"),
 )  # fmt: skip
 
