@@ -11,7 +11,7 @@ BASE := $(VENV)/.installed-base
 LEARN := $(VENV)/.installed-learn
 DEV := $(VENV)/.installed-dev
 
-.PHONY: demo learn test lint bench docs scenes bundles install clean
+.PHONY: demo learn test lint bench docs scenes bundles install plugin clean
 
 install: $(DEV)
 
@@ -42,6 +42,9 @@ bench: $(DEV)  ## run all benchmarks; results in benchmarks/results/
 docs: $(DEV)  ## HTML in docs/_build/
 	$(BIN)/python -m sphinx -W -q -b html docs docs/_build
 	@echo "docs/_build/index.html"
+
+plugin:  ## archive of the QGIS plugin; build/demiurge-qgis.zip
+	$(PYTHON) tools/qgis_plugin.py
 
 clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache

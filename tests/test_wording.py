@@ -28,7 +28,7 @@ TERMS = {
 }
 PATTERN = re.compile(rf"\b({'|'.join(TERMS)})\b".replace(" ", r"\s+(?:#:?\s+)?"), re.IGNORECASE)
 PAGES = [ROOT / f"{name}.md" for name in ("README", "CONTRIBUTING", "SECURITY", "CHANGELOG")]
-FOLDERS = [PACKAGE, *(ROOT / name for name in ("docs", "tests", "benchmarks", "tools"))]
+FOLDERS = [PACKAGE, *(ROOT / name for name in ("docs", "tests", "benchmarks", "tools", "qgis"))]
 TEXTS = [
     *PAGES,
     *(
