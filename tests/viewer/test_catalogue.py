@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import rasterio
 from rasterio.transform import from_origin
-from view_rasters import GSD, heights, write
 
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.viewer.catalogue import Catalogue, needs_cog, open_catalogue
 from demiurge.viewer.cog import with_cogs
 from demiurge.viewer.layers import describe
+from view_rasters import GSD, heights, write
 
 
 def test_bands_become_layers(catalogue: Catalogue) -> None:

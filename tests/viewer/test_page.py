@@ -11,12 +11,12 @@ from typing import Any
 
 import numpy as np
 import pytest
-from view_rasters import GSD, NORTH, WEST
 
 from demiurge.evaluation.report.profiles import sample_profile
 from demiurge.viewer.catalogue import open_catalogue
 from demiurge.viewer.run import Viewer, serve
 from demiurge.viewer.server import PAGE
+from view_rasters import GSD, NORTH, WEST
 
 Image = pytest.importorskip("PIL.Image")
 playwright = pytest.importorskip("playwright.sync_api")

@@ -9,7 +9,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from view_rasters import COLUMNS, ROWS
 
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.predict.checkpoint import checkpoint_folder
@@ -17,6 +16,7 @@ from demiurge.viewer.catalogue import open_catalogue
 from demiurge.viewer.live import add_live, progress_of
 from demiurge.viewer.run import serve, view
 from demiurge.viewer.server import PAGE
+from view_rasters import COLUMNS, ROWS
 
 built = pytest.mark.skipif(not PAGE.is_dir(), reason="the page is not built")
 

@@ -6,13 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
-from view_rasters import GSD, NORTH, WEST
 
 from demiurge.evaluation.report.profiles import sample_profile
 from demiurge.scene.crs import transform
 from demiurge.viewer.catalogue import Catalogue, open_catalogue
 from demiurge.viewer.server import create_app
 from demiurge.viewer.tiles import tile_grid
+from view_rasters import GSD, NORTH, WEST
 
 Image = pytest.importorskip("PIL.Image")
 

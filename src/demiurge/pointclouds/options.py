@@ -45,10 +45,10 @@ class LidarSettings(OptionModel):
     gsd: float | None = Field(
         None, gt=0, description="Pixel size in metres; that of --like if not given."
     )
-    like: PathLike | None = Field(
+    like: Annotated[PathLike | None, Flag(path="scene")] = Field(
         None, description="Scene or raster whose grid is used, so that pixels coincide."
     )
-    crs: str | None = Field(
+    crs: Annotated[str | None, Flag(metavar="CRS")] = Field(
         None,
         description="Projected CRS of the scene in metres; that of the points, or their UTM zone, "
         "if not given.",
@@ -64,7 +64,7 @@ class LidarSettings(OptionModel):
         description="Public service whose tiles are read for the bounds: USGS 3DEP, IGN LiDAR HD "
         "or AHN.",
     )
-    index: Annotated[PathLike | None, Flag(metavar="URL|FILE")] = Field(
+    index: Annotated[PathLike | None, Flag(metavar="URL|FILE", path="file")] = Field(
         None, description="Tile index to use in place of that of the service."
     )
     source_crs: Annotated[str | None, Flag(metavar="CRS")] = Field(
@@ -117,11 +117,11 @@ class LidarSettings(OptionModel):
 class LidarOptions(LidarSettings):
     """Options of ``lidar``."""
 
-    inputs: Annotated[list[PathLike], Flag(argument=True)] = Field(
+    inputs: Annotated[list[PathLike], Flag(argument=True, path="file")] = Field(
         [],
         description="LAS, LAZ or COPC files, folders of them, URLs of COPC, LAZ or EPT (ept.json), "
         "or tile indices (GeoJSON, GeoPackage).",
     )
-    output: Annotated[PathLike, Flag(short="-o", metavar="FOLDER")] = Field(
-        description="Scene folder to write."
-    )
+    output: Annotated[
+        PathLike, Flag(short="-o", metavar="FOLDER", path="folder", suffixes=("/",))
+    ] = Field(description="Scene folder to write.")
