@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 from html import escape
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,9 @@ from . import command, mapping
 from .forms import definition, value_of
 from .specification import CommandCard
 from .styles import StyledResult
+
+#: Seconds between lines about the same stage; QGIS keeps every line in its log.
+_SECONDS = 10.0
 
 
 class Algorithm(QgsProcessingAlgorithm):
@@ -106,7 +110,7 @@ class Algorithm(QgsProcessingAlgorithm):
                 self.program,
                 words,
                 outputs=tuple(outputs.values()),
-                event=lambda found: _show(found, feedback),
+                event=_Log(feedback),
                 line=feedback.pushConsoleInfo,
                 cancelled=feedback.isCanceled,
             )
@@ -133,13 +137,25 @@ def _given(value: Any) -> Any:
     return None if value is None or null or value in ("", []) else value
 
 
-def _show(found: dict, feedback: QgsProcessingFeedback) -> None:
-    """Show an event of demiurge."""
-    if found["event"] == "progress" and found.get("total"):
-        feedback.setProgress(min(100 * found["done"] / found["total"], 100))
-        unit = f" {found['unit']}" if found.get("unit") else ""
-        state = f"{found['done']:.5g}/{found['total']:.5g}{unit}"
-        text = f"{found['stage']}: {state}  {found.get('note', '')}".rstrip()
-        feedback.setProgressText(text)
-    elif found["event"] == "note":
-        feedback.pushInfo(f"note: {found['text']}")
+class _Log:
+    """Show events of demiurge: the bar always, a line for each stage and then every ten seconds."""
+
+    def __init__(self, feedback: QgsProcessingFeedback) -> None:
+        self.feedback = feedback
+        self.stage, self.next = "", 0.0
+
+    def __call__(self, found: dict) -> None:
+        if found["event"] == "note":
+            self.feedback.pushInfo(f"note: {found['text']}")
+        elif found["event"] == "progress" and found.get("total"):
+            self._progress(found)
+
+    def _progress(self, found: dict) -> None:
+        done, total, now = found["done"], found["total"], time.monotonic()
+        self.feedback.setProgress(min(100 * done / total, 100))
+        if found["stage"] == self.stage and now < self.next:
+            return
+        self.stage, self.next = found["stage"], now + _SECONDS
+        state = f"{done:.5g}/{total:.5g} {found.get('unit', '')}".rstrip()
+        text = f"{self.stage}: {state}  {found.get('note', '')}".rstrip()
+        self.feedback.setProgressText(text)

@@ -260,6 +260,7 @@ def test_without_demiurge_the_algorithms_say_what_to_do(desk: Desk, files: dict[
     assert "'/no/such' (in $DEMIURGE) is no program" in done.stdout + done.stderr
 
 
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
 def test_results_are_loaded_with_their_styles(
     desk: Desk, surface: Path, files: dict[str, Path], tmp_path: Path
 ) -> None:
