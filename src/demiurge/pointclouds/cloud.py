@@ -34,7 +34,7 @@ _WEB_MERCATOR = 3857
 
 
 @dataclass(frozen=True)
-class Frame:
+class PointFrame:
     """CRS and heights of a cloud.
 
     Attributes
@@ -79,7 +79,7 @@ class Cloud:
     """
 
     name: str
-    frame: Frame
+    frame: PointFrame
     bounds: Bounds
     points: int
     colour: bool
@@ -89,7 +89,7 @@ class Cloud:
 
 def las_frame(
     name: str, header: Any, source_crs: str | None, height_unit: HeightUnit | None
-) -> Frame:
+) -> PointFrame:
     """Return CRS and heights that a LAS header declares.
 
     Raises
@@ -117,7 +117,7 @@ def frame_of(
     unit: str,
     source_crs: str | None,
     height_unit: HeightUnit | None,
-) -> Frame:
+) -> PointFrame:
     """Return CRS and heights of a cloud.
 
     Parameters
@@ -145,7 +145,7 @@ def frame_of(
     factor, notes = _height_factor(name, declared, horizontal, unit, height_unit)
     if abs(factor - 1) > 1e-9:
         notes = [*notes, f"heights of {name} are converted from {unit_name(factor)} to metres"]
-    return Frame(horizontal, vertical_of(declared), factor, tuple(notes))
+    return PointFrame(horizontal, vertical_of(declared), factor, tuple(notes))
 
 
 def _crs_cure() -> str:

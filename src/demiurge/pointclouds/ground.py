@@ -11,6 +11,9 @@ import numpy as np
 from demiurge.arrays import Array, Mask, Values
 from demiurge.errors import missing_extra
 
+#: Distance in pixels below which two points are one.
+_SNAP = 1e-6
+
 
 def triangulated(planes: Array, longest: float) -> Array:
     """Interpolate ground points linearly within the triangles of their Delaunay triangulation.
@@ -25,43 +28,66 @@ def triangulated(planes: Array, longest: float) -> Array:
     Returns
     -------
     float32 (rows, columns): heights at the centres of pixels; NaN outside the triangles.
+
+    Raises
+    ------
+    ResourceError
+        If the library that triangulates is not installed.
     """
-    from scipy.spatial import Delaunay, QhullError
+    try:
+        import startinpy
+    except ImportError:
+        raise missing_extra("startinpy", "lidar", "triangulating ground points") from None
 
     shape = planes.shape[1:]
     result = np.full(shape, np.nan, np.float32)
     rows, cols = np.nonzero(np.isfinite(planes[0]))
     if len(rows) < 3:
         return result
-    z = planes[0, rows, cols].astype(np.float64)
-    points = np.column_stack((cols + planes[2, rows, cols], rows + planes[1, rows, cols]))
-    points = points.astype(np.float64)
-    try:
-        mesh = Delaunay(points)
-    except QhullError:  # all points on a line
+    x, y = cols + planes[2, rows, cols], rows + planes[1, rows, cols]
+    mesh = startinpy.DT()
+    mesh.snap_tolerance = _SNAP
+    mesh.insert(
+        np.column_stack((x, y, planes[0, rows, cols])).astype(np.float64), insertionstrategy="BBox"
+    )
+    if mesh.number_of_triangles() == 0:  # all points on a line
         return result
-    corners = points[mesh.simplices]
-    sides = corners - np.roll(corners, 1, axis=1)
-    short = (sides**2).sum(axis=2).max(axis=1) <= longest**2
-    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
-    places = np.column_stack((x.ravel(), y.ravel()))
-    found = mesh.find_simplex(places)
-    known = np.flatnonzero((found >= 0) & short[found])
-    found = found[known]
-    result.flat[known] = _interpolated(places[known], corners[found], z[mesh.simplices[found]])
+    row, col = np.mgrid[: shape[0], : shape[1]] + 0.5
+    places = np.column_stack((col.ravel(), row.ravel()))
+    result.flat[:] = mesh.interpolate({"method": "TIN"}, places)
+    result[_within_long(mesh.points[mesh.triangles][..., :2], longest, shape)] = np.nan
     return result
 
 
-def _interpolated(places: Values, corners: Values, z: Values) -> Values:
-    """Return the height of planes through three points, float64 (n,)."""
-    (x0, y0), (x1, y1), (x2, y2) = (corners[:, i].T for i in range(3))
-    x, y = places.T
-    area = (y1 - y2) * (x0 - x2) + (x2 - x1) * (y0 - y2)
+def _within_long(corners: Values, longest: float, shape: tuple[int, ...]) -> Mask:
+    """Return the pixels whose centre lies in a triangle with a side longer than ``longest``.
+
+    Scan lines: every triangle covers an interval of columns in each row; the sum of its starts and
+    ends along the row counts the triangles over a pixel.
+    """
+    sides = corners - np.roll(corners, 1, axis=1)
+    long = corners[(sides**2).sum(axis=2).max(axis=1) > longest**2]
+    marks = np.zeros((shape[0], shape[1] + 1), np.int32)
+    if not len(long):
+        return np.zeros(shape, bool)
+    y = long[..., 1]
+    first = np.clip(np.ceil(y.min(axis=1) - 0.5), 0, shape[0]).astype(np.int64)
+    last = np.clip(np.floor(y.max(axis=1) - 0.5) + 1, 0, shape[0]).astype(np.int64)
+    counts = np.maximum(last - first, 0)
+    triangle = np.repeat(np.arange(len(long)), counts)
+    row = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts) + first[triangle]
+    start, end = long[triangle], np.roll(long, -1, axis=1)[triangle]
     with np.errstate(divide="ignore", invalid="ignore"):
-        a = ((y1 - y2) * (x - x2) + (x2 - x1) * (y - y2)) / area
-        b = ((y2 - y0) * (x - x2) + (x0 - x2) * (y - y2)) / area
-    heights = a * z[:, 0] + b * z[:, 1] + (1 - a - b) * z[:, 2]
-    return np.where(np.isfinite(heights), heights, np.nan)
+        share = (row[:, None] + 0.5 - start[..., 1]) / (end[..., 1] - start[..., 1])
+    x = start[..., 0] + share * (end[..., 0] - start[..., 0])
+    x = np.where((share >= 0) & (share <= 1), x, np.nan)
+    known = np.isfinite(x).any(axis=1)
+    x, row = x[known], row[known]
+    left = np.clip(np.ceil(np.nanmin(x, axis=1) - 0.5), 0, shape[1]).astype(np.int64)
+    right = np.clip(np.floor(np.nanmax(x, axis=1) - 0.5) + 1, 0, shape[1]).astype(np.int64)
+    np.add.at(marks, (row, left), 1)
+    np.add.at(marks, (row, np.maximum(right, left)), -1)
+    return np.asarray(np.cumsum(marks, axis=1)[:, :-1] > 0)
 
 
 def cloth_ground(planes: Array, gsd: float) -> Mask:

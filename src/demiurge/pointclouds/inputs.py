@@ -16,7 +16,7 @@ from demiurge.paths import PathLike
 from demiurge.pointclouds.cloud import Cloud, HeightUnit
 from demiurge.pointclouds.ept import local_files, open_ept
 from demiurge.pointclouds.las import is_copc, open_copc, open_las
-from demiurge.pointclouds.services import Service, read_index
+from demiurge.pointclouds.services import LidarService, read_index
 from demiurge.scene.grid import Bounds
 
 _POINTS = (".las", ".laz")
@@ -24,11 +24,11 @@ _INDICES = (".geojson", ".json", ".gpkg")
 _EPT = "ept.json"
 #: Bytes of the header of COPC, and of the parts in which other files are downloaded.
 _HEAD, _PART = 589, 2**23
-_PLAIN = Service("the tile index", "", "")
+_PLAIN = LidarService("the tile index", "", "")
 
 
 @dataclass(frozen=True)
-class Inputs:
+class LidarInputs:
     """How inputs are opened.
 
     Attributes

@@ -18,7 +18,7 @@ from demiurge.fetching.http import Client
 from demiurge.outputs import atomic_folder
 from demiurge.paths import PathLike
 from demiurge.pointclouds.cloud import Cloud
-from demiurge.pointclouds.inputs import Inputs, distinct
+from demiurge.pointclouds.inputs import LidarInputs, distinct
 from demiurge.pointclouds.options import LidarSettings
 from demiurge.pointclouds.place import bounds_in_degrees, choose_grid_of_clouds, grid_like
 from demiurge.pointclouds.rasters import Rules, write_layers
@@ -135,7 +135,7 @@ def _names(
         area = bounds_in_degrees(like)
     if area is None and options.bounds is not None and options.crs is not None:
         area = bounds_to(options.bounds, options.crs, "EPSG:4326")
-    opener = Inputs(work, client)
+    opener = LidarInputs(work, client)
     names = opener.names(given, area)
     if options.service is None:
         if not names:
@@ -156,7 +156,7 @@ def _clouds(
     options: LidarSettings, names: Sequence[str], work: Path, client: Client
 ) -> tuple[list[Cloud], list[str]]:
     """Open all files; return those with points, and notes on the others and on assumptions."""
-    opener = Inputs(work, client, options.source_crs, options.height_unit, options.resolution)
+    opener = LidarInputs(work, client, options.source_crs, options.height_unit, options.resolution)
     notes, found = [], []
     for name in names:
         try:

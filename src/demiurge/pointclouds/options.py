@@ -65,7 +65,7 @@ class LidarSettings(OptionModel):
         "or AHN.",
     )
     index: Annotated[PathLike | None, Flag(metavar="URL|FILE", path="file")] = Field(
-        None, description="Tile index to use in place of that of the service."
+        None, description="LidarTile index to use in place of that of the service."
     )
     source_crs: Annotated[str | None, Flag(metavar="CRS")] = Field(
         None,

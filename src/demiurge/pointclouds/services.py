@@ -27,7 +27,7 @@ _WGS84 = "EPSG:4326"
 
 
 @dataclass(frozen=True)
-class Service:
+class LidarService:
     """A public service of point clouds.
 
     Attributes
@@ -52,13 +52,13 @@ class Service:
     template: str = ""
 
 
-SERVICES: dict[str, Service] = {
-    "3dep": Service(
+SERVICES: dict[str, LidarService] = {
+    "3dep": LidarService(
         "USGS 3D Elevation Program",
         "public domain, USGS 3DEP (AWS usgs-lidar-public)",
         "https://raw.githubusercontent.com/hobuinc/usgs-lidar/master/boundaries/resources.geojson",
     ),
-    "ign": Service(
+    "ign": LidarService(
         "IGN LiDAR HD",
         "Licence Ouverte / Etalab 2.0, IGN",
         "https://data.geopf.fr/wfs/ows",
@@ -74,7 +74,7 @@ SERVICES: dict[str, Service] = {
             "COUNT": "1000",
         },
     ),
-    "ahn": Service(
+    "ahn": LidarService(
         "Actueel Hoogtebestand Nederland (AHN5)",
         "CC0 1.0, AHN",
         "https://basisdata.nl/hwh-ahn/AUX/bladwijzer_AHN6.gpkg",
@@ -86,7 +86,7 @@ SERVICES: dict[str, Service] = {
 
 
 @dataclass(frozen=True)
-class Tile:
+class LidarTile:
     """An entry of a tile index: its file, and its outline in degrees (shapely)."""
 
     url: str
@@ -94,8 +94,8 @@ class Tile:
 
 
 def find_tiles(
-    service: Service, index: str, where: Bounds, client: Client, work: Path
-) -> list[Tile]:
+    service: LidarService, index: str, where: Bounds, client: Client, work: Path
+) -> list[LidarTile]:
     """Return the tiles of a service that overlap bounds in degrees.
 
     Parameters
@@ -122,8 +122,8 @@ def find_tiles(
 
 
 def read_index(
-    index: str, service: Service, where: Bounds | None, client: Client, work: Path
-) -> Iterator[Tile]:
+    index: str, service: LidarService, where: Bounds | None, client: Client, work: Path
+) -> Iterator[LidarTile]:
     """Yield the tiles of an index that overlap bounds in degrees, or all.
 
     Raises
@@ -139,10 +139,10 @@ def read_index(
             continue
         url = _url(index, service, properties)
         if url:
-            yield Tile(url, outline)
+            yield LidarTile(url, outline)
 
 
-def _url(index: str, service: Service, properties: Mapping[str, Any]) -> str:
+def _url(index: str, service: LidarService, properties: Mapping[str, Any]) -> str:
     """Return the file of a tile; an empty text if the index names none."""
     lower = {str(key).lower(): value for key, value in properties.items()}
     named = next((str(lower[k]) for k in _LOCATIONS if lower.get(k)), "")
@@ -168,7 +168,7 @@ def _url(index: str, service: Service, properties: Mapping[str, Any]) -> str:
 
 
 def _entries(
-    index: str, service: Service, where: Bounds | None, client: Client, work: Path
+    index: str, service: LidarService, where: Bounds | None, client: Client, work: Path
 ) -> Iterator[tuple[dict[str, Any], Any]]:
     """Yield properties and outline in degrees of the tiles of an index."""
     remote = index.startswith(("http://", "https://"))
@@ -191,7 +191,7 @@ def _entries(
     yield from _geojson(index, content, service)
 
 
-def _query(service: Service, where: Bounds | None) -> dict[str, str]:
+def _query(service: LidarService, where: Bounds | None) -> dict[str, str]:
     """Return the parameters of a request for bounds in degrees."""
     if where is None:
         return {}
@@ -217,7 +217,9 @@ def bounds_to(bounds: Bounds, source: Any, target: Any) -> Bounds:
     return float(x.min()), float(y.min()), float(x.max()), float(y.max())
 
 
-def _geojson(index: str, content: Any, service: Service) -> Iterator[tuple[dict[str, Any], Any]]:
+def _geojson(
+    index: str, content: Any, service: LidarService
+) -> Iterator[tuple[dict[str, Any], Any]]:
     import shapely
     from shapely.geometry import shape
 
@@ -239,7 +241,9 @@ def _geojson(index: str, content: Any, service: Service) -> Iterator[tuple[dict[
         yield properties, _in_degrees(outline, crs)
 
 
-def _geopackage(index: str, path: Path, service: Service) -> Iterator[tuple[dict[str, Any], Any]]:
+def _geopackage(
+    index: str, path: Path, service: LidarService
+) -> Iterator[tuple[dict[str, Any], Any]]:
     """Yield the features of the first layer of a GeoPackage."""
     import shapely
 

@@ -1,0 +1,59 @@
+"""Triangulated ground."""
+
+import numpy as np
+import pytest
+
+from demiurge.pointclouds.ground import _within_long, triangulated
+
+pytest.importorskip("startinpy")
+
+
+def inside(corners: np.ndarray, shape: tuple[int, int]) -> np.ndarray:
+    """Return the pixels whose centre lies in a triangle, by the signs of three areas."""
+    y, x = np.mgrid[: shape[0], : shape[1]] + 0.5
+    a, b, c = corners
+    signs = [
+        (q[0] - p[0]) * (y - p[1]) - (q[1] - p[1]) * (x - p[0]) > 0
+        for p, q in ((a, b), (b, c), (c, a))
+    ]
+    return np.all(signs, axis=0) | ~np.any(signs, axis=0)
+
+
+def test_scan_lines_find_the_pixels_of_triangles() -> None:
+    rng = np.random.default_rng(1)
+    for count in (1, 3, 20):
+        corners = rng.uniform(-10, 50, (count, 3, 2))
+        expected = np.any([inside(one, (40, 30)) for one in corners], axis=0)
+        np.testing.assert_array_equal(_within_long(corners, 0.0, (40, 30)), expected)
+
+
+def test_only_triangles_with_a_long_side_count() -> None:
+    corners = np.array([[[0, 0], [10, 0], [0, 10]], [[20, 0], [24, 0], [20, 4]]], float)
+    mask = _within_long(corners, 8.0, (12, 30))
+    assert mask[2, 2]
+    assert not mask[1, 21]
+
+
+def test_a_plane_is_exact_and_long_triangles_are_void() -> None:
+    rng = np.random.default_rng(0)
+    planes = np.full((3, 50, 60), np.nan, np.float32)
+    known = rng.random((50, 60)) < 0.5
+    known[20:40, 20:40] = False
+    offset = rng.random((2, 50, 60))
+    y, x = np.mgrid[:50, :60]
+    planes[0] = 100 + 0.5 * (x + offset[1]) - 0.2 * (y + offset[0])
+    planes[1:] = offset
+    planes[:, ~known] = np.nan
+    expected = 100 + 0.5 * (x + 0.5) - 0.2 * (y + 0.5)
+    full = triangulated(planes, 100.0)
+    inner = (slice(2, -2), slice(2, -2))
+    np.testing.assert_allclose(full[inner], expected[inner], atol=1e-3)
+    short = triangulated(planes, 10.0)
+    assert np.isnan(short[30, 30])
+    assert np.isfinite(short[5:15, 5:15]).all()
+
+
+def test_points_on_a_line_make_no_ground() -> None:
+    planes = np.full((3, 5, 5), np.nan, np.float32)
+    planes[0, 2], planes[1:, 2] = 1, 0.5
+    assert np.isnan(triangulated(planes, 100.0)).all()
