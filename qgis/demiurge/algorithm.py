@@ -121,14 +121,14 @@ class Algorithm(QgsProcessingAlgorithm):
             raise QgsProcessingException(str(error)) from None
         rasters = [p.name for p in self.parameters if p.kind == "raster_output"]
         for name in rasters:
-            self._style(outputs.get(name, ""), context)
+            path = outputs.get(name, "")
+            if path and context.willLoadLayerOnCompletion(path):
+                # A temporary file has the name of the parameter.
+                stem = Path(path).stem
+                title = self.displayName() if stem == name else stem
+                details = context.layerToLoadOnCompletionDetails(path)
+                details.setPostProcessor(StyledResult.create(title))
         return outputs
-
-    def _style(self, path: str, context: QgsProcessingContext) -> None:
-        """Style a result when QGIS loads it."""
-        if path and context.willLoadLayerOnCompletion(path):
-            details = context.layerToLoadOnCompletionDetails(path)
-            details.setPostProcessor(StyledResult.create())
 
 
 def _given(value: Any) -> Any:

@@ -60,10 +60,14 @@ class StyledResult(QgsProcessingLayerPostProcessorInterface):
     #: QGIS does not own post-processors of Python: they must live until the result is loaded.
     _alive: list = []  # noqa: RUF012
 
+    def __init__(self, title: str) -> None:
+        super().__init__()
+        self.title = title
+
     @classmethod
-    def create(cls) -> StyledResult:
-        """Return a post-processor that stays alive."""
-        made = cls()
+    def create(cls, title: str) -> StyledResult:
+        """Return a post-processor that stays alive; layers are named ``TITLE: BAND``."""
+        made = cls(title)
         cls._alive[:] = [*cls._alive[-20:], made]
         return made
 
@@ -73,7 +77,7 @@ class StyledResult(QgsProcessingLayerPostProcessorInterface):
         """Style the layer; QGIS calls this in its main thread."""
         if not isinstance(layer, QgsRasterLayer):
             return
-        names, title = band_names(layer), layer.name()
+        names, title = band_names(layer), self.title
         roles = [(i + 1, name, role_of(name)) for i, name in enumerate(names) if role_of(name)]
         if not roles:
             return

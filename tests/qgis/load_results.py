@@ -1,6 +1,6 @@
-"""Run in the Python of QGIS: refine, load the result as QGIS does, and draw the map.
+"""Run in the Python of QGIS: cancel refine, run it, load the result as QGIS does, draw the map.
 
-Arguments: folder for ``layers.json`` and ``map.png``, DSM, bundle.
+Arguments: folder for ``layers.json``, ``cancelled.json`` and ``map.png``, DSM, bundle.
 """
 
 import json
@@ -14,6 +14,7 @@ from qgis.core import (
     QgsApplication,
     QgsMapRendererParallelJob,
     QgsMapSettings,
+    QgsProcessingFeedback,
     QgsProject,
 )
 from qgis.PyQt.QtCore import QSize
@@ -31,6 +32,27 @@ Processing.initialize()
 provider = Provider()
 QgsApplication.processingRegistry().addProvider(provider)
 values = {"dsm": str(dsm), "bundle": str(bundle), "any_input": True}
+
+
+class Impatient(QgsProcessingFeedback):
+    """Cancel at the first progress."""
+
+    lines: list = []  # noqa: RUF012
+
+    def setProgressText(self, text: str) -> None:  # noqa: N802
+        self.lines.append(text)
+        self.cancel()
+
+
+away = folder / "cancelled"
+away.mkdir()
+result = processing.run(
+    "demiurge:refine", values | {"output": str(away / "x.tif")}, feedback=Impatient()
+)
+left = [p.name for p in away.iterdir()]
+report = {"result": result, "left": left, "lines": Impatient.lines}
+(folder / "cancelled.json").write_text(json.dumps(report))
+
 target = str(folder / "surface.tif")
 processing.runAndLoadResults("demiurge:refine", values | {"output": target})
 

@@ -2,6 +2,7 @@
 
 import json
 import os
+import signal
 import sys
 import threading
 import time
@@ -138,8 +139,8 @@ out = pathlib.Path(sys.argv[1])
 (out.parent / ".x.tif.partial").mkdir(exist_ok=True)
 (out.parent / ".x.partial-77.tif").write_text("half")
 signal.signal(signal.SIGINT, signal.default_int_handler)
-print("ready", flush=True)
 try:
+    print("ready", flush=True)
     time.sleep(60)
 except KeyboardInterrupt:
     (out.parent / "interrupted").touch()
@@ -196,13 +197,17 @@ def test_a_program_that_does_not_end_is_killed(
         os.kill(int((out.parent / "pid").read_text()), 0)
 
 
-def test_cancelling_the_real_command_leaves_nothing(tmp_path: Path) -> None:
+def test_cancelling_the_real_command_leaves_nothing(
+    tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
     """A run is cancelled at its first progress; neither result nor rows remain."""
     heights = np.tile(terrain(), (10, 10))
     dsm = write_raster(tmp_path / "dsm.tif", heights, unit="m")
     out = tmp_path / "results" / "x.tif"
     out.parent.mkdir()
     started = threading.Event()
+    handler = signal.signal(signal.SIGINT, signal.SIG_IGN)  # as in the background of a shell
+    request.addfinalizer(lambda: signal.signal(signal.SIGINT, handler))
     with pytest.raises(command.CancelledError):
         command.run(
             str(program(tmp_path)), ["refine", str(dsm), "-o", str(out), "--any-input"],

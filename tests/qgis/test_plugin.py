@@ -261,7 +261,7 @@ def test_without_demiurge_the_algorithms_say_what_to_do(desk: Desk, files: dict[
 
 
 @pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
-def test_results_are_loaded_with_their_styles(
+def test_a_run_is_cancelled_and_results_are_loaded_with_their_styles(
     desk: Desk, surface: Path, files: dict[str, Path], tmp_path: Path
 ) -> None:
     """Heights lie under a hillshade that is multiplied with them; other bands are hidden."""
@@ -271,7 +271,11 @@ def test_results_are_loaded_with_their_styles(
         capture_output=True, text=True, timeout=300, env=desk.environment,
     )  # fmt: skip
     assert done.returncode == 0, done.stdout + done.stderr
+    cancelled = json.loads((tmp_path / "cancelled.json").read_text())
+    assert cancelled["lines"], "it ran"
+    assert (cancelled["result"], cancelled["left"]) == ({}, [])
     layers = json.loads((tmp_path / "layers.json").read_text())
+    assert {layer["name"].partition(": ")[0] for layer in layers} == {"surface"}
     names = [layer["name"].partition(": ")[2] for layer in layers]
     facts = [(layer["type"], layer["band"], layer["visible"]) for layer in layers]
     assert list(zip(names, facts, strict=True)) == [

@@ -12,7 +12,7 @@ from typing import Any
 
 import click
 
-from demiurge.console import check_form, failure
+from demiurge.console import as_json, check_form, failure
 from demiurge.errors import DemiurgeError
 
 #: Commands in the order of the help: the module in demiurge.cli, and a summary.
@@ -120,6 +120,8 @@ def run(arguments: list[str] | None = None) -> None:
         for name in ("SIGTERM", "SIGBREAK"):
             if hasattr(signal, name):
                 signal.signal(getattr(signal, name), _terminate)
+        if as_json():  # a caller that ignores SIGINT itself, as in the background of a shell
+            signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         check_form()
         code = app.main(arguments, prog_name="demiurge", standalone_mode=False)
