@@ -168,5 +168,5 @@ def test_vertical_references(crs: str, reference: str) -> None:
 def test_unknown_references_adopt_the_known_one() -> None:
     known = Vertical(reference="ellipsoidal", datum="WGS 84")
     assert agree({"a": Vertical(), "b": known, "c": Vertical()}) == known
-    with pytest.raises(DataError, match="gdalwarp"):
+    with pytest.raises(DataError, match="--to-vertical"):
         agree({"a": known, "b": Vertical(reference="orthometric", datum="EGM96 height")})

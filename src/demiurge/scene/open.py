@@ -27,6 +27,7 @@ from demiurge.scene.footprint import (
     source_window,
     utm_of,
 )
+from demiurge.scene.geoid import VerticalChange
 from demiurge.scene.geotiff import map_stack
 from demiurge.scene.grid import (
     Bounds,
@@ -42,13 +43,13 @@ from demiurge.scene.grid import (
 )
 from demiurge.scene.options import NoData
 from demiurge.scene.raw import file_sources, orthorectified
+from demiurge.scene.referenced import shared_reference, with_references
 from demiurge.scene.scene import Scene
 from demiurge.scene.sensor import RawSettings
 from demiurge.scene.source import Source
-from demiurge.scene.spec import SPEC_NAME, SceneSpec, Vertical, grid_of_spec, load_spec
+from demiurge.scene.spec import SPEC_NAME, SceneSpec, grid_of_spec, load_spec
 from demiurge.scene.statistics import load_fingerprint
 from demiurge.scene.undeclared import for_layers
-from demiurge.scene.vertical import agree
 from demiurge.scene.views import collect_views, views_of_spec
 
 
@@ -76,7 +77,7 @@ def open_scene(path: PathLike, *, nodata: NoData | None = None) -> Scene:
         stack = _stack_of(sources, grid, opened)
     vertical = spec.vertical
     if vertical.reference == "unknown":
-        vertical = _vertical(sources)
+        vertical = shared_reference(sources)
     fingerprint = load_fingerprint(folder)
     return Scene(
         name=spec.name or folder.resolve().name,
@@ -152,6 +153,7 @@ def scene_from_files(
     views: Mapping[str, Direction] | None = None,
     sun: Direction | None = None,
     raw: RawSettings | None = None,
+    change: VerticalChange | None = None,
 ) -> Scene:
     """Open files as a scene, without writing a folder.
 
@@ -181,6 +183,8 @@ def scene_from_files(
         Directions to the sensor by layer, and to the sun; those of cameras and metadata if None.
     raw
         Side files and corrections of raw images.
+    change
+        Vertical references to declare and to transform to.
 
     Raises
     ------
@@ -194,9 +198,12 @@ def scene_from_files(
     sources, raws = file_sources(paths, local, for_layers(nodata, files), raw)
     _refuse_image_as_heights(sources)
     grid, notes = choose_grid(sources, gsd=gsd, crs=crs, extent=extent)
+    if change is not None and change.given:
+        sources, grid, added = with_references(sources, grid, change)
+        notes = [*notes, *added]
     cameras: dict[str, Direction] = {}
     if raws:
-        orthos, remarks = orthorectified(raws, sources["dsm"], grid, _vertical(sources), raw)
+        orthos, remarks = orthorectified(raws, sources["dsm"], grid, shared_reference(sources), raw)
         sources, notes = {**sources, **orthos}, [*notes, *remarks]
         cameras = {n: ortho.view for n, ortho in orthos.items()}
     _check_overlap(sources, grid)
@@ -206,7 +213,7 @@ def scene_from_files(
         name=name or Path(lead.path).stem.strip("<>"),
         grid=grid,
         sources=sources,
-        vertical=_vertical(sources),
+        vertical=shared_reference(sources),
         notes=(*notes, *known.notes),
         views=known.views,
         sun=known.sun,
@@ -377,11 +384,6 @@ def _spec_grid(spec: SceneSpec, path: Path) -> GeoBox | None:
             "prepare the scene from its files instead",
         )
     return grid
-
-
-def _vertical(sources: Mapping[str, Source]) -> Vertical:
-    heights = {n: s for n, s in sources.items() if s.layer.kind is Kind.HEIGHT}
-    return agree({s.path: s.vertical for s in heights.values()})
 
 
 def _stack_of(sources: Mapping[str, Source], grid: GeoBox, opened: Mapping[str, Any]) -> Any:

@@ -14,6 +14,7 @@ from demiurge.errors import DataError, UsageError
 from demiurge.layers import layer
 from demiurge.paths import PathLike
 from demiurge.scene.camera import Direction, PixelShift
+from demiurge.scene.geoid import read_assignments, read_grids
 
 #: Stored values that mean no data in addition to those that files declare, by layer. An empty
 #: list keeps all values; layers that are not named are searched for such values.
@@ -189,6 +190,34 @@ class PrepareOptions(RawOptions):
         None,
         description="RPCs of a raw image, if its tags have none: _RPC.TXT, .RPB, Maxar XML or "
         "DIMAP XML, by layer, such as ortho_left=left_RPC.TXT.",
+    )
+    to_vertical: Annotated[str | None, Flag(metavar="REFERENCE")] = Field(
+        None,
+        description="Transform all heights to one vertical reference: ellipsoidal, egm96, egm2008, "
+        "navd88, ign69, rh2000, or the EPSG code of a vertical CRS, such as EPSG:7837.",
+    )
+    vertical: Annotated[
+        Mapping[str, str] | None,
+        Flag(
+            metavar="LAYER=REFERENCE",
+            parse=partial(read_assignments, "--vertical", "--vertical dsm=egm2008"),
+        ),
+    ] = Field(
+        None,
+        description="Vertical references of layers whose files declare none, such as "
+        "dem_prior=egm2008; values as for --to-vertical.",
+    )
+    geoid_grid: Annotated[
+        Mapping[str, PathLike] | None, Flag(metavar="[REFERENCE=]FILE", parse=read_grids)
+    ] = Field(
+        None,
+        description="Local file of geoid heights (GTX or GeoTIFF in degrees), above the ellipsoid "
+        "of the scene's CRS; for two references egm96=FILE and egm2008=FILE.",
+    )
+    proj_network: bool | None = Field(
+        None,
+        description="Let PROJ download geoid grids from cdn.proj.org; as PROJ_NETWORK if not "
+        "given.",
     )
     jobs: int | None = Field(None, ge=1, description="Threads that read; all cores if not given.")
     overwrite: Overwrite = False

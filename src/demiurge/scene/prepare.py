@@ -22,11 +22,13 @@ from demiurge.paths import PathLike, is_remote
 from demiurge.progress import Advance, progress
 from demiurge.scene.camera import Direction, PixelShift
 from demiurge.scene.files import open_raster
+from demiurge.scene.geoid import VerticalChange
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.geotiff import STACK_NAME, create_stack, map_stack, release
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.options import NoData
+from demiurge.scene.referenced import declaring_grid
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.sensor import raw_settings
 from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
@@ -88,6 +90,10 @@ def prepare(
     left_adjust: PathLike | None = None,
     right_adjust: PathLike | None = None,
     occlusions: bool = True,
+    to_vertical: str | None = None,
+    vertical: Mapping[str, str] | None = None,
+    geoid_grid: Mapping[str, PathLike] | None = None,
+    proj_network: bool | None = None,
     jobs: int | None = None,
     overwrite: bool = False,
     quiet: bool = True,
@@ -127,6 +133,10 @@ def prepare(
         ASP's ``.adjust`` files; those next to the raw images if None.
     occlusions
         Make pixels no data that the DSM hides from the sensor of a raw image.
+    to_vertical, vertical
+        Vertical reference of the result, and those of layers whose files declare none.
+    geoid_grid, proj_network
+        Local geoid grids by reference (``""`` for all), and whether PROJ may download others.
     jobs
         Number of reading threads; that of the cores if None.
     overwrite
@@ -153,21 +163,20 @@ def prepare(
         rpc=rpc, adjust=adjust, shift_left=shift_left, left_adjust=left_adjust,
         right_adjust=right_adjust, occlusions=occlusions,
     )  # fmt: skip
-    inputs = [*files.values(), *raw.files, *([extent] if isinstance(extent, str) else [])]
+    inputs = [
+        *files.values(),
+        *raw.files,
+        *(geoid_grid or {}).values(),
+        *([extent] if isinstance(extent, str) else []),
+    ]
     with atomic_folder(
         Path(out), overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
     ) as partial:
         scene = scene_from_files(
-            files,
-            gsd=gsd,
-            crs=crs,
-            extent=_extent(extent),
-            name=name or Path(out).absolute().name,
-            nodata=nodata,
-            views=_by_layer(view_left, view_right),
-            sun=sun,
-            raw=raw,
-        )
+            files, gsd=gsd, crs=crs, extent=_extent(extent), nodata=nodata, sun=sun, raw=raw,
+            name=name or Path(out).absolute().name, views=_by_layer(view_left, view_right),
+            change=VerticalChange(to_vertical, vertical, geoid_grid, proj_network),
+        )  # fmt: skip
         fixed = scene.with_equalised() if equalise else scene
         write_scene(fixed, partial, jobs, extra, origin, quiet)
     return replace(open_scene(out), notes=_notes(scene))
@@ -222,7 +231,8 @@ def write_scene(
     """
     jobs = jobs or os.cpu_count() or 1
     names = list(scene.layers)
-    create_stack(folder / STACK_NAME, scene.grid, names)
+    grid = declaring_grid(scene.grid, scene.sources, scene.vertical)
+    create_stack(folder / STACK_NAME, grid, names)
     total = scene.shape[0] * scene.shape[1] / 1e6
     with progress("prepare", total, quiet=quiet, unit="Mpx") as advance:
         fingerprint = _fill(scene, names, folder / STACK_NAME, jobs, advance)
@@ -325,7 +335,7 @@ def _spec(scene: Scene, names: list[str], origin: Origin) -> SceneSpec:
         **{**days, **origin.fields()},
         **views_for_spec(scene),
         name=scene.name,
-        grid=_grid_spec(scene.grid),
+        grid=_grid_spec(declaring_grid(scene.grid, scene.sources, scene.vertical)),
         vertical=scene.vertical,
         layers=layers,
         sources={

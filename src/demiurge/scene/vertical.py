@@ -103,7 +103,7 @@ def agree(named: dict[str, Vertical]) -> Vertical:
         if other.reference != reference.reference or different_datum:
             raise DataError(
                 f"heights of {first} are {reference}, those of {name} are {other}",
-                "convert them to one vertical reference, for example with gdalwarp -t_srs",
+                "transform them to one vertical reference with demiurge prepare --to-vertical",
             )
     return reference
 
