@@ -240,7 +240,7 @@ def _missing(vertical: Any, operations: Any, geodetic: Any) -> ResourceError | D
             "give a file of geoid heights with --geoid-grid FILE.tif",
         )
     name = grids[0].short_name
-    url = grids[0].url or f"https://cdn.proj.org/{name}"
+    url = grids[0].url or "the grid from the owner of the reference (PROJ does not offer it)"
     return ResourceError(
         f"{vertical.name}: the geoid grid {name} is not installed, and without it heights "
         "would be wrong by metres",
