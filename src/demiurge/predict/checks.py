@@ -66,12 +66,26 @@ def require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) ->
             f"of bundle '{card.name}' ({sizes.low:g} to {sizes.high:g} m)",
             "resample it, choose another bundle, or add --any-pixel-size",
         )
+    if options.ground == "interpolated":
+        _require_ground(bundle, options)
     raw = [n for n in contract.names if n in scene.equalised and not contract.equalise]
     if raw:
         raise DataError(
             f"scene '{scene.name}' has an equalised '{raw[0]}', but bundle '{card.name}' was "
             "trained without",
             "prepare it with --no-equalise, or give plain files",
+        )
+
+
+def _require_ground(bundle: Bundle, options: Options) -> None:
+    """Raise unless surface, bare earth and its uncertainty are written."""
+    contract = bundle.contract
+    if options.target is not None or not (
+        {"dsm", "dtm"} <= set(contract.targets) and contract.uncertainty
+    ):
+        raise UsageError(
+            "--ground interpolated needs the DSM, the DTM and its uncertainty",
+            "leave out --target, or use a bundle that predicts them",
         )
 
 

@@ -320,9 +320,7 @@ def _check_path(path: Path, scene: Scene, bundle: Bundle, options: Options) -> N
         )
     mosaic = suffix == MOSAIC
     if mosaic and options.cluster is None:
-        raise UsageError(
-            f"{path}: a virtual mosaic is what --cluster makes", "name the result .tif"
-        )
+        raise UsageError(f"{path}: a virtual mosaic needs --cluster", "name the result .tif")
     check_output(
         path,
         overwrite=options.overwrite,
@@ -333,8 +331,9 @@ def _check_path(path: Path, scene: Scene, bundle: Bundle, options: Options) -> N
     )  # fmt: skip
     if mosaic:
         require_replaceable(blocks_of(path), "", BLOCK_NAMES)
-    if mosaic and options.points is not None:
-        raise UsageError("blocks are not fitted to ground points", "name the result .tif")
+    if mosaic and (options.points is not None or options.ground != "network"):
+        what = "fitted to ground points" if options.points else "joined to interpolate the ground"
+        raise UsageError(f"blocks are not {what}", "name the result .tif")
     if suffix == ZARR:
         require_replaceable(path, ".zgroup")
 

@@ -21,6 +21,7 @@ from demiurge.predict.cluster import publish_blocks, run_on_cluster
 from demiurge.predict.heights.adjustment import adjust, load_adjustment
 from demiurge.predict.heights.assessment import assess
 from demiurge.predict.heights.gcp import GcpFit, fit_rows
+from demiurge.predict.heights.ground import correct_rows
 from demiurge.predict.heights.solver import SCALES
 from demiurge.predict.inference import predict_windows
 from demiurge.predict.job import Job
@@ -69,6 +70,10 @@ def run(job: Job) -> Prediction:
         checkpoint.complete = True
         rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags, None
         uncertainty = _mean_uncertainty(job, checkpoint.counts)
+        if options.ground == "interpolated":
+            names = [band.name for band in bands]
+            rows, corrected = correct_rows(rows, names, job.scene.shape, abs(grid.affine.a))
+            tags = tags | {"ground": f"interpolated under large roofs ({corrected} pixels)"}
         if job.gcps is not None:
             relative, names = bands[0].unit == "relative", [band.name for band in bands]
             rows, fit, uncertainty = fit_rows(rows, names, grid, job.gcps, relative=relative)
