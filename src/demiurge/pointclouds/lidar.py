@@ -48,8 +48,8 @@ def lidar(
     Layers: ``truth_dsm`` (highest point or 98th percentile by pixel, without noise and isolated
     points), ``truth_dtm`` (triangulated ground points), ``intensity`` and colours (means),
     ``point_density``, and ``valid`` (1 where ``truth_dsm`` is measured); ``truth_height`` is
-    derived. Heights are metres, NaN where there is no point; nothing is extrapolated. The memory
-    does not depend on the number of points; the disk holds about 20 bytes for each.
+    derived. Heights are metres, NaN where there is no point; nothing is extrapolated. Points are
+    sorted by tile on the disk, which holds about 20 bytes for each.
 
     Parameters
     ----------
