@@ -141,6 +141,7 @@ class App {
   }
 
   private moved(from: Stage, view: View): void {
+    if (from.element.hidden) return;
     this.state.view = view;
     const other = from === this.a ? this.b : this.a;
     if (!this.b.element.hidden) other.jump(view);
