@@ -10,8 +10,9 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Values
 from demiurge.evaluation.inputs import BLOCK, AlignedSource, Inputs
-from demiurge.evaluation.spatial import Shift, coregister
+from demiurge.evaluation.spatial import coregister
 from demiurge.scene.grid import blocks
+from demiurge.scene.nuth_kaab import Shift
 from demiurge.scene.source import Source
 
 #: Variants of the surface; these names are keys of the JSON report.

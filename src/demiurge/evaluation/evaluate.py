@@ -27,15 +27,11 @@ from demiurge.evaluation.metrics import (
     uncertainty_statistics,
 )
 from demiurge.evaluation.slopes import SlopeErrors
-from demiurge.evaluation.spatial import (
-    Shift,
-    SpatialCorrelation,
-    require_xdem,
-    spatial_correlation,
-)
+from demiurge.evaluation.spatial import SpatialCorrelation, require_xdem, spatial_correlation
 from demiurge.evaluation.strata import Stratum, known, strata
 from demiurge.paths import RasterLike
 from demiurge.progress import Advance, silent
+from demiurge.scene.nuth_kaab import Shift
 from demiurge.scene.options import NoData
 
 #: Largest number of pixels for statistics of the uncertainty.

@@ -3,9 +3,6 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -13,9 +10,10 @@ import numpy as np
 from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array
-from demiurge.errors import DataError, missing_extra
+from demiurge.errors import DataError
 from demiurge.evaluation.inputs import AlignedSource
-from demiurge.scene.grid import full_window, pixel_size, wkt
+from demiurge.scene.grid import full_window, pixel_size
+from demiurge.scene.nuth_kaab import Shift, fit_shift, import_xdem, no_warnings
 from demiurge.scene.source import Source
 
 #: Largest side in pixels for co-registration and for variograms; larger rasters are subsampled.
@@ -24,15 +22,6 @@ _MOST, _MOST_FOR_PAIRS = 3000, 1000
 _FEWEST = 1000
 #: Points of one variogram sample, and number of samples.
 _POINTS, _RUNS = 400, 5
-
-
-@dataclass(frozen=True)
-class Shift:
-    """Translation in metres that aligns a raster with the reference."""
-
-    east: float
-    north: float
-    up: float
 
 
 @dataclass(frozen=True)
@@ -67,25 +56,7 @@ class SpatialCorrelation:
 
 def require_xdem() -> None:
     """Raise ResourceError if xdem is missing."""
-    _xdem("co-registration and variograms")
-
-
-def _xdem(purpose: str) -> Any:
-    try:
-        with _no_warnings():
-            import skgstat  # noqa: F401  # needed by xdem's variograms
-            import xdem
-    except ImportError:
-        raise missing_extra("xdem", "align", purpose) from None
-    return xdem
-
-
-@contextmanager
-def _no_warnings() -> Iterator[None]:
-    """Suppress warnings of xdem's internals; users cannot act on them."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        yield
+    import_xdem("co-registration and variograms")
 
 
 def _sampled(
@@ -113,7 +84,6 @@ def coregister(
     DataError
         If the shift cannot be estimated: too few pixels, or flat terrain.
     """
-    xdem = _xdem("co-registration")
     path = surface.source.path
     truth, heights, coarse = _sampled(surface, reference, grid, mask, _MOST)
     both = np.isfinite(truth) & np.isfinite(heights)
@@ -122,26 +92,16 @@ def coregister(
             f"{path}: shares {int(both.sum())} pixels with the reference, too few to co-register",
             "leave out --coregister",
         )
-    try:
-        with _no_warnings():
-            from rasterio.crs import CRS
-
-            fit = xdem.coreg.NuthKaab()
-            fit.fit(
-                truth, heights, inlier_mask=both, transform=coarse.affine,
-                crs=CRS.from_wkt(wkt(coarse)), random_state=0,
-            )  # fmt: skip
-            shift = fit.to_translations()
-    except (ValueError, RuntimeError) as error:
-        raise DataError(
-            f"{path}: cannot be co-registered ({error})",
-            "leave out --coregister, which needs terrain with relief",
-        ) from None
-    east, north, up = (float(v) for v in shift)
-    if not all(map(math.isfinite, (east, north, up))):
-        raise DataError(f"{path}: cannot be co-registered", "leave out --coregister")
-    moved = replace(surface, east=east, north=north, offset=surface.offset + up)
-    return moved, Shift(east, north, up)
+    shift = fit_shift(
+        path,
+        heights,
+        truth,
+        both,
+        coarse,
+        "leave out --coregister, which needs terrain with relief",
+    )
+    moved = replace(surface, east=shift.east, north=shift.north, offset=surface.offset + shift.up)
+    return moved, shift
 
 
 def spatial_correlation(
@@ -154,7 +114,7 @@ def spatial_correlation(
     std
         Standard deviation of the errors in metres.
     """
-    xdem = _xdem("variograms")
+    xdem = import_xdem("variograms")
     truth, heights, coarse = _sampled(surface, reference, grid, mask, _MOST_FOR_PAIRS)
     # xdem confuses rows and columns of rasters that are not square.
     errors = np.full((max(truth.shape),) * 2, np.nan, np.float32)
@@ -163,7 +123,7 @@ def spatial_correlation(
     if known < _FEWEST or not std > 0:
         return None
     gsd = pixel_size(coarse)
-    with _no_warnings():
+    with no_warnings():
         empirical = xdem.spatialstats.sample_empirical_variogram(
             errors, gsd=gsd, subsample=_POINTS, n_variograms=_RUNS, random_state=0,
         )  # fmt: skip

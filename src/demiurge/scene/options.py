@@ -191,6 +191,16 @@ class PrepareOptions(RawOptions):
         description="RPCs of a raw image, if its tags have none: _RPC.TXT, .RPB, Maxar XML or "
         "DIMAP XML, by layer, such as ortho_left=left_RPC.TXT.",
     )
+    align: Annotated[PathLike | None, Flag(path="raster")] = Field(
+        None,
+        description="Reference heights, such as lidar: move DSM, images and the other layers of "
+        "the pair onto it by one translation (xdem).",
+    )
+    stable: Annotated[PathLike | None, Flag(path="raster")] = Field(
+        None,
+        description="Raster that is above 0 on stable ground, for --align; from slopes, NDVI and "
+        "the differences if not given.",
+    )
     to_vertical: Annotated[str | None, Flag(metavar="REFERENCE")] = Field(
         None,
         description="Transform all heights to one vertical reference: ellipsoidal, egm96, egm2008, "

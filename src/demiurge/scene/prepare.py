@@ -20,6 +20,7 @@ from demiurge.layers import PANCHROMATIC, PRIOR, Role, layer
 from demiurge.outputs import atomic_folder
 from demiurge.paths import PathLike, is_remote
 from demiurge.progress import Advance, progress
+from demiurge.scene.aligned import align_pair
 from demiurge.scene.camera import Direction, PixelShift
 from demiurge.scene.files import open_raster
 from demiurge.scene.geoid import VerticalChange
@@ -31,7 +32,7 @@ from demiurge.scene.options import NoData
 from demiurge.scene.referenced import declaring_grid
 from demiurge.scene.scene import SIMULATION_NAME, Scene
 from demiurge.scene.sensor import raw_settings
-from demiurge.scene.spec import SPEC_NAME, GridSpec, LayerSpec, SceneSpec, dump_spec
+from demiurge.scene.spec import SPEC_NAME, AlignmentSpec, GridSpec, LayerSpec, SceneSpec, dump_spec
 from demiurge.scene.statistics import FINGERPRINT_NAME, Statistics
 from demiurge.scene.views import views_for_spec
 from demiurge.threads import map_ordered
@@ -52,7 +53,7 @@ class Origin:
     ----------
     acquired
         Dates of the images; those of their metadata if empty.
-    items, credits, use
+    items, credits, use, alignment
         As in :class:`demiurge.scene.spec.SceneSpec`.
     """
 
@@ -60,11 +61,13 @@ class Origin:
     items: Sequence[str] = ()
     credits: Sequence[str] = ()
     use: Literal["training", "validating"] | None = None
+    alignment: AlignmentSpec | None = None
 
     def fields(self) -> dict[str, Any]:
         """Return the fields that are known."""
         named = {"acquired": sorted(set(self.acquired)), "items": list(self.items),
-                 "credits": list(self.credits), "use": self.use}  # fmt: skip
+                 "credits": list(self.credits), "use": self.use,
+                 "alignment": self.alignment}  # fmt: skip
         return {name: value for name, value in named.items() if value}
 
 
@@ -90,6 +93,8 @@ def prepare(
     left_adjust: PathLike | None = None,
     right_adjust: PathLike | None = None,
     occlusions: bool = True,
+    align: PathLike | None = None,
+    stable: PathLike | None = None,
     to_vertical: str | None = None,
     vertical: Mapping[str, str] | None = None,
     geoid_grid: Mapping[str, PathLike] | None = None,
@@ -133,6 +138,9 @@ def prepare(
         ASP's ``.adjust`` files; those next to the raw images if None.
     occlusions
         Make pixels no data that the DSM hides from the sensor of a raw image.
+    align, stable
+        Reference heights that the pair is moved onto, and a mask of stable ground; see
+        :func:`demiurge.scene.aligned.align_pair`.
     to_vertical, vertical
         Vertical reference of the result, and those of layers whose files declare none.
     geoid_grid, proj_network
@@ -163,12 +171,8 @@ def prepare(
         rpc=rpc, adjust=adjust, shift_left=shift_left, left_adjust=left_adjust,
         right_adjust=right_adjust, occlusions=occlusions,
     )  # fmt: skip
-    inputs = [
-        *files.values(),
-        *raw.files,
-        *(geoid_grid or {}).values(),
-        *([extent] if isinstance(extent, str) else []),
-    ]
+    others = (align, stable, extent if isinstance(extent, str) else None)
+    inputs = [*files.values(), *raw.files, *(geoid_grid or {}).values(), *filter(None, others)]
     with atomic_folder(
         Path(out), overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
     ) as partial:
@@ -177,9 +181,28 @@ def prepare(
             name=name or Path(out).absolute().name, views=_by_layer(view_left, view_right),
             change=VerticalChange(to_vertical, vertical, geoid_grid, proj_network),
         )  # fmt: skip
+        given = gsd is not None or crs is not None or extent not in ("intersection", "union")
+        scene, origin = _on_reference(scene, origin, align, stable, keep_grid=given)
         fixed = scene.with_equalised() if equalise else scene
         write_scene(fixed, partial, jobs, extra, origin, quiet)
     return replace(open_scene(out), notes=_notes(scene))
+
+
+def _on_reference(
+    scene: Scene,
+    origin: Origin,
+    align: PathLike | None,
+    stable: PathLike | None,
+    *,
+    keep_grid: bool,
+) -> tuple[Scene, Origin]:
+    """Move the pair onto a reference, if there is one, and record it."""
+    if align is None:
+        if stable is not None:
+            raise UsageError("--stable is an option of --align", "add --align REFERENCE")
+        return scene, origin
+    moved, fit = align_pair(scene, align, stable, keep_grid=keep_grid)
+    return moved, replace(origin, alignment=fit.spec())
 
 
 def _notes(scene: Scene) -> tuple[str, ...]:

@@ -78,6 +78,17 @@ class Vertical(Strict):
         return f"{self.reference} ({self.datum})" if self.datum else self.reference
 
 
+class AlignmentSpec(Strict):
+    """Translation that moved DSM, images and the other layers of a pair onto a reference."""
+
+    east: float = Field(description="metres")
+    north: float = Field(description="metres")
+    up: float = Field(description="metres, of the DSM only")
+    nmad_before: float = Field(description="metres, on stable ground")
+    nmad_after: float = Field(description="metres, on stable ground")
+    pixels: int = Field(description="number of stable pixels")
+
+
 class SceneSpec(Strict):
     """Content of ``scene.yaml``."""
 
@@ -101,6 +112,7 @@ class SceneSpec(Strict):
     credits: list[str] = Field(
         default_factory=list, description="attributions that the owners of the data require"
     )
+    alignment: AlignmentSpec | None = Field(None, description="translation of the pair")
     use: Literal["training", "validating"] | None = Field(
         None, description="use in a training that splits by scenes"
     )

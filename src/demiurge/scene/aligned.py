@@ -1,0 +1,249 @@
+"""Co-registration of a scene's pair with a reference: one translation for all its layers."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+
+from demiurge.arrays import Array, Mask
+from demiurge.errors import DataError, UsageError
+from demiurge.layers import PRIOR, Role, layer
+from demiurge.paths import PathLike, split_band
+from demiurge.raster.terrain import gradient, slope
+from demiurge.scene.grid import Window, full_window, pixel_size
+from demiurge.scene.nuth_kaab import Shift, fit_shift
+from demiurge.scene.scene import Scene
+from demiurge.scene.source import Source
+from demiurge.scene.spec import AlignmentSpec, Vertical
+from demiurge.scene.vertical import agree
+
+#: Largest side in pixels of the comparison; larger scenes are thinned.
+_MOST = 3000
+#: Least number of stable pixels, and least share of them that is steeper than ``_GENTLE`` degrees.
+_FEWEST, _SLOPING, _GENTLE = 2000, 0.02, 3.0
+#: Steepest stable ground in degrees, and largest NDVI: steeper are cliffs and walls, above is
+#: vegetation.
+_STEEPEST, _GREEN = 45.0, 0.4
+#: Largest horizontal translation in pixels, and in metres for coarse pixels.
+_FARTHEST = 50
+#: Multiple of the NMAD beyond which a difference is that of an object or a blunder.
+_OUTLYING = 3.0
+_NMAD = 1.4826
+_CURE = "align it with other tools first, or leave out --align"
+
+
+@dataclass(frozen=True)
+class PairAlignment:
+    """Translation of a pair, and how well it fits.
+
+    Attributes
+    ----------
+    shift
+        Metres east, north and up.
+    before, after
+        NMAD of the differences to the reference on stable ground in metres.
+    count
+        Number of stable pixels.
+    """
+
+    shift: Shift
+    before: float
+    after: float
+    count: int
+
+    def spec(self) -> AlignmentSpec:
+        """Return the entry in ``scene.yaml``."""
+        s = self.shift
+        return AlignmentSpec(
+            east=round(s.east, 4), north=round(s.north, 4), up=round(s.up, 4),
+            nmad_before=round(self.before, 4), nmad_after=round(self.after, 4), pixels=self.count,
+        )  # fmt: skip
+
+    def __str__(self) -> str:
+        s = self.shift
+        return (
+            f"the pair was moved by {s.east:+.2f} m east, {s.north:+.2f} m north, "
+            f"{s.up:+.2f} m up; NMAD on {self.count} stable pixels {self.before:.2f} m before, "
+            f"{self.after:.2f} m after"
+        )
+
+
+@dataclass(frozen=True)
+class AlignedLayer(Source):
+    """A layer moved by a translation; ``up`` is added to its values.
+
+    Attributes
+    ----------
+    inner
+        The layer at its original place.
+    shift
+        Metres east and north, in the CRS of the scene; ``up`` is 0 for layers other than heights.
+    """
+
+    inner: Source = field(kw_only=True)
+    shift: Shift = field(kw_only=True)
+
+    @property
+    def vertical(self) -> Vertical:
+        """Return the vertical reference of the layer."""
+        return self.inner.vertical
+
+    @property
+    def variant(self) -> tuple[str, ...]:
+        """Return what the values depend on in addition to file and grid."""
+        return (*self.inner.variant, str(self.shift))
+
+    def read(self, grid: GeoBox, window: Window, step: int = 1) -> Array:
+        """Read a window as :meth:`Source.read` does, at the place of the moved layer."""
+        data = self.inner.read(_moved(grid, self.shift, back=True), window, step)
+        return data + np.float32(self.shift.up) if self.shift.up else data
+
+    def read_reduced(self, grid: GeoBox) -> Array:
+        """Read a small grid as :meth:`Source.read_reduced` does."""
+        data = self.inner.read_reduced(_moved(grid, self.shift, back=True))
+        return data + np.float32(self.shift.up) if self.shift.up else data
+
+
+def align_pair(
+    scene: Scene, reference: PathLike, stable: PathLike | None, *, keep_grid: bool
+) -> tuple[Scene, PairAlignment]:
+    """Move DSM, images and the other layers of a pair onto a reference.
+
+    Layers of the truth, the prior and land cover stay. Source: Nuth and Kääb (2011), doi
+    10.5194/tc-5-271-2011.
+
+    Parameters
+    ----------
+    reference
+        Raster of reference heights in metres.
+    stable
+        Raster that is above 0 on stable ground; None uses slopes, NDVI and the differences.
+    keep_grid
+        Resample the pair to the grid of the scene. Otherwise the grid moves with the pair, whose
+        pixels keep their values.
+
+    Raises
+    ------
+    UsageError, ResourceError, DataError
+        If there is no DSM, xdem is missing, or the translation is unreliable.
+    """
+    base = scene.sources.get("dsm")
+    if base is None:
+        raise UsageError("--align moves a DSM, and there is none", "give dsm=FILE")
+    path, band = split_band(str(reference))
+    truth = Source.open(path, layer("truth_dsm"), band, role="align")
+    agree({base.path: base.vertical, truth.path: truth.vertical})
+    result = _fit(scene, base, truth, stable)
+    moved = {
+        name: _aligned(source, result.shift, name) if _of_pair(name) else source
+        for name, source in scene.sources.items()
+    }
+    grid = scene.grid if keep_grid else _moved(scene.grid, result.shift)
+    notes = (*scene.notes, str(result))
+    return replace(scene, sources=moved, grid=grid, notes=notes), result
+
+
+def _of_pair(name: str) -> bool:
+    return layer(name).role is Role.INPUT and name != PRIOR
+
+
+def _aligned(source: Source, shift: Shift, name: str) -> AlignedLayer:
+    up = shift.up if name == "dsm" else 0.0
+    return AlignedLayer(
+        source.path, source.band, source.layer, source.grid, source.undeclared,
+        source.detect_nodata, source.role, source.remarks, source.dirty, source.native,
+        source.vector, inner=source, shift=replace(shift, up=up),
+    )  # fmt: skip
+
+
+def _moved(grid: GeoBox, shift: Shift, *, back: bool = False) -> GeoBox:
+    sign = -1 if back else 1
+    move = Affine.translation(sign * shift.east, sign * shift.north)
+    return GeoBox(grid.shape, move * grid.affine, grid.crs)
+
+
+def _fit(scene: Scene, base: Source, truth: Source, stable: PathLike | None) -> PairAlignment:
+    step = max(1, math.ceil(max(scene.shape) / _MOST))
+    grid = scene.grid.zoom_to(tuple(-(-n // step) for n in scene.shape))  # type: ignore[arg-type]
+    window = full_window(grid)
+    heights, wanted = base.read(grid, window), truth.read(grid, window)
+    ground = _stable(scene, grid, wanted, stable)
+    known = ground & np.isfinite(heights) & np.isfinite(wanted)
+    _require_relief(base.path, known, wanted, grid)
+    first = fit_shift(base.path, heights, wanted, _usual(heights - wanted, known), grid, _CURE)
+    near = base.read(_moved(grid, first, back=True), window) + np.float32(first.up)
+    kept = _usual(near - wanted, known & np.isfinite(near))
+    again = fit_shift(base.path, near, wanted, kept, grid, _CURE)
+    total = Shift(first.east + again.east, first.north + again.north, first.up + again.up)
+    after = base.read(_moved(grid, total, back=True), window) + np.float32(total.up) - wanted
+    result = PairAlignment(
+        total, _spread(heights - wanted, known), _spread(after, known), int(known.sum())
+    )
+    _require_reliable(base.path, result, again, grid)
+    return result
+
+
+def _stable(scene: Scene, grid: GeoBox, wanted: Array, stable: PathLike | None) -> Mask:
+    window = full_window(grid)
+    if stable is not None:
+        path, band = split_band(str(stable))
+        mask = Source.open(path, layer("valid"), band, role="stable").read(grid, window)
+        return np.asarray(mask > 0)
+    steepness = slope(gradient(wanted, pixel_size(grid)))
+    with np.errstate(invalid="ignore"):
+        chosen = np.asarray(steepness < _STEEPEST)
+        if "ndvi" in scene.sources:
+            chosen &= ~(scene.sources["ndvi"].read(grid, window) > _GREEN)
+    return chosen
+
+
+def _usual(differences: Array, known: Mask) -> Mask:
+    """Return the known pixels without objects and blunders."""
+    values = differences[known]
+    middle = np.median(values)
+    limit = _OUTLYING * max(_NMAD * float(np.median(np.abs(values - middle))), 1e-3)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(known & (np.abs(differences - middle) <= limit))
+
+
+def _spread(differences: Array, known: Mask) -> float:
+    values = differences[known & np.isfinite(differences)]
+    return float(_NMAD * np.median(np.abs(values - np.median(values)))) if values.size else math.nan
+
+
+def _require_relief(path: str, known: Mask, wanted: Array, grid: GeoBox) -> None:
+    count = int(known.sum())
+    if count < _FEWEST:
+        raise DataError(
+            f"{path}: shares {count} stable pixels with the reference of --align, fewer than "
+            f"{_FEWEST}",
+            "give a mask of stable ground with --stable, or leave out --align",
+        )
+    steep = slope(gradient(wanted, pixel_size(grid)))[known] > _GENTLE
+    if steep.mean() < _SLOPING:
+        raise DataError(
+            f"{path}: {steep.mean():.1%} of the stable ground slopes by more than {_GENTLE:g} "
+            "degrees, which is too flat to find a horizontal shift",
+            _CURE,
+        )
+
+
+def _require_reliable(path: str, result: PairAlignment, last: Shift, grid: GeoBox) -> None:
+    """Raise if the translation is far, does not improve the fit, or did not converge."""
+    gsd, shift = pixel_size(grid), result.shift
+    if math.hypot(shift.east, shift.north) > _FARTHEST * gsd:
+        raise DataError(
+            f"{path}: the shift of {shift.east:+.1f} m east and {shift.north:+.1f} m north is "
+            f"larger than {_FARTHEST} pixels and probably wrong",
+            _CURE,
+        )
+    if not result.after <= result.before or math.hypot(last.east, last.north) > gsd:
+        raise DataError(
+            f"{path}: no shift brings it closer to the reference of --align (NMAD "
+            f"{result.before:.2f} m before, {result.after:.2f} m after)",
+            _CURE,
+        )
