@@ -172,7 +172,8 @@ def prepare(
         right_adjust=right_adjust, occlusions=occlusions,
     )  # fmt: skip
     others = (align, stable, extent if isinstance(extent, str) else None)
-    inputs = [*files.values(), *raw.files, *(geoid_grid or {}).values(), *filter(None, others)]
+    inputs = [*files.values(), *raw.files, *(geoid_grid or {}).values()]
+    inputs += [path for path in others if path is not None]
     with atomic_folder(
         Path(out), overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
     ) as partial:
