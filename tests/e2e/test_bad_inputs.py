@@ -83,7 +83,7 @@ CASES: list[Case] = [
     (f"{REFINE} --window 100", 2, "--window is 100"),
     (f"{REFINE} --overlap 1.5", 2, "--overlap is 1.5"),
     (f"{REFINE} --batch 0", 2, "batch"),
-    ("refine dsm.tif -o out.vrt --bundle refine.bundle", 2, "is what --cluster makes"),
+    ("refine dsm.tif -o out.vrt --bundle refine.bundle", 2, "a virtual mosaic needs --cluster"),
     (f"{REFINE} --tta 3", 2, "--tta is 3"),
     (f"{REFINE} --runtime abacus", 2, "--runtime is 'abacus'"),
     (f"{REFINE} --runtime onnxruntime --precision bf16", 4, "computes in f32 alone"),

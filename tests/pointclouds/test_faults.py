@@ -150,7 +150,7 @@ def test_files_in_several_crss_are_combined(tmp_path: Path, expected: np.ndarray
     high = cloud(X, Y, Z, made=header("EPSG:32633+5773"))
     low = cloud(X, Y, Z + 1, made=header("EPSG:32633+3855"))
     files = [write(tmp_path / "c.laz", high), write(tmp_path / "d.laz", low)]
-    with pytest.raises(DataError, match="convert them to one vertical reference"):
+    with pytest.raises(DataError, match="to one vertical reference"):
         demiurge.lidar(files, tmp_path / "scene", gsd=1.0, overwrite=True)
 
 

@@ -171,9 +171,7 @@ def prepare(
         rpc=rpc, adjust=adjust, shift_left=shift_left, left_adjust=left_adjust,
         right_adjust=right_adjust, occlusions=occlusions,
     )  # fmt: skip
-    others = (align, stable, extent if isinstance(extent, str) else None)
-    inputs = [*files.values(), *raw.files, *(geoid_grid or {}).values()]
-    inputs += [path for path in others if path is not None]
+    inputs = _given(files, raw.files, geoid_grid, align, stable, extent)
     with atomic_folder(
         Path(out), overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
     ) as partial:
@@ -182,11 +180,23 @@ def prepare(
             name=name or Path(out).absolute().name, views=_by_layer(view_left, view_right),
             change=VerticalChange(to_vertical, vertical, geoid_grid, proj_network),
         )  # fmt: skip
-        given = gsd is not None or crs is not None or extent not in ("intersection", "union")
-        scene, origin = _on_reference(scene, origin, align, stable, keep_grid=given)
-        fixed = scene.with_equalised() if equalise else scene
-        write_scene(fixed, partial, jobs, extra, origin, quiet)
+        given = gsd or crs or extent not in ("intersection", "union")
+        scene, origin = _on_reference(scene, origin, align, stable, keep_grid=bool(given))
+        write_scene(
+            scene.with_equalised() if equalise else scene, partial, jobs, extra, origin, quiet
+        )
     return replace(open_scene(out), notes=_notes(scene))
+
+
+def _given(
+    files: Mapping[str, PathLike],
+    raw: Sequence[PathLike],
+    grids: Mapping[str, PathLike] | None,
+    *others: object,
+) -> list[PathLike]:
+    """Return all files that are read."""
+    paths = [other for other in others if isinstance(other, str | os.PathLike)]
+    return [*files.values(), *raw, *(grids or {}).values(), *paths]
 
 
 def _on_reference(
