@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import rasterio
+from odc.geo.geobox import GeoBox
 from rasterio.transform import from_origin
 from scipy import ndimage
 
+from conftest import write_raster
 from demiurge.errors import DataError, UsageError
 from demiurge.scene.grid import full_window
+from demiurge.scene.nuth_kaab import fit_shift
 from demiurge.scene.prepare import prepare
 
 pytest.importorskip("xdem")
@@ -124,3 +127,62 @@ def test_vertical_references_must_agree(tmp_path: Path) -> None:
         prepare({"dsm": dsm}, tmp_path / "scene", align=ellipsoidal)
     with pytest.raises(UsageError, match="moves a DSM"):
         prepare({"ortho_left": files["ortho_left"]}, tmp_path / "s", align=files["truth"])
+
+
+def test_noise_is_no_relief(tmp_path: Path) -> None:
+    rng = np.random.default_rng(1)
+    flat, again = 300 + rng.normal(0, 0.3, (2, SIDE, SIDE))
+    dsm, truth = write(tmp_path / "d.tif", flat), write(tmp_path / "t.tif", again)
+    with pytest.raises(DataError, match="too flat"):
+        prepare({"dsm": dsm}, tmp_path / "scene", align=truth)
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.2])
+def test_slopes_in_one_direction_are_refused(tmp_path: Path, noise: float) -> None:
+    rng = np.random.default_rng(1)
+    for number, profile in enumerate((0.4 * np.arange(SIDE), 30 * np.sin(np.arange(SIDE) / 20))):
+        valley = 300 + profile + np.zeros((SIDE, SIDE))
+        truth = write(tmp_path / f"t{number}.tif", valley + rng.normal(0, noise, valley.shape))
+        dsm = write(tmp_path / f"d{number}.tif", valley + rng.normal(0, 0.2, valley.shape))
+        with pytest.raises(DataError, match="one direction"):
+            prepare({"dsm": dsm}, tmp_path / "scene", align=truth)
+
+
+def test_a_fit_that_fails_inside_xdem_is_an_error_of_the_data(tmp_path: Path) -> None:
+    plane = (0.4 * np.arange(SIDE) + np.zeros((SIDE, SIDE))).astype(np.float32)
+    grid = GeoBox((SIDE, SIDE), from_origin(0, 0, GSD, GSD), "EPSG:32633")
+    with pytest.raises(DataError, match="cannot be co-registered"):
+        fit_shift("d.tif", plane, plane, np.ones(plane.shape, bool), grid, "leave it out")
+
+
+def test_far_levels_need_declared_references(tmp_path: Path) -> None:
+    low = write(tmp_path / "d.tif", relief() - 40)
+    truth = write(tmp_path / "t.tif", relief())
+    with pytest.raises(DataError, match=r"is declared for .*d\.tif and .*t\.tif"):
+        prepare({"dsm": low}, tmp_path / "scene", align=truth)
+    same = {"dsm": "ellipsoidal", "reference": "ellipsoidal"}
+    scene = prepare({"dsm": low}, tmp_path / "scene", align=truth, vertical=same)
+    assert scene.spec is not None
+    assert scene.spec.alignment is not None
+    assert scene.spec.alignment.up == pytest.approx(40, abs=0.05)
+    assert scene.vertical.reference == "ellipsoidal"
+    with pytest.raises(UsageError, match="no such layer"):
+        prepare({"dsm": low}, tmp_path / "again", vertical=same)
+
+
+def test_the_reference_is_transformed_as_the_scene(tmp_path: Path) -> None:
+    truth = relief()
+    geoid = write_raster(
+        tmp_path / "g.tif", np.full((5, 5), 40, np.float32), crs="EPSG:4326",
+        transform=from_origin(13, 47, 1, 1),
+    )  # fmt: skip
+    files = {"dsm": write(tmp_path / "d.tif", truth + 40 - UP)}
+    reference = write(tmp_path / "t.tif", truth)
+    to = {"to_vertical": "ellipsoidal", "geoid_grid": {"": geoid}, "align": reference}
+    with pytest.raises(DataError, match="--vertical reference=egm2008"):
+        prepare(files, tmp_path / "scene", vertical={"dsm": "ellipsoidal"}, **to)
+    declared = {"dsm": "ellipsoidal", "reference": "egm2008"}
+    scene = prepare(files, tmp_path / "scene", vertical=declared, **to)
+    assert scene.spec is not None
+    assert scene.spec.alignment is not None
+    assert scene.spec.alignment.up == pytest.approx(UP, abs=0.01)

@@ -14,11 +14,14 @@ from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Role, layer
 from demiurge.paths import PathLike, split_band
 from demiurge.raster.terrain import gradient, slope
+from demiurge.scene.check import MAX_OFFSET
+from demiurge.scene.geoid import VerticalChange
 from demiurge.scene.grid import Window, full_window, pixel_size
 from demiurge.scene.nuth_kaab import Shift, fit_shift
+from demiurge.scene.referenced import with_references
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
-from demiurge.scene.spec import AlignmentSpec, Vertical
+from demiurge.scene.spec import REFERENCE, AlignmentSpec, Vertical
 from demiurge.scene.vertical import agree
 
 #: Largest side in pixels of the comparison; larger scenes are thinned.
@@ -33,6 +36,10 @@ _FARTHEST = 50
 #: Multiple of the NMAD beyond which a difference is that of an object or a blunder.
 _OUTLYING = 3.0
 _NMAD = 1.4826
+#: Standard deviation in pixels of the smoothing before relief is judged.
+_SMOOTHING = 3.0
+#: Least ratio of the slopes in the weakest and in the strongest direction (root mean squares).
+_ONE_WAY = 0.1
 _CURE = "align it with other tools first, or leave out --align"
 
 
@@ -109,7 +116,12 @@ class AlignedLayer(Source):
 
 
 def align_pair(
-    scene: Scene, reference: PathLike, stable: PathLike | None, *, keep_grid: bool
+    scene: Scene,
+    reference: PathLike,
+    stable: PathLike | None,
+    change: VerticalChange,
+    *,
+    keep_grid: bool,
 ) -> tuple[Scene, PairAlignment]:
     """Move DSM, images and the other layers of a pair onto a reference.
 
@@ -122,6 +134,9 @@ def align_pair(
         Raster of reference heights in metres.
     stable
         Raster that is above 0 on stable ground; None uses slopes, NDVI and the differences.
+    change
+        Vertical references of the scene; that of the reference is declared as ``reference``.
+        The reference is transformed as the scene is.
     keep_grid
         Resample the pair to the grid of the scene. Otherwise the grid moves with the pair, whose
         pixels keep their values.
@@ -136,8 +151,14 @@ def align_pair(
         raise UsageError("--align moves a DSM, and there is none", "give dsm=FILE")
     path, band = split_band(str(reference))
     truth = Source.open(path, layer("truth_dsm"), band, role="align")
-    agree({base.path: base.vertical, truth.path: truth.vertical})
+    if change.given:
+        declared = {n: text for n, text in (change.declared or {}).items() if n == REFERENCE}
+        own = replace(change, declared=declared)
+        truth = with_references({REFERENCE: truth}, scene.grid, own)[0][REFERENCE]
+    verticals = {base.path: base.vertical, truth.path: truth.vertical}
+    agree(verticals)
     result = _fit(scene, base, truth, stable)
+    _require_level(verticals, result.shift.up)
     moved = {
         name: _aligned(source, result.shift, name) if _of_pair(name) else source
         for name, source in scene.sources.items()
@@ -223,12 +244,46 @@ def _require_relief(path: str, known: Mask, wanted: Array, grid: GeoBox) -> None
             f"{_FEWEST}",
             "give a mask of stable ground with --stable, or leave out --align",
         )
-    steep = slope(gradient(wanted, pixel_size(grid)))[known] > _GENTLE
-    if steep.mean() < _SLOPING:
+    slopes = gradient(_smoothed(wanted), pixel_size(grid))
+    sloping = known & np.isfinite(slopes.down) & np.isfinite(slopes.across)
+    steep = slope(slopes)[sloping] > _GENTLE
+    if steep.sum() < _SLOPING * count:
         raise DataError(
-            f"{path}: {steep.mean():.1%} of the stable ground slopes by more than {_GENTLE:g} "
-            "degrees, which is too flat to find a horizontal shift",
+            f"{path}: {steep.sum() / count:.1%} of the stable ground slopes by more than "
+            f"{_GENTLE:g} degrees, which is too flat to find a horizontal shift",
             _CURE,
+        )
+    parts = np.stack([slopes.down[sloping], slopes.across[sloping]]).astype(np.float64)
+    weak, strong = np.sqrt(np.clip(np.linalg.eigvalsh(parts @ parts.T), 0, None))
+    if weak < _ONE_WAY * strong:
+        raise DataError(
+            f"{path}: the stable ground slopes in one direction only, and a shift across it "
+            "cannot be found",
+            _CURE,
+        )
+
+
+def _smoothed(heights: Array) -> Array:
+    """Return heights without noise, whose slopes would be taken for relief."""
+    from scipy.ndimage import gaussian_filter
+
+    known = np.isfinite(heights)
+    level = np.float32(np.median(heights[known]))
+    filled = np.where(known, heights - level, 0).astype(np.float32)
+    weight = gaussian_filter(known.astype(np.float32), _SMOOTHING)
+    enough = np.where(weight > 0.3, weight, np.nan)
+    return np.asarray(gaussian_filter(filled, _SMOOTHING) / enough, np.float32)
+
+
+def _require_level(verticals: dict[str, Vertical], up: float) -> None:
+    """Raise if heights are far apart and may have different vertical references."""
+    undeclared = [path for path, v in verticals.items() if v.reference == "unknown"]
+    if undeclared and abs(up) > MAX_OFFSET:
+        raise DataError(
+            f"{' and '.join(verticals)} differ by {-up:+.1f} m, and no vertical reference is "
+            f"declared for {' and '.join(undeclared)}",
+            f"declare them, such as --vertical dsm=ellipsoidal --vertical {REFERENCE}=egm2008, "
+            "with --to-vertical if they differ",
         )
 
 
@@ -241,7 +296,13 @@ def _require_reliable(path: str, result: PairAlignment, last: Shift, grid: GeoBo
             f"larger than {_FARTHEST} pixels and probably wrong",
             _CURE,
         )
-    if not result.after <= result.before or math.hypot(last.east, last.north) > gsd:
+    if math.hypot(last.east, last.north) > gsd:
+        raise DataError(
+            f"{path}: the fit to the reference of --align does not converge: its last step is "
+            f"{last.east:+.2f} m east, {last.north:+.2f} m north",
+            _CURE,
+        )
+    if not result.after <= result.before:
         raise DataError(
             f"{path}: no shift brings it closer to the reference of --align (NMAD "
             f"{result.before:.2f} m before, {result.after:.2f} m after)",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from demiurge.layers import layer
 from demiurge.paths import PathLike
 from demiurge.scene.crs import proj_of, transform, unwrapped
 from demiurge.scene.grid import pixel_size
-from demiurge.scene.spec import Vertical
+from demiurge.scene.spec import REFERENCE, Vertical
 
 #: Short names of references, and their EPSG codes.
 NAMED = {"egm96": 5773, "egm2008": 3855, "navd88": 5703, "ign69": 5720, "rh2000": 5613}
@@ -58,6 +58,11 @@ class VerticalChange:
         """Return whether anything is to be declared or transformed."""
         return bool(self.to or self.declared)
 
+    def of_layers(self) -> VerticalChange:
+        """Return the change without what is declared of the reference of an alignment."""
+        named = {n: text for n, text in (self.declared or {}).items() if n != REFERENCE}
+        return replace(self, declared=named)
+
 
 def read_assignments(option: str, example: str, texts: Iterable[str]) -> dict[str, str]:
     """Read texts of the form ``LAYER=REFERENCE``.
@@ -72,7 +77,7 @@ def read_assignments(option: str, example: str, texts: Iterable[str]) -> dict[st
         name, _, value = (part.strip() for part in text.partition("="))
         if not (name and value):
             raise UsageError(f"{option} {text}: names no layer and reference", f"write {example}")
-        found[layer(name).name] = value
+        found[name if name == REFERENCE else layer(name).name] = value
     return found
 
 

@@ -86,7 +86,7 @@ def fit_shift(
                 crs=CRS.from_wkt(wkt(grid)), random_state=0,
             )  # fmt: skip
             shift = fit.to_translations()
-    except (ValueError, RuntimeError) as error:
+    except (ValueError, RuntimeError, TypeError) as error:
         raise DataError(f"{name}: cannot be co-registered ({error})", cure) from None
     east, north, up = (float(v) for v in shift)
     if not np.isfinite([east, north, up]).all():

@@ -172,19 +172,19 @@ def prepare(
         right_adjust=right_adjust, occlusions=occlusions,
     )  # fmt: skip
     inputs = _given(files, raw.files, geoid_grid, align, stable, extent)
+    change = VerticalChange(to_vertical, vertical, geoid_grid, proj_network)
     with atomic_folder(
         Path(out), overwrite=overwrite, marker=SPEC_NAME, contents=SCENE_FILES, inputs=inputs
     ) as partial:
         scene = scene_from_files(
             files, gsd=gsd, crs=crs, extent=_extent(extent), nodata=nodata, sun=sun, raw=raw,
             name=name or Path(out).absolute().name, views=_by_layer(view_left, view_right),
-            change=VerticalChange(to_vertical, vertical, geoid_grid, proj_network),
+            change=change if align is None else change.of_layers(),
         )  # fmt: skip
         given = gsd or crs or extent not in ("intersection", "union")
-        scene, origin = _on_reference(scene, origin, align, stable, keep_grid=bool(given))
-        write_scene(
-            scene.with_equalised() if equalise else scene, partial, jobs, extra, origin, quiet
-        )
+        scene, origin = _on_reference(scene, origin, align, stable, change, keep_grid=bool(given))
+        fixed = scene.with_equalised() if equalise else scene
+        write_scene(fixed, partial, jobs, extra, origin, quiet)
     return replace(open_scene(out), notes=_notes(scene))
 
 
@@ -204,6 +204,7 @@ def _on_reference(
     origin: Origin,
     align: PathLike | None,
     stable: PathLike | None,
+    change: VerticalChange,
     *,
     keep_grid: bool,
 ) -> tuple[Scene, Origin]:
@@ -212,7 +213,7 @@ def _on_reference(
         if stable is not None:
             raise UsageError("--stable is an option of --align", "add --align REFERENCE")
         return scene, origin
-    moved, fit = align_pair(scene, align, stable, keep_grid=keep_grid)
+    moved, fit = align_pair(scene, align, stable, change, keep_grid=keep_grid)
     return moved, replace(origin, alignment=fit.spec())
 
 

@@ -19,6 +19,8 @@ from demiurge.scene.camera import Direction
 from demiurge.scene.crs import parse_crs
 
 SPEC_NAME = "scene.yaml"
+#: Name of the reference of an alignment in ``--vertical``.
+REFERENCE = "reference"
 
 
 class GridSpec(Strict):
