@@ -186,3 +186,14 @@ def test_the_reference_is_transformed_as_the_scene(tmp_path: Path) -> None:
     assert scene.spec is not None
     assert scene.spec.alignment is not None
     assert scene.spec.alignment.up == pytest.approx(UP, abs=0.01)
+
+
+def test_all_heights_of_the_pair_move_alike(tmp_path: Path) -> None:
+    files = pair(tmp_path)
+    with rasterio.open(files["dsm"]) as file:
+        ground = write(tmp_path / "dtm.tif", file.read(1) - 3, -EAST, -NORTH)
+    names = {"dsm": files["dsm"], "dtm": ground}
+    scene = prepare(names, tmp_path / "scene", align=files["truth"])
+    dsm, dtm = scene.read(full_window(scene.grid), ["dsm", "dtm"])
+    known = np.isfinite(dsm)
+    np.testing.assert_allclose(dsm[known] - dtm[known], 3, atol=1e-3)

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array, Mask
 from demiurge.errors import DataError, UsageError
-from demiurge.layers import PRIOR, Role, layer
+from demiurge.layers import PRIOR, Kind, Role, layer
 from demiurge.paths import PathLike, split_band
 from demiurge.raster.terrain import gradient, slope
 from demiurge.scene.check import MAX_OFFSET
@@ -160,7 +160,7 @@ def align_pair(
     result = _fit(scene, base, truth, stable)
     _require_level(verticals, result.shift.up)
     moved = {
-        name: _aligned(source, result.shift, name) if _of_pair(name) else source
+        name: _aligned(source, result.shift) if _of_pair(name) else source
         for name, source in scene.sources.items()
     }
     grid = scene.grid if keep_grid else _moved(scene.grid, result.shift)
@@ -172,8 +172,8 @@ def _of_pair(name: str) -> bool:
     return layer(name).role is Role.INPUT and name != PRIOR
 
 
-def _aligned(source: Source, shift: Shift, name: str) -> AlignedLayer:
-    up = shift.up if name == "dsm" else 0.0
+def _aligned(source: Source, shift: Shift) -> AlignedLayer:
+    up = shift.up if source.layer.kind is Kind.HEIGHT else 0.0
     return AlignedLayer(
         source.path, source.band, source.layer, source.grid, source.undeclared,
         source.detect_nodata, source.role, source.remarks, source.dirty, source.native,

@@ -85,7 +85,7 @@ class AlignmentSpec(Strict):
 
     east: float = Field(description="metres")
     north: float = Field(description="metres")
-    up: float = Field(description="metres, of the DSM only")
+    up: float = Field(description="metres, of the heights only")
     nmad_before: float = Field(description="metres, on stable ground")
     nmad_after: float = Field(description="metres, on stable ground")
     pixels: int = Field(description="number of stable pixels")
