@@ -195,9 +195,9 @@ def build_optical_world(
     below = free & (altitude < settings.treeline)
     _assign(landcover, FOREST, moisture + 0.5 * variation - limit, settings.forest, below)
     landcover[water] = WATER
-    # The snow line is lower on north-facing slopes.
-    north_facing = gradient(heights, gsd, edges="replicate").down
-    snow = (altitude - 250 * np.clip(north_facing, -1, 1) > settings.snowline) & (slope < 1.1)
+    # The snow line is lower on poleward slopes, which the sun reaches least.
+    poleward = _poleward(heights, gsd, settings)
+    snow = (altitude + 250 * np.clip(poleward, -1, 1) > settings.snowline) & (slope < 1.1)
     landcover[(snow | land.snow) & ~water] = SNOW
     mix = _spectral_mix(landcover, moisture, heights, gsd, settings, rng)
     return OpticalWorld(heights, landcover, mix)
@@ -228,14 +228,19 @@ def _moisture(
     depth = blur(heights, 300 / gsd) - heights
     deviation = max(float(depth[::4, ::4].std()), 1e-6)
     moisture += np.float32(0.1) * np.clip(depth / np.float32(deviation), -2, 2)
-    # Ground that rises southward faces north.
-    north_facing = gradient(heights, gsd, edges="replicate").down
-    moisture += np.float32(0.25) * np.clip(north_facing, -0.6, 0.6)
+    moisture += np.float32(0.25) * np.clip(_poleward(heights, gsd, settings), -0.6, 0.6)
     moisture -= np.float32(0.15) * np.minimum(slope, 1)
     if water.any():
         distance = metres_from(water, gsd)
         moisture += np.float32(0.25) * np.exp(distance / np.float32(-_NEAR_WATER))
     return np.asarray(moisture, np.float32)
+
+
+def _poleward(heights: Array, gsd: float, settings: LandscapeSettings) -> Array:
+    """Return the tangent of the slope towards the nearer pole: positive where shaded."""
+    # Ground that rises southward faces north.
+    north_facing = gradient(heights, gsd, edges="replicate").down
+    return north_facing if settings.latitude >= 0 else -north_facing
 
 
 def _town_score(moisture: Array, slope: Array, gsd: float, rng: np.random.Generator) -> Array:

@@ -95,7 +95,8 @@ def plan_jobs(
     jobs = []
     for index in range(sites):
         name = styles[index % len(styles)]
-        drawn = varied(family, np.random.default_rng((seed, index, 1))) if vary else {}
+        draw = np.random.default_rng((seed, index, 1))
+        drawn = varied(family, draw, _latitude(config)) if vary else {}
         content = merged(merged(STYLES[family][name], drawn), config)
         settings = make(content, "simulate")
         folder = output if sites == 1 else output / f"site_{index:03d}"
@@ -120,3 +121,10 @@ def check_space(jobs: Sequence[SceneJob], parallel: int) -> None:
             f"{folder}: has {free / 1e9:.2g} GB free, the scenes need about {needed / 1e9:.2g}",
             "free space, or choose fewer --sites or a smaller --size",
         )
+
+
+def _latitude(config: Mapping[str, Any]) -> float | None:
+    """Return the latitude that the user states; None if not a number, which is refused later."""
+    landscape = config.get("landscape")
+    value = landscape.get("latitude") if isinstance(landscape, Mapping) else None
+    return float(value) if isinstance(value, int | float) and -90 <= value <= 90 else None

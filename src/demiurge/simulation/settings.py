@@ -92,6 +92,13 @@ class CoverSettings(Strict):
 class LandscapeSettings(Strict):
     """Land cover of an optical scene, and the limits that place it."""
 
+    latitude: float = Field(
+        45.0,
+        ge=-90,
+        le=90,
+        description="degrees north: snow and forest prefer slopes that face the nearer pole; "
+        "--vary draws the sun from it",
+    )
     lowest: float = Field(
         250.0, ge=-400, le=6000, description="height of the lowest ground in metres"
     )

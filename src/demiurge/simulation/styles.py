@@ -7,7 +7,14 @@ from typing import Any, Literal
 
 import numpy as np
 
+from demiurge.raster.sun import sun_position
+
 Family = Literal["stereo", "optical"]
+
+#: Latitudes of land in degrees, south and north, from which optical scenes are drawn.
+_LATITUDES = (-56.0, 72.0)
+#: Lowest sun in degrees of the scenes that are drawn.
+_LOWEST_SUN = 20.0
 
 #: Settings of stereo scenes by style, where they differ from the defaults.
 STEREO: dict[str, dict[str, Any]] = {
@@ -64,17 +71,44 @@ OPTICAL: dict[str, dict[str, Any]] = {
 }
 
 
-def varied(family: Family, rng: np.random.Generator) -> dict[str, Any]:
-    """Draw random light, views, sensor, matcher and prior of a scene; nested settings."""
+def varied(
+    family: Family, rng: np.random.Generator, latitude: float | None = None
+) -> dict[str, Any]:
+    """Draw random light, views, sensor, matcher and prior of a scene; nested settings.
+
+    ``latitude`` in degrees decides the suns of optical scenes; drawn if None.
+    """
+    if family == "optical":
+        return _varied_optical(rng, latitude)
     light = {"azimuth": _between(rng, 95, 265), "elevation": _between(rng, 24, 68)}
-    return _varied_optical(light, rng) if family == "optical" else _varied_stereo(light, rng)
+    return _varied_stereo(light, rng)
 
 
-def _varied_optical(light: dict[str, float], rng: np.random.Generator) -> dict[str, Any]:
+def draw_sun(rng: np.random.Generator, latitude: float) -> dict[str, float]:
+    """Draw the sun at an overpass of an imaging satellite at a latitude in degrees.
+
+    Most cross in the middle of the morning (Landsat, Sentinel-2), some after noon. Suns below
+    20 degrees are drawn again; where the sun never stands so high, the highest draw is kept.
+    """
+    best = (180.0, 5.1)
+    for _ in range(64):
+        hour = rng.uniform(9.25, 11.25) if rng.random() < 0.75 else rng.uniform(12.75, 14.25)
+        azimuth, elevation = sun_position(latitude, rng.uniform(1, 366), hour)
+        best = max(best, (azimuth, elevation), key=lambda sun: sun[1])
+        if elevation >= _LOWEST_SUN:
+            best = azimuth, elevation
+            break
+    return {"azimuth": round(best[0], 4), "elevation": round(best[1], 4)}
+
+
+def _varied_optical(rng: np.random.Generator, latitude: float | None) -> dict[str, Any]:
+    if latitude is None:  # equal chances for equal areas
+        low, high = np.sin(np.radians(_LATITUDES))
+        latitude = round(float(np.degrees(np.arcsin(rng.uniform(low, high)))), 4)
     return {
-        "light": light,
+        "light": draw_sun(rng, latitude),
         "sky": {"haze": _between(rng, 0, 0.8)},
-        "landscape": {"moisture": _between(rng, 0.2, 0.9)},
+        "landscape": {"latitude": latitude, "moisture": _between(rng, 0.2, 0.9)},
         "sensor": {"blur": _between(rng, 0.3, 0.8), "noise": _between(rng, 0.0005, 0.004)},
         "prior": {
             "gsd": float(rng.choice([30, 30, 60, 90])),
