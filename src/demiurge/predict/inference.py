@@ -20,6 +20,7 @@ from demiurge.model.bundle import Bundle
 from demiurge.model.contract import Contract, Encoded
 from demiurge.predict.augmentation import ORIENTATIONS, Orientation
 from demiurge.predict.heights.adjustment import Adjustment
+from demiurge.predict.heights.coarse import CoarsePass
 from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.tiling import Blender, Tiling, taper
 from demiurge.progress import Advance, silent
@@ -191,6 +192,7 @@ def predict_rows(
     area: Window | None = None,
     keep_voids: bool = False,
     adjustment: Adjustment | None = None,
+    coarse: CoarsePass | None = None,
     prior: PriorConstraint | None = None,
     advance: Advance = silent,
 ) -> Iterator[Rows]:
@@ -204,8 +206,9 @@ def predict_rows(
         Part of the raster; None for all of it. Pixels do not depend on the area.
     keep_voids
         Leave NaN where the base was not measured.
-    adjustment, prior
-        Adjustment of relative heights; constraint to the prior, where that is the base.
+    adjustment, coarse, prior
+        Adjustment of relative heights, or their wide forms; constraint to the prior, where that is
+        the base.
     """
     area = full_window(scene.grid) if area is None else area
     tiling = tiling.touching(area)
@@ -219,7 +222,7 @@ def predict_rows(
             item, values = next(predicted)
             window, outliers = item.window, item.outliers
             if values is not None:
-                values = _constrained(item, values, contract, adjustment, prior)
+                values = _constrained(item, values, contract, adjustment, coarse, prior)
                 here = weights[: window.height, : window.width]
                 if not item.valid.all():
                     here = here * item.valid
@@ -240,14 +243,17 @@ def _constrained(
     values: Array,
     contract: Contract,
     adjustment: Adjustment | None,
+    coarse: CoarsePass | None,
     prior: PriorConstraint | None,
 ) -> Array:
-    """Apply outliers, block adjustment and prior constraint to a window's heights."""
+    """Apply outliers, block adjustment, coarse pass and prior constraint to a window's heights."""
     count, window = len(contract.targets), item.window
     if item.outliers is not None:
         _widen_at_outliers(values, item.outliers, contract)
     if adjustment is not None:
         values = adjustment.apply(window.row, window.col, values, count)
+    if coarse is not None:
+        values = coarse.apply(window, item.valid, values, count)
     if prior is not None and item.encoded is not None:
         values = prior.apply(window, item.encoded.base, item.base_measured, values, count)
     return values

@@ -26,6 +26,7 @@ from demiurge.predict.checkpoint import PixelCounts, key_of
 from demiurge.predict.checks import on_prior, prior_constraint, require_match, spare_clean, survey
 from demiurge.predict.heights.adjustment import Adjustment
 from demiurge.predict.heights.assessment import Assessment
+from demiurge.predict.heights.coarse import CoarsePass
 from demiurge.predict.heights.gcp import GcpPixels, place_gcps, require_gcps
 from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.inference import Network, predict_rows
@@ -72,7 +73,7 @@ class Job:
         The loaded network, made in a thread during the checks; None on a cluster.
     started
         Monotonic clock in seconds at the start of the plan.
-    assessment, prior, adjustment
+    assessment, prior, coarse, adjustment
         What the stages of :mod:`demiurge.predict.pipeline` decide about the heights.
     """
 
@@ -90,6 +91,7 @@ class Job:
     started: float
     prior: PriorConstraint | None = None
     assessment: Assessment | None = None
+    coarse: CoarsePass | None = None
     adjustment: Adjustment | None = None
 
     @property
@@ -140,6 +142,7 @@ class Job:
             "runtime": self.choice.about,
             "window": f"{self.tiling.size} px, overlap {self.tiling.overlap} px",
             "test_time_augmentation": str(self.options.tta),
+            **({} if self.coarse is None else {"coarse_pass": f"{self.coarse.factor} times"}),
             **self._prior_tags(),
         }
 
@@ -204,6 +207,7 @@ class Job:
             area=area,
             keep_voids=self.options.keep_voids,
             adjustment=self.adjustment,
+            coarse=self.coarse,
             prior=self.prior,
             advance=advance,
         ):

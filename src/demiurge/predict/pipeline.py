@@ -20,11 +20,12 @@ from demiurge.predict.checkpoint import Checkpoint, PixelCounts, open_checkpoint
 from demiurge.predict.cluster import publish_blocks, run_on_cluster
 from demiurge.predict.heights.adjustment import adjust, load_adjustment
 from demiurge.predict.heights.assessment import assess
+from demiurge.predict.heights.coarse import CoarsePass, coarse_factor, load_coarse, reduced
 from demiurge.predict.heights.gcp import GcpFit, fit_rows
 from demiurge.predict.heights.ground import correct_rows
 from demiurge.predict.heights.solver import SCALES
-from demiurge.predict.inference import predict_windows
-from demiurge.predict.job import Job
+from demiurge.predict.inference import predict_rows, predict_windows
+from demiurge.predict.job import Job, tiling_for
 from demiurge.predict.options import Options
 from demiurge.predict.sinks import CHUNK, ZARR, WindowWriter, ZarrWriter
 from demiurge.predict.stac import published_with_item
@@ -61,7 +62,10 @@ def run(job: Job) -> Prediction:
                                    "unit": job.bands[0].unit})  # fmt: skip
         if job.assesses:
             job = _assessed(job)
-        if job.adjusts:
+        factor = _coarse_factor(job)
+        if factor is not None:
+            job = _with_coarse(job, factor, checkpoint)
+        elif job.adjusts:
             job = _adjusted(job, checkpoint)
         if options.cluster is not None:
             job = run_on_cluster(job, checkpoint)
@@ -121,6 +125,33 @@ def _adjusted(job: Job, checkpoint: Checkpoint) -> Job:
         adjustment.require_agreement(job.scene.name, job.bundle.card.name)
         adjustment.save(path, job.key)
     return replace(job, adjustment=adjustment)
+
+
+def _coarse_factor(job: Job) -> int | None:
+    """Return how many times coarser the pixels of the coarse pass are; None without a pass."""
+    if not (job.bundle.contract.relative and job.options.reconcile) or job.absolute:
+        return None
+    return coarse_factor(job.scene, job.bundle.card.pixel_sizes)
+
+
+def _with_coarse(job: Job, factor: int, checkpoint: Checkpoint) -> Job:
+    """Predict the scene at reduced resolution, or read the result of an interrupted run."""
+    path = checkpoint.folder / "coarse.npz"
+    coarse = load_coarse(path, job.key)
+    if coarse is None:
+        names = [n for n in job.bundle.contract.names if n in job.scene.layers]
+        scene = reduced(job.scene, names, factor)
+        tiling = tiling_for(scene, job.bundle, job.options)
+        runtime = job.runtime if tiling.size == job.tiling.size else None
+        small = replace(job, scene=scene, tiling=tiling, runtime=runtime)
+        if small.adjusts:
+            small = replace(
+                small, adjustment=adjust(_relative_windows(small), tiling.size, tiling.overlap)
+            )
+        rows = predict_rows(scene, small.network(), tiling, adjustment=small.adjustment)
+        coarse = CoarsePass.of(factor, np.concatenate([part.values for part in rows], axis=1))
+        coarse.save(path, job.key)
+    return replace(job, coarse=coarse)
 
 
 def _relative_windows(job: Job) -> Iterator[tuple[Window, Array, Array | None]]:
@@ -219,6 +250,11 @@ def _notes(job: Job, counts: PixelCounts, fit: GcpFit | None) -> tuple[str, ...]
         )
     if job.assessment is not None:
         notes.append(str(job.assessment))
+    if job.coarse is not None:
+        notes.append(
+            "the wide forms of the relative heights are predicted from the image at pixels "
+            f"{job.coarse.factor} times coarser"
+        )
     notes += _on_adjustment(job)
     notes += job.gcps.notes if job.gcps is not None else ()
     notes += fit.notes if fit is not None else ()

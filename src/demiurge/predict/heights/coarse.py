@@ -1,0 +1,155 @@
+"""Coarse pass: the wide forms of relative heights, from the image at reduced resolution.
+
+The height of a place follows from what surrounds it: water, valleys, towns, forest, ridges. At
+reduced resolution a chip covers a wider area. Forms wider than the coarse pass resolves are taken
+from it, the others from the full resolution; windows then need no further adjustment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from affine import Affine
+from odc.geo.geobox import GeoBox
+from scipy import ndimage
+
+from demiurge.arrays import Array, Mask
+from demiurge.layers import Kind, layer
+from demiurge.model.bundle import PixelSizes
+from demiurge.predict.sources import ArrayReader, scene_of
+from demiurge.raster.voids import fill_voids
+from demiurge.scene.grid import Window
+from demiurge.scene.scene import Scene
+
+#: Ratios of the pixel sizes of the coarse pass, the first that the bundle was trained for applies.
+_FACTORS = (4, 2)
+#: Minimum side in pixels of a scene at reduced resolution.
+_LEAST = 32
+#: Standard deviation, in coarse pixels, of the filter that parts wide forms from narrow ones.
+_WIDTH = 2.0
+#: Pixels of the scene that are averaged at once.
+_STRIP = 2**22
+
+
+@dataclass(frozen=True)
+class CoarsePass:
+    """Relative heights of a scene at reduced resolution.
+
+    Attributes
+    ----------
+    factor
+        Ratio of the pixel sizes.
+    values
+        float32 (planes, rows, columns): heights, then uncertainties, in metres, with voids filled.
+    """
+
+    factor: int
+    values: Array
+
+    @classmethod
+    def of(cls, factor: int, values: Array) -> CoarsePass:
+        """Return a pass of predicted planes (planes, rows, columns); NaN is filled."""
+        return cls(factor, np.stack([fill_voids(plane) for plane in values]))
+
+    def apply(self, window: Window, valid: Mask, values: Array, count: int) -> Array:
+        """Return the heights of a window with their wide forms replaced by those of the pass.
+
+        Parameters
+        ----------
+        window
+            Position in the raster.
+        valid
+            bool (window.height, window.width): pixels that receive a height.
+        values
+            float32 (planes, height, width), at least as large as the window: ``count`` planes of
+            heights, then uncertainties; not changed.
+
+        Returns
+        -------
+        float32 of the shape of ``values``. An uncertainty is the larger of both passes.
+        """
+        inside = (slice(None), slice(window.height), slice(window.width))
+        wide = self._under(window)
+        merged, here = values.copy(), values[inside]
+        forms = np.stack([smoothed(h, valid, _WIDTH * self.factor) for h in here[:count]])
+        merged[inside][:count] += wide[:count] - forms
+        np.maximum(here[count:], wide[count:], out=merged[inside][count:])
+        return merged
+
+    def save(self, path: Path, key: str) -> None:
+        """Write the pass to a file, for an interrupted run to resume with."""
+        with path.open("wb") as file:
+            np.savez(file, key=key, factor=self.factor, values=self.values)
+
+    def _under(self, window: Window) -> Array:
+        """Return the values of the pass, interpolated linearly to the pixels of a window."""
+        axes = (np.arange(window.height) + window.row, np.arange(window.width) + window.col)
+        at = np.meshgrid(*((axis + 0.5) / self.factor - 0.5 for axis in axes), indexing="ij")
+        planes = [ndimage.map_coordinates(p, at, order=1, mode="nearest") for p in self.values]
+        return np.stack(planes).astype(np.float32)
+
+
+def load_coarse(path: Path, key: str) -> CoarsePass | None:
+    """Read a saved pass; None if there is none with this key."""
+    try:
+        with np.load(path, allow_pickle=False) as file:
+            if str(file["key"]) == key:
+                return CoarsePass(int(file["factor"]), file["values"])
+    except (OSError, ValueError, KeyError):
+        pass
+    return None
+
+
+def smoothed(heights: Array, valid: Mask, sigma: float) -> Array:
+    """Return a Gaussian mean over the valid pixels, float32 of the same shape.
+
+    Parameters
+    ----------
+    heights
+        float32 (height, width), finite where valid.
+    sigma
+        Standard deviation in pixels.
+    """
+    weights = valid.astype(np.float32)
+    known = np.where(valid, heights, np.float32(0))
+    mean = ndimage.gaussian_filter(known, sigma, mode="nearest")
+    share = ndimage.gaussian_filter(weights, sigma, mode="nearest")
+    return np.asarray(mean / np.maximum(share, np.float32(1e-6)), np.float32)
+
+
+def coarse_factor(scene: Scene, sizes: PixelSizes) -> int | None:
+    """Return the ratio of pixel sizes of the coarse pass; None if there is none.
+
+    There is one if the bundle was trained with pixels of that size and the scene is large enough.
+    """
+    for factor in _FACTORS:
+        large = min(scene.shape) >= _LEAST * factor
+        if large and sizes.fits(scene.pixel_size * factor):
+            return factor
+    return None
+
+
+def reduced(scene: Scene, names: Sequence[str], factor: int) -> Scene:
+    """Return a scene at reduced resolution, held in memory.
+
+    Pixels are the means of those that they cover; they have no data if any of those has none.
+    """
+    rows, columns = (n // factor for n in scene.shape)
+    strip = max(1, _STRIP // (factor * factor * max(columns, 1)))
+    planes = np.empty((len(names), rows, columns), np.float32)
+    for top in range(0, rows, strip):
+        count = min(strip, rows - top)
+        window = Window(top * factor, 0, count * factor, columns * factor)
+        blocks = scene.read(window, list(names)).reshape(len(names), count, factor, columns, factor)
+        planes[:, top : top + count] = blocks.mean(axis=(2, 4), dtype=np.float64)
+        scene.release()
+    for plane, name in zip(planes, names, strict=True):
+        if layer(name).kind is Kind.MASK:
+            np.rint(plane, out=plane)
+    affine = scene.grid.affine * Affine.scale(factor)
+    grid = GeoBox((rows, columns), affine, scene.grid.crs)
+    small = scene_of(ArrayReader(dict(zip(names, planes, strict=True)), grid), scene.name)
+    return replace(small, sun=scene.sun, views=scene.views)
