@@ -142,7 +142,6 @@ class Job:
             "runtime": self.choice.about,
             "window": f"{self.tiling.size} px, overlap {self.tiling.overlap} px",
             "test_time_augmentation": str(self.options.tta),
-            **({} if self.coarse is None else {"coarse_pass": f"{self.coarse.factor} times"}),
             **self._prior_tags(),
         }
 
@@ -200,17 +199,9 @@ class Job:
         The first row in the raster, and float32 (bands, rows, width).
         """
         contract = self.bundle.contract
-        for rows in predict_rows(
-            self.scene,
-            network,
-            self.tiling,
-            area=area,
-            keep_voids=self.options.keep_voids,
-            adjustment=self.adjustment,
-            coarse=self.coarse,
-            prior=self.prior,
-            advance=advance,
-        ):
+        stages = {"adjustment": self.adjustment, "coarse": self.coarse, "prior": self.prior}
+        how: dict[str, Any] = {"keep_voids": self.options.keep_voids, "advance": advance, **stages}
+        for rows in predict_rows(self.scene, network, self.tiling, area=area, **how):
             values = rows.values[self.order]
             known = np.isfinite(values[0])
             counts.pixels += known.size

@@ -62,17 +62,13 @@ def run(job: Job) -> Prediction:
                                    "unit": job.bands[0].unit})  # fmt: skip
         if job.assesses:
             job = _assessed(job)
-        factor = _coarse_factor(job)
-        if factor is not None:
-            job = _with_coarse(job, factor, checkpoint)
-        elif job.adjusts:
-            job = _adjusted(job, checkpoint)
+        job = _shaped(job, checkpoint)
         if options.cluster is not None:
             job = run_on_cluster(job, checkpoint)
         else:
             _predict(job, checkpoint)
         checkpoint.complete = True
-        rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags, None
+        rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags | _coarse_tags(job), None
         uncertainty = _mean_uncertainty(job, checkpoint.counts)
         if options.ground == "interpolated":
             names = [band.name for band in bands]
@@ -125,6 +121,18 @@ def _adjusted(job: Job, checkpoint: Checkpoint) -> Job:
         adjustment.require_agreement(job.scene.name, job.bundle.card.name)
         adjustment.save(path, job.key)
     return replace(job, adjustment=adjustment)
+
+
+def _shaped(job: Job, checkpoint: Checkpoint) -> Job:
+    """Decide the wide forms of relative heights: by a coarse pass, or by adjusting the windows."""
+    factor = _coarse_factor(job)
+    if factor is not None:
+        return _with_coarse(job, factor, checkpoint)
+    return _adjusted(job, checkpoint) if job.adjusts else job
+
+
+def _coarse_tags(job: Job) -> dict[str, str]:
+    return {} if job.coarse is None else {"coarse_pass": f"{job.coarse.factor} times"}
 
 
 def _coarse_factor(job: Job) -> int | None:
