@@ -127,11 +127,13 @@ BASES = ("dsm", "dem_prior", "dtm")
 #: Panchromatic images, whose contrast is equalised.
 PANCHROMATIC = ("ortho_left", "ortho_right")
 
+#: Height above ground as a target: neither an elevation nor an input.
+ABOVE_GROUND = "height"
 #: Heights that a network can predict, and the layers of their reference.
-TARGETS = {"dsm": "truth_dsm", "dtm": "truth_dtm"}
+TARGETS = {"dsm": "truth_dsm", "dtm": "truth_dtm", ABOVE_GROUND: "truth_height"}
 #: Bands that a network can predict from heights; each is its own reference.
 PAINTED = ("red", "green", "blue", "nir")
-Target = Literal["dsm", "dtm", "red", "green", "blue", "nir"]
+Target = Literal["dsm", "dtm", "height", "red", "green", "blue", "nir"]
 
 
 def truth_of(target: str) -> str:

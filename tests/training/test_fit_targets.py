@@ -80,3 +80,52 @@ def test_scenes_with_different_truth_layers_are_combined(
             recipe=tiny_recipe(**{**BOTH, "ground": [8.0]}),
             begin_from=bundle,
         )
+
+
+def houses(folder: Path) -> Scene:
+    """Prepare a plain at 800 m with red houses of 7 m in a grey image; no height is an input."""
+    earth = (800 + terrain(160, 192) / 10).astype(np.float32)
+    above = np.zeros_like(earth)
+    for row in range(4, 150, 16):
+        for col in range(4, 180, 20):
+            above[row : row + 8, col : col + 10] = 7
+    noise = np.random.default_rng(0).normal(0, 3, (3, *earth.shape))
+    image = (100 + noise + above * np.array([12, 0, 0])[:, None, None]).astype(np.float32)
+    files = {
+        name: write_raster(folder / f"{name}.tif", plane)
+        for name, plane in (("truth_dsm", earth + above), ("truth_dtm", earth))
+    }
+    names = ["red", "green", "blue"]
+    colours = write_raster(folder / "rgb.tif", image, names=names)
+    return prepare(
+        {**files, **{n: f"{colours}:{b}" for b, n in enumerate(names, 1)}}, folder / "houses"
+    )
+
+
+def test_height_above_ground_is_learned_from_an_image(tmp_path: Path) -> None:
+    """The elevation of 800 m is neither learned nor predicted."""
+    scene = houses(tmp_path)
+    recipe = tiny_recipe(
+        task="generate",
+        layers=["red", "green", "blue"],
+        optional=[],
+        base=None,
+        targets=["height"],
+        heights={"unit": "pixels"},
+        augment={"flip": True},
+        epochs=6,
+        chips={"size": 32, "per_epoch": 120, "batch": 8},
+        optimiser={"rate": 5e-3},
+        ema=0.5,
+    )
+    bundle = demiurge.train([scene], tmp_path / "m.bundle", recipe=recipe)
+    assert bundle.contract.above_ground
+    assert bundle.contract.heights.offset < 7
+    surface = demiurge.generate(scene, tmp_path / "out.tif", bundle=bundle)
+    assert surface.bands == ("height", "height_uncertainty")
+    with rasterio.open(surface.path) as file:
+        heights = file.read(1)
+    truth = scene.read(layers=["truth_height"])[0]
+    assert np.median(heights[truth > 0]) == pytest.approx(7, abs=1)
+    assert np.median(heights[truth == 0]) == pytest.approx(0, abs=1)
+    assert np.abs(heights - truth).mean() < 0.5 * np.abs(truth - truth.mean()).mean()

@@ -29,7 +29,7 @@ from demiurge.evaluation.check_points import (
     sample,
 )
 from demiurge.evaluation.consistency import require_level
-from demiurge.evaluation.inputs import common_grid, is_relative, uncertainty_of
+from demiurge.evaluation.inputs import common_grid, is_above_ground, is_relative, uncertainty_of
 from demiurge.evaluation.intervals import (
     Interval,
     bootstrap_interval,
@@ -90,8 +90,8 @@ def certify(
     UsageError
         For unknown figures, or an output of the surface without uncertainty.
     DataError
-        For relative heights, fewer than 10 usable points, points in one place, or a vertical
-        offset.
+        For relative heights or heights above ground, fewer than 10 usable points, points in one
+        place, or a vertical offset.
     """
     limits = _limits(require or {})
     target = _map_path(output, (surface, points, other), overwrite=overwrite)
@@ -250,6 +250,11 @@ def _open(path: PathLike) -> Source:
         raise DataError(
             f"{path}: its heights are relative",
             "fit it to ground control points with demiurge generate --points, or give a --prior",
+        )
+    if is_above_ground(source.path):
+        raise DataError(
+            f"{path}: its heights are above ground, and check points are elevations",
+            "make a surface with demiurge generate --prior, and certify that",
         )
     return source
 

@@ -120,7 +120,11 @@ def open_inputs(roles: Mapping[str, RasterLike | None], nodata: NoData | None = 
     """
     given = {role: as_path(file, role) for role, file in roles.items() if file is not None}
     values = for_layers(nodata, given)
-    sources = {role: _open(role, path, values.get(role)) for role, path in given.items()}
+    above = is_above_ground(split_band(str(given["surface"]))[0])
+    sources = {
+        role: _open(role, path, values.get(role), above_ground=above)
+        for role, path in given.items()
+    }
     surface = sources["surface"]
     relative = is_relative(surface.path)
     heights = [s for role, s in sources.items() if role in HEIGHTS]
@@ -151,9 +155,17 @@ def open_absolute(role: str, path: PathLike) -> Source:
     return source
 
 
-def _open(role: str, path: PathLike, nodata: Sequence[float] | None = None) -> Source:
+def _open(
+    role: str,
+    path: PathLike,
+    nodata: Sequence[float] | None = None,
+    *,
+    above_ground: bool = False,
+) -> Source:
     file, band = split_band(str(path))
     kind = layer(_LAYERS.get(role, "dsm"))
+    if above_ground and role in HEIGHTS:
+        kind = layer("truth_height")  # 0 is the ground
     if role == "surface" and is_relative(file):
         kind = replace(kind, unit="relative")  # its bands are not in metres
     return Source.open(file, kind, band, nodata=nodata, role=role)
@@ -163,6 +175,12 @@ def is_relative(path: str) -> bool:
     """Return whether the tags of a raster declare relative heights."""
     with open_raster(path) as dataset:
         return bool(dataset.tags().get("units") == "relative")
+
+
+def is_above_ground(path: str) -> bool:
+    """Return whether the tags of a raster declare heights above ground."""
+    with open_raster(path) as dataset:
+        return bool(dataset.tags().get("heights") == "above ground")
 
 
 def uncertainty_of(surface: Source) -> Source | None:

@@ -342,7 +342,7 @@ def card_summary(card: Card) -> list[tuple[str, str]]:
         ("predicts", f"{', '.join(contract.targets)} in {unit}"),
         ("uncertainty", "yes" if contract.uncertainty else "no"),
         ("pixel size", f"{card.pixel_sizes.low:g} to {card.pixel_sizes.high:g} m"),
-        ("heights above", str(card.vertical)),
+        ("heights above", "the ground" if contract.above_ground else str(card.vertical)),
         ("window", f"{card.window.size} px, overlap {card.window.overlap:.0%}"),
         ("precision", card.runtime_precision),
     ]

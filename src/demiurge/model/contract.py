@@ -205,6 +205,8 @@ class Contract(Strict):
             raise ValueError("openings need a base that is not optional")
         if not self.targets:
             raise ValueError("there is no target")
+        if self.above_ground and (self.base is not None or len(self.targets) > 1):
+            raise ValueError("heights above ground have no base and are the only target")
         if any(len(c) not in (1, len(self.targets)) for c in
                (self.calibration, self.calibration_relative)):  # fmt: skip
             raise ValueError("there must be one calibration for each target")
@@ -233,6 +235,11 @@ class Contract(Strict):
             "shrink": 0.0,
         }
         return self.model_copy(update=changes)
+
+    @property
+    def above_ground(self) -> bool:
+        """Return whether the target is the height above ground, which is no elevation."""
+        return vocabulary.ABOVE_GROUND in self.targets
 
     @property
     def channels(self) -> int:
@@ -363,6 +370,8 @@ class Contract(Strict):
             deviation *= np.float32(_SQRT2 * encoded.unit) * factors
         if self.shrink:
             self._shrink(heights, encoded)
+        if self.above_ground:
+            np.maximum(heights[:count], 0, out=heights[:count])
         if set(self.targets) == {"dsm", "dtm"}:
             # The ground is not above the surface.
             surface, earth = self.targets.index("dsm"), self.targets.index("dtm")

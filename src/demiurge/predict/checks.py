@@ -9,6 +9,7 @@ from dataclasses import replace
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PANCHROMATIC, PRIOR, Kind
 from demiurge.model.bundle import Bundle, Task
+from demiurge.predict.above_ground import over_ground
 from demiurge.predict.heights.prior import PriorConstraint, constrain_to_prior
 from demiurge.predict.options import OPTION_OF, Options
 from demiurge.raster.smoothness import smoothness
@@ -99,10 +100,11 @@ def survey(scene: Scene, bundle: Bundle, targets: list[str], any_input: bool) ->
     """
     contract, name = bundle.contract, bundle.card.name
     unused = [n for n in scene.sources if n in OPTION_OF and n not in contract.names]
-    if contract.relative and PRIOR in unused:
-        unused.remove(PRIOR)  # relative heights are adjusted to it
+    if (contract.relative or contract.above_ground) and PRIOR in unused:
+        unused.remove(PRIOR)  # relative heights are adjusted to it, those above ground added
     notes = [f"{n} is not used: bundle '{name}' has no such layer" for n in unused]
-    needed = tuple(n for n in contract.names if n in scene.layers)
+    over = [PRIOR] if over_ground(scene, bundle) else []
+    needed = tuple(n for n in (*contract.names, *over) if n in scene.layers)
     scene.compute_statistics(needed)
     notes += [f"{f.layer}: {f.message}" for f in require_fit(scene, needed)]
     notes += _clean(scene, bundle, targets, any_input)
@@ -155,7 +157,7 @@ def _no_effect(option: str, reason: str) -> UsageError:
 
 def _without_prior(scene: Scene, bundle: Bundle) -> Iterator[str]:
     """Warn if the prior does not cover the scene."""
-    if bundle.contract.base == PRIOR:
+    if bundle.contract.base == PRIOR or over_ground(scene, bundle):
         share = float(scene.statistics(PRIOR)["voids"])
         if share > _WITHOUT_PRIOR:
             yield f"the prior lacks {share:.0%} of the image; there the result stays empty"

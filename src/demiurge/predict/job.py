@@ -15,13 +15,21 @@ import numpy as np
 from demiurge._version import __version__
 from demiurge.arrays import Array
 from demiurge.errors import UsageError
-from demiurge.layers import PAINTED, PRIOR, layer
+from demiurge.layers import PRIOR
 from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, choose_runtime, make_runtime
 from demiurge.model.bundle import Bundle, Task
 from demiurge.outputs import RASTERS, check_output, require_replaceable
 from demiurge.paths import local_file
+from demiurge.predict.above_ground import (
+    add_ground,
+    on_ground,
+    over_ground,
+    require_elevations,
+    tags_of,
+)
 from demiurge.predict.augmentation import orientations
+from demiurge.predict.bands import bands_of, chosen_targets
 from demiurge.predict.checkpoint import PixelCounts, key_of
 from demiurge.predict.checks import on_prior, prior_constraint, require_match, spare_clean, survey
 from demiurge.predict.heights.adjustment import Adjustment
@@ -30,7 +38,7 @@ from demiurge.predict.heights.coarse import CoarsePass
 from demiurge.predict.heights.gcp import GcpPixels, place_gcps, require_gcps
 from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.inference import Network, predict_rows
-from demiurge.predict.options import Options, Target
+from demiurge.predict.options import Options
 from demiurge.predict.sinks import ZARR, ArrayWriter, WindowWriter
 from demiurge.predict.stac import item_path
 from demiurge.predict.surface import BLOCK_NAMES, MOSAIC, BandInfo, blocks_of
@@ -47,12 +55,6 @@ from demiurge.scene.views import view_tags
 _MOST_WINDOWS = 30_000
 #: Files that ``demiurge export`` makes of a surface.
 _EXPORTS = (".las", ".laz", ".ply", ".obj", ".glb")
-
-_ABOUT = {
-    "dsm": "surface height",
-    "dtm": "bare-earth height",
-    **{name: f"imagined {layer(name).about}" for name in PAINTED},
-}
 
 
 @dataclass(frozen=True)
@@ -125,7 +127,8 @@ class Job:
     def tags(self) -> dict[str, str]:
         """Return the tags of the result: its origin and the options that decide it."""
         scene, bundle = self.scene, self.bundle
-        names = (*bundle.contract.names, *((PRIOR,) if self.absolute else ()))
+        prior = self.absolute or over_ground(scene, bundle)
+        names = (*bundle.contract.names, *((PRIOR,) if prior else ()))
         used = [f"{n}={Path(s.path).name}" for n, s in scene.sources.items() if n in names]
         units = "relative" if bundle.contract.relative and not self.absolute else "metre"
         if bundle.card.task == "imagine":
@@ -138,6 +141,7 @@ class Job:
             "inputs": ", ".join(used),
             "units": units,
             "vertical_reference": "none" if units != "metre" else str(scene.vertical),
+            **tags_of(scene, bundle),
             **view_tags(scene),
             "runtime": self.choice.about,
             "window": f"{self.tiling.size} px, overlap {self.tiling.overlap} px",
@@ -203,6 +207,8 @@ class Job:
         how: dict[str, Any] = {"keep_voids": self.options.keep_voids, "advance": advance, **stages}
         for rows in predict_rows(self.scene, network, self.tiling, area=area, **how):
             values = rows.values[self.order]
+            if over_ground(self.scene, self.bundle):
+                add_ground(self.scene, Window(rows.top, area.col, *values.shape[1:]), values[0])
             known = np.isfinite(values[0])
             counts.pixels += known.size
             counts.unknown += int(known.size - known.sum())
@@ -234,13 +240,16 @@ def plan(
     if options.points_crs is not None and options.points is None:
         raise UsageError("--points-crs has no effect without --points", "leave it out")
     gcps = _read_gcps(scene, options)
-    targets = _targets(bundle, options.target)
+    targets = chosen_targets(bundle, options.target)
     bundle = bundle.suited(scene.layers)
     require_match(scene, bundle, task, options)
     orientations(bundle.card, options.tta)
     prior = prior_constraint(scene, bundle, options)
     absolute = _is_absolute(scene, bundle, options)
-    bands, order = _bands(bundle, targets, relative=bundle.contract.relative and not absolute)
+    if gcps is not None:
+        require_elevations(scene, bundle)
+    relative, over = bundle.contract.relative and not absolute, over_ground(scene, bundle)
+    bands, order = bands_of(bundle, targets, relative=relative, over_ground=over)
     if isinstance(output, ArrayWriter):
         output.require_shape((len(bands), *scene.shape))
     if gcps is not None:
@@ -248,7 +257,8 @@ def plan(
     tiling = tiling_for(scene, bundle, options)
     choice, runtime = _start_runtime(bundle, tiling.size, options)
     bundle, kept = spare_clean(scene, bundle)
-    warnings = (*survey(scene, bundle, targets, options.any_input), *kept, *on_prior(prior))
+    warnings = (*survey(scene, bundle, targets, options.any_input), *kept, *on_prior(prior),
+                *on_ground(scene, bundle))  # fmt: skip
     if bundle.contract.equalise:
         scene = scene.with_equalised()
     return Job(
@@ -340,39 +350,9 @@ def _read_gcps(scene: Scene, options: Options) -> GcpPixels | None:
     return place_gcps(points, scene.grid, str(options.points))
 
 
-def _targets(bundle: Bundle, wanted: Target | None) -> list[str]:
-    have: list[str] = list(bundle.contract.targets)
-    need: list[str] = ["dsm", "dtm"] if wanted == "both" else [wanted] if wanted else have
-    for target in need:
-        if target not in have:
-            raise UsageError(
-                f"bundle '{bundle.card.name}' predicts no {target}",
-                f"choose --target {' or '.join(have)}, or another bundle",
-            )
-    return need
-
-
 def _is_absolute(scene: Scene, bundle: Bundle, options: Options) -> bool:
     unseen = PRIOR in scene.layers and PRIOR not in bundle.contract.names
     return options.reconcile and bundle.contract.relative and unseen
-
-
-def _bands(
-    bundle: Bundle, targets: list[str], *, relative: bool
-) -> tuple[list[BandInfo], list[int]]:
-    """Return the bands of the file, and the planes of the network's result that they are."""
-    contract, bands, order = bundle.contract, [], []
-    names: list[str] = list(contract.targets)
-    unit = "DN" if bundle.card.task == "imagine" else "relative" if relative else "m"
-    for target in targets:
-        name, index = f"{target}_relative" if relative else target, names.index(target)
-        bands.append(BandInfo(name, unit, _ABOUT[target]))
-        order.append(index)
-        if contract.uncertainty:
-            about = "standard deviation of the predicted error distribution"
-            bands.append(BandInfo(f"{name}_uncertainty", unit, about))
-            order.append(len(names) + index)
-    return bands, order
 
 
 def _area_or_point(scene: Scene) -> str:

@@ -11,6 +11,7 @@ from scipy import ndimage
 from demiurge.arrays import Array
 from demiurge.layers import Kind, layer
 from demiurge.raster.voids import fill_voids
+from demiurge.training.colours import change_colours
 from demiurge.training.recipe import Recipe
 
 #: Name of the true surface among the truths.
@@ -45,6 +46,8 @@ def augment(
         inputs, truth = (np.ascontiguousarray(a.transpose(0, 2, 1)) for a in (inputs, truth))
     if settings.swap_images and rng.random() < 0.5:
         _swap_images(inputs, names)
+    if settings.colours and rng.random() < settings.colours:
+        change_colours(inputs, names, rng)
     if settings.brightness:
         _change_brightness(inputs, names, settings.brightness, rng)
     if settings.texture:

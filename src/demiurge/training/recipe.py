@@ -55,6 +55,11 @@ class AugmentSettings(_Settings):
     brightness: Share = Field(
         0.0, description="standard deviation of random gain and offset of images"
     )
+    colours: Share = Field(
+        0.0,
+        description="share of chips whose red, green and blue get another tone curve, and partly "
+        "other colours: exchanged, grey, or infrared false colour made from them",
+    )
     texture: Share = Field(
         0.0,
         description="maximum noise and random albedo patches added to images, relative to their "
@@ -264,6 +269,11 @@ class Recipe(_Settings):
             raise ValueError("heights.scaled needs heights.relative")
 
     def _check_targets(self) -> None:
+        if vocabulary.ABOVE_GROUND in self.targets:
+            if self.task != "generate" or len(self.targets) > 1:
+                raise ValueError("target 'height' is the only one of a recipe for generate")
+            if self.base is not None or self.heights.relative:
+                raise ValueError("target 'height' is metres above ground: no base, not relative")
         both = [n for n in self.truths if n in self.layers]
         if both:
             raise ValueError(f"'{both[0]}' is both an input and a target")
