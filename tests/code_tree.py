@@ -1,7 +1,8 @@
 """Source files of the package, parsed, and the graph of their imports."""
 
 import ast
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from functools import cache
 from pathlib import Path
 
 import demiurge
@@ -18,11 +19,19 @@ def module_of(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
+@cache
 def tree_of(file: Path) -> ast.Module:
-    """Return the syntax tree of a file."""
+    """Return the syntax tree of a file; all tests read the same one."""
     return ast.parse(file.read_text(encoding="utf-8"))
 
 
+def faults(check: Callable[[Path], object]) -> dict[str, object]:
+    """Return what a check of one file reports, for each module with a fault."""
+    reports = {module_of(file): check(file) for file in FILES}
+    return {module: report for module, report in reports.items() if report}
+
+
+@cache
 def import_graph() -> dict[str, set[str]]:
     """Return the modules of the package that each module imports.
 

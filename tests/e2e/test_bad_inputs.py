@@ -1,6 +1,8 @@
 """Errors of users: one sentence, the right exit code, and no partial output."""
 
+import contextlib
 import pickle
+import shutil
 import warnings
 import zipfile
 from collections.abc import Callable
@@ -20,12 +22,26 @@ Case = tuple[str, int, str]
 
 
 @pytest.fixture
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """Write valid and invalid files into a folder and change to it."""
+def place(originals: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Copy the files into a folder and change to it."""
+    shutil.copytree(originals, tmp_path, dirs_exist_ok=True)
     monkeypatch.chdir(tmp_path)
     monkeypatch.delenv("DEMIURGE_BUNDLES", raising=False)
     # Imports that take seconds on a busy machine print no lines of progress.
     monkeypatch.setattr("demiurge.progress._FIRST", 600.0)
+    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def originals(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write valid and invalid files, once for all tests."""
+    folder = tmp_path_factory.mktemp("originals")
+    with contextlib.chdir(folder):
+        write_files()
+    return folder
+
+
+def write_files() -> None:
     nan = np.full((160, 192), np.nan, np.float32)
     write_raster(Path("dsm.tif"), terrain())
     write_raster(Path("truth.tif"), terrain())
@@ -67,7 +83,6 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         archive.writestr("model/data.pkl", b"x")
     Path("night.yaml").write_text("light: {elevation: -10}\n")
     Path("recipe.yaml").write_text("task: refine\nlayers: [dsm]\ntargets: [dsm]\nepocs: 3\n")
-    return tmp_path
 
 
 REFINE = "refine dsm.tif -o out.tif --bundle refine.bundle"
