@@ -1,12 +1,16 @@
 """Ordered map over threads."""
 
+import mmap
+import sys
 import threading
 import time
 from collections.abc import Iterator
+from pathlib import Path
 
+import numpy as np
 import pytest
 
-from demiurge.threads import map_ordered
+from demiurge.threads import map_ordered, return_free_memory
 
 
 def test_results_keep_the_order_of_the_items() -> None:
@@ -49,3 +53,23 @@ def test_an_error_is_raised_in_its_turn_and_cancels_the_rest() -> None:
     with pytest.raises(ValueError, match="item 1"):
         next(results)
     assert max(started) < 12
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_free_memory_is_returned_to_the_system() -> None:
+    def resident() -> int:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * mmap.PAGESIZE // 2**20
+
+    def work(_: int) -> None:
+        # Small arrays come from the pool of the thread; the last one keeps the pool's end in use.
+        arrays = [np.ones(2**14) for _ in range(1000)]
+        kept.append(arrays[-1])
+
+    kept: list[np.ndarray] = []
+    list(map_ordered(work, range(4), 2))
+    return_free_memory()
+    before = resident()
+    list(map_ordered(work, range(4), 2))
+    return_free_memory()
+    assert len(kept) == 8
+    assert resident() - before < 60

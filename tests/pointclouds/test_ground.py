@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from demiurge.pointclouds.ground import _within_long, triangulated
+from demiurge.pointclouds.ground import _needed, _within_long, triangulated
 
 pytest.importorskip("startinpy")
 
@@ -45,10 +45,11 @@ def test_a_plane_is_exact_and_long_triangles_are_void() -> None:
     planes[1:] = offset
     planes[:, ~known] = np.nan
     expected = 100 + 0.5 * (x + 0.5) - 0.2 * (y + 0.5)
-    full = triangulated(planes, 100.0)
+    whole = (slice(0, 50), slice(0, 60))
+    full = triangulated(planes, 100.0, whole)
     inner = (slice(2, -2), slice(2, -2))
     np.testing.assert_allclose(full[inner], expected[inner], atol=1e-3)
-    short = triangulated(planes, 10.0)
+    short = triangulated(planes, 10.0, whole)
     assert np.isnan(short[30, 30])
     assert np.isfinite(short[5:15, 5:15]).all()
 
@@ -56,4 +57,30 @@ def test_a_plane_is_exact_and_long_triangles_are_void() -> None:
 def test_points_on_a_line_make_no_ground() -> None:
     planes = np.full((3, 5, 5), np.nan, np.float32)
     planes[0, 2], planes[1:, 2] = 1, 0.5
-    assert np.isnan(triangulated(planes, 100.0)).all()
+    assert np.isnan(triangulated(planes, 100.0, (slice(0, 5), slice(0, 5)))).all()
+
+
+HOLE = (slice(70, 110), slice(75, 120))
+
+
+@pytest.mark.parametrize(
+    ("share", "hole"), [(0.8, None), (0.05, None), (0.6, HOLE), (0.004, None)], ids=str
+)
+@pytest.mark.parametrize("first", [(40, 45), (0, 45), (90, 80), (0, 0)])
+def test_points_far_away_do_not_change_the_ground(
+    share: float, hole: tuple[slice, slice] | None, first: tuple[int, int]
+) -> None:
+    rng = np.random.default_rng(int(1000 * share) + first[0])
+    known = rng.random((150, 150)) < share
+    if hole is not None:
+        known[hole] = False
+    planes = rng.random((3, 150, 150)).astype(np.float32)
+    planes[0] *= 30
+    planes[:, ~known] = np.nan
+    inner = (slice(first[0], first[0] + 60), slice(first[1], first[1] + 60))
+    whole = triangulated(planes, 30.0, (slice(0, 150), slice(0, 150)))
+    np.testing.assert_array_equal(triangulated(planes, 30.0, inner), whole[inner])
+    needed, widest = _needed(known, inner)
+    if share == 0.8 and first == (40, 45):
+        assert needed[0].stop - needed[0].start < 90
+        assert widest < 6

@@ -5,6 +5,7 @@ import numpy as np
 import pyproj
 import pytest
 import rasterio
+from geoids import undulation, write_geoid
 from rasterio.transform import from_origin
 
 from conftest import terrain, write_raster
@@ -15,21 +16,11 @@ from demiurge.scene.open import open_scene
 from demiurge.scene.prepare import prepare
 
 Write = Callable[..., Path]
-WEST, NORTH = 14.0, 37.0
-
-
-def undulation(lon: np.ndarray, lat: np.ndarray) -> np.ndarray:
-    """Geoid heights that a bilinear grid holds exactly: 40 m and 3 m/° east, 2 m/° south."""
-    return 40 + 3 * (lon - WEST) + 2 * (NORTH - lat)
 
 
 @pytest.fixture
 def geoid(tmp_path: Path) -> Path:
-    lon = WEST + 0.25 * np.arange(9)
-    lat = NORTH - 0.25 * np.arange(9)
-    values = undulation(*np.meshgrid(lon, lat)).astype(np.float32)
-    corner = from_origin(WEST - 0.125, NORTH + 0.125, 0.25, 0.25)
-    return write_raster(tmp_path / "my geoid.tif", values, crs="EPSG:4326", transform=corner)
+    return write_geoid(tmp_path / "my geoid.tif")
 
 
 def expected(grid: object) -> np.ndarray:

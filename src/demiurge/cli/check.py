@@ -10,6 +10,7 @@ from demiurge.errors import DataError, UsageError
 from demiurge.scene.check import LayerVerdict
 from demiurge.scene.check import check as check_scene
 from demiurge.scene.grid import crs_name
+from demiurge.scene.levels import describe_heights
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.options import CheckOptions
 from demiurge.scene.recognise.folder import is_foreign_folder, recognise
@@ -52,7 +53,7 @@ def _print(scene: Scene) -> None:
         f"{scene.name}: {rows} × {columns} px of {scene.pixel_size:g} m, {crs}, "
         f"heights {scene.vertical}"
     )
-    for line in describe_views(scene):
+    for line in (*describe_heights(scene), *describe_views(scene)):
         echo(f"  {line}")
     table(
         _COLUMNS,

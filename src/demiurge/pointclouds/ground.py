@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Iterator
 
@@ -13,9 +14,11 @@ from demiurge.errors import missing_extra
 
 #: Distance in pixels below which two points are one.
 _SNAP = 1e-6
+#: Diagonal of a pixel, with room for rounding; first margin in pixels that is tried.
+_PIXEL, _LEAST_MARGIN = 1.5, 8
 
 
-def triangulated(planes: Array, longest: float) -> Array:
+def triangulated(planes: Array, longest: float, inner: tuple[slice, slice]) -> Array:
     """Interpolate ground points linearly within the triangles of their Delaunay triangulation.
 
     Parameters
@@ -24,10 +27,13 @@ def triangulated(planes: Array, longest: float) -> Array:
         float32 (3, rows, columns): height, and position within the pixel; NaN without a point.
     longest
         Longest side of a triangle in pixels; longer ones have no data.
+    inner
+        Rows and columns of the result; the points around them only shape its triangles.
 
     Returns
     -------
-    float32 (rows, columns): heights at the centres of pixels; NaN outside the triangles.
+    float32 (rows, columns) of ``inner``: heights at the centres of pixels; NaN outside the
+    triangles.
 
     Raises
     ------
@@ -39,24 +45,70 @@ def triangulated(planes: Array, longest: float) -> Array:
     except ImportError:
         raise missing_extra("startinpy", "lidar", "triangulating ground points") from None
 
-    shape = planes.shape[1:]
+    shape = inner[0].stop - inner[0].start, inner[1].stop - inner[1].start
     result = np.full(shape, np.nan, np.float32)
+    needed, widest = _needed(np.isfinite(planes[0]), inner)
+    planes, top, left = planes[(slice(None), *needed)], needed[0].start, needed[1].start
     rows, cols = np.nonzero(np.isfinite(planes[0]))
     if len(rows) < 3:
         return result
-    x, y = cols + planes[2, rows, cols], rows + planes[1, rows, cols]
+    points = np.empty((len(rows), 3))
+    points[:, 0] = cols + planes[2, rows, cols] + (left - inner[1].start)
+    points[:, 1] = rows + planes[1, rows, cols] + (top - inner[0].start)
+    points[:, 2] = planes[0, rows, cols]
     mesh = startinpy.DT()
     mesh.snap_tolerance = _SNAP
-    mesh.insert(
-        np.column_stack((x, y, planes[0, rows, cols])).astype(np.float64), insertionstrategy="BBox"
-    )
+    mesh.insert(points, insertionstrategy="BBox")
     if mesh.number_of_triangles() == 0:  # all points on a line
         return result
     row, col = np.mgrid[: shape[0], : shape[1]] + 0.5
     places = np.column_stack((col.ravel(), row.ravel()))
     result.flat[:] = mesh.interpolate({"method": "TIN"}, places)
-    result[_within_long(mesh.points[mesh.triangles][..., :2], longest, shape)] = np.nan
+    if 2 * widest > longest:
+        result[_within_long(mesh.points[:, :2][mesh.triangles], longest, shape)] = np.nan
     return result
+
+
+def _needed(known: Mask, inner: tuple[slice, slice]) -> tuple[tuple[slice, slice], float]:
+    """Return the rows and columns whose points shape the triangles over the inner pixels.
+
+    The circle through the corners of a triangle contains no point. If no empty circle with its
+    centre within ``m`` pixels of the inner pixels has a radius of ``m``, the circles of all
+    triangles over them are centred there: otherwise the part of such a circle that is towards the
+    triangle would contain an empty one of that radius. Circles of slivers along an edge of the
+    array may be centred outside; there, all points along the edge are kept.
+
+    Returns
+    -------
+    Rows and columns, and the largest radius in pixels; infinity if an edge is among them.
+    """
+    from scipy.ndimage import distance_transform_edt
+
+    whole = slice(0, known.shape[0]), slice(0, known.shape[1])
+    if not known.any():
+        return whole, math.inf
+    radius = distance_transform_edt(~known) + _PIXEL  # a point lies anywhere in its pixel
+    margin, widest = _LEAST_MARGIN, math.inf
+    while widest >= margin:
+        around = _around(inner, margin, known.shape)
+        widest = float(radius[around].max())
+        rows, cols = _around(inner, math.ceil(margin + widest), known.shape)
+        if (rows, cols) == whole:
+            return whole, math.inf
+        margin *= 2
+    at_edge = [
+        part.start == 0 or part.stop == n for part, n in zip((rows, cols), known.shape, strict=True)
+    ]
+    needed = whole[0] if at_edge[1] else rows, whole[1] if at_edge[0] else cols
+    return needed, math.inf if any(at_edge) else widest
+
+
+def _around(inner: tuple[slice, slice], margin: int, shape: tuple[int, ...]) -> tuple[slice, slice]:
+    rows, cols = (
+        slice(max(0, part.start - margin), min(size, part.stop + margin))
+        for part, size in zip(inner, shape, strict=True)
+    )
+    return rows, cols
 
 
 def _within_long(corners: Values, longest: float, shape: tuple[int, ...]) -> Mask:
@@ -65,8 +117,10 @@ def _within_long(corners: Values, longest: float, shape: tuple[int, ...]) -> Mas
     Scan lines: every triangle covers an interval of columns in each row; the sum of its starts and
     ends along the row counts the triangles over a pixel.
     """
-    sides = corners - np.roll(corners, 1, axis=1)
-    long = corners[(sides**2).sum(axis=2).max(axis=1) > longest**2]
+    squares = [
+        ((corners[:, i] - corners[:, j]) ** 2).sum(axis=1) for i, j in ((0, 1), (1, 2), (2, 0))
+    ]
+    long = corners[np.maximum.reduce(squares) > longest**2]
     marks = np.zeros((shape[0], shape[1] + 1), np.int32)
     if not len(long):
         return np.zeros(shape, bool)

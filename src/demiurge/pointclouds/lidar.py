@@ -25,12 +25,14 @@ from demiurge.pointclouds.rasters import Rules, write_layers
 from demiurge.pointclouds.reading import Stored, Tally, store_points
 from demiurge.pointclouds.services import SERVICES, bounds_to, find_tiles
 from demiurge.progress import progress
+from demiurge.scene.geotiff import map_stack
 from demiurge.scene.grid import Bounds
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.prepare import LIDAR_NAME, SCENE_FILES, Origin, write_scene
 from demiurge.scene.scene import Scene
 from demiurge.scene.spec import SPEC_NAME, Vertical
 from demiurge.scene.vertical import agree
+from demiurge.threads import return_free_memory
 
 #: Share of pixels without points above which a coarser pixel size is recommended.
 _SPARSE = 0.3
@@ -115,6 +117,7 @@ def _rasterised(
         layers, removed = write_layers(
             stored.store, grid, work / "layers.tif", rules, jobs, advance
         )
+    return_free_memory()
     if removed:
         notes.append(f"isolated points are dropped in {removed} pixels (see --spikes)")
     scene = _scene(work / "layers.tif", layers, grid, vertical)
@@ -229,7 +232,8 @@ def _scene(path: Path, names: Sequence[str], grid: GeoBox, vertical: Vertical) -
     files = {name: f"{path}:{band}" for band, name in enumerate(names, start=1)}
     scene = scene_from_files(files, nodata={name: [] for name in names})
     assert scene.shape == tuple(grid.shape)
-    return replace(scene, vertical=vertical)
+    # Reading the mapped file leaves no copy in GDAL's cache, which grows with the raster.
+    return replace(scene, vertical=vertical, _stack=map_stack(path))
 
 
 def _report(

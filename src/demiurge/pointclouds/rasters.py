@@ -199,13 +199,14 @@ def _finish(
     removed = np.zeros(surface.shape, bool)
     if rules.spikes > 0:
         surface, removed = _without_spikes(surface, support, below, side, least)
+    surface, below = surface[inner], below[inner]
     if rules.ground:
-        ground = _ground(planes[3:], rules, least, side, gsd)
+        ground = _ground(planes[3:], rules, least, side, gsd, inner)
         if rules.max_height is not None:
             surface = _capped(surface, below, ground, rules.max_height)
-        layers[(names.index("truth_dtm"), *window.slices)] = ground[inner]
-    layers[(names.index("truth_dsm"), *window.slices)] = surface[inner]
-    layers[(names.index("valid"), *window.slices)] = np.isfinite(surface[inner])
+        layers[(names.index("truth_dtm"), *window.slices)] = ground
+    layers[(names.index("truth_dsm"), *window.slices)] = surface
+    layers[(names.index("valid"), *window.slices)] = np.isfinite(surface)
     return int(removed[inner].sum())
 
 
@@ -221,15 +222,17 @@ def _without_spikes(
     return np.asarray(cleaned, np.float32), peaks | pits
 
 
-def _ground(planes: Array, rules: Rules, least: float, side: int, gsd: float) -> Array:
-    """Return the ground by triangulation, without isolated vertices."""
+def _ground(
+    planes: Array, rules: Rules, least: float, side: int, gsd: float, inner: tuple[slice, slice]
+) -> Array:
+    """Return the ground of the inner pixels by triangulation, without isolated vertices."""
     limit, z = np.float32(least), planes[0]
     if rules.spikes > 0:
         isolated = isolated_peaks(-z, side, limit) | isolated_peaks(z, side, limit)
         planes = np.where(isolated, np.float32(np.nan), planes)
     if rules.cloth:
         planes = np.where(cloth_ground(planes, gsd), planes, np.float32(np.nan))
-    return triangulated(planes, rules.max_gap / gsd)
+    return triangulated(planes, rules.max_gap / gsd, inner)
 
 
 def _capped(surface: Array, below: Array, ground: Array, most: float) -> Array:

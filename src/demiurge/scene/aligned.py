@@ -21,7 +21,7 @@ from demiurge.scene.nuth_kaab import Shift, fit_shift
 from demiurge.scene.referenced import with_references
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
-from demiurge.scene.spec import REFERENCE, AlignmentSpec, Vertical
+from demiurge.scene.spec import REFERENCE, AlignmentSpec, HeightTransformation, Vertical
 from demiurge.scene.vertical import agree
 
 #: Largest side in pixels of the comparison; larger scenes are thinned.
@@ -98,6 +98,11 @@ class AlignedLayer(Source):
     def vertical(self) -> Vertical:
         """Return the vertical reference of the layer."""
         return self.inner.vertical
+
+    @property
+    def transformation(self) -> HeightTransformation | None:
+        """Return how the heights are transformed; None if they are not."""
+        return self.inner.transformation
 
     @property
     def variant(self) -> tuple[str, ...]:

@@ -12,6 +12,7 @@ from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, TARGETS, Kind, Role, layer
 from demiurge.raster.outliers import NARROW_HEIGHT, gross_outliers
 from demiurge.scene.grid import crs_name
+from demiurge.scene.levels import FAR, GROUND, level_fault
 from demiurge.scene.scene import Scene
 from demiurge.scene.views import base_remark
 
@@ -202,9 +203,21 @@ def _verdict_of_heights(
         role = layer(name).role
         verdict = LayerVerdict.FAULT if role is Role.TRUTH else LayerVerdict.WARNING
         return verdict, f"has no pixel in common with '{base}'; choose files of the same place"
-    offset = float(np.median(both))
+    return _verdict_of_level(name, base, samples, scene, both)
+
+
+def _verdict_of_level(
+    name: str, base: str, samples: dict[str, Array], scene: Scene, both: Array
+) -> tuple[LayerVerdict, str]:
+    """Return the verdict on the differences of a layer of heights to the base."""
+    fault = level_fault(scene, name, samples)
+    if fault is not None:
+        return LayerVerdict.FAULT, "; ".join(fault)
+    offset, most = (float(v) for v in np.percentile(both, (50, 95)))
     same_surface = TARGETS.get(base) == name or base == "dem_prior" or name == "dem_prior"
-    if same_surface and abs(offset) > MAX_OFFSET:
+    # Plants explain a surface above the ground, but not without gaps, nor one below it.
+    unlikely = name in GROUND and (offset > MAX_OFFSET or most < -FAR)
+    if (same_surface and abs(offset) > MAX_OFFSET) or unlikely:
         return (
             LayerVerdict.WARNING,
             f"differs from '{base}' by {offset:+.1f} m at the median; compare their vertical "

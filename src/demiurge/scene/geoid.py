@@ -18,7 +18,7 @@ from demiurge.layers import layer
 from demiurge.paths import PathLike
 from demiurge.scene.crs import proj_of, transform, unwrapped
 from demiurge.scene.grid import pixel_size
-from demiurge.scene.spec import REFERENCE, Vertical
+from demiurge.scene.spec import REFERENCE, GeoidStep, Vertical
 
 #: Short names of references, and their EPSG codes.
 NAMED = {"egm96": 5773, "egm2008": 3855, "navd88": 5703, "ign69": 5720, "rh2000": 5613}
@@ -170,7 +170,9 @@ def compound(crs: Any, vertical: Any) -> Any:
     )  # fmt: skip
 
 
-def separation(crs: Any, vertical: Any, change: VerticalChange, area: tuple[float, ...]) -> Any:
+def separation(
+    crs: Any, vertical: Any, change: VerticalChange, area: tuple[float, ...]
+) -> tuple[Any, GeoidStep]:
     """Return the transformer (pyproj) of longitude, latitude and height to ellipsoidal height.
 
     Parameters
@@ -184,7 +186,7 @@ def separation(crs: Any, vertical: Any, change: VerticalChange, area: tuple[floa
 
     Returns
     -------
-    The transformer, and a text that names its source.
+    The transformer, and what ``scene.yaml`` records of it.
 
     Raises
     ------
@@ -200,7 +202,10 @@ def separation(crs: Any, vertical: Any, change: VerticalChange, area: tuple[floa
     file = _local_grid(vertical, change)
     if file is not None:
         try:
-            return Transformer.from_pipeline(_pipeline(file)), f"grid {file.name}"
+            step = GeoidStep(
+                operation=f"grid {file.name}", definition=_pipeline(file.name), grids=[file.name]
+            )
+            return Transformer.from_pipeline(_pipeline(file)), step
         except ProjError as error:
             raise DataError(
                 f"{file}: is not a geoid grid that PROJ can read ({error})",
@@ -216,7 +221,8 @@ def separation(crs: Any, vertical: Any, change: VerticalChange, area: tuple[floa
     if not group.best_available or not group.transformers:
         raise _missing(vertical, group.unavailable_operations, geodetic)
     best = group.transformers[0]
-    return best, best.description
+    grids = [grid.short_name for part in best.operations or () for grid in part.grids]
+    return best, GeoidStep(operation=best.description, definition=best.definition, grids=grids)
 
 
 def _local_grid(vertical: Any, change: VerticalChange) -> Path | None:
@@ -228,7 +234,7 @@ def _local_grid(vertical: Any, change: VerticalChange) -> Path | None:
     return None
 
 
-def _pipeline(file: Path) -> str:
+def _pipeline(file: Path | str) -> str:
     return (
         "+proj=pipeline +step +proj=unitconvert +xy_in=deg +xy_out=rad "
         f'+step +proj=vgridshift +grids="{file}" +multiplier=1 '
@@ -338,8 +344,8 @@ def _area(grid: GeoBox, geodetic: Any) -> tuple[float, float, float, float]:
 
 def height_offset(
     grid: GeoBox, source: Any, target: Any, change: VerticalChange
-) -> tuple[Values, str]:
-    """Return what is added to heights, on a lattice over a grid, and what it was made with.
+) -> tuple[Values, list[GeoidStep]]:
+    """Return what is added to heights, on a lattice over a grid, and the steps it is made of.
 
     Parameters
     ----------
@@ -379,12 +385,13 @@ def height_offset(
         return total
 
     size = (int(grid.shape[0]), int(grid.shape[1]))
-    step = max(1, min(_PIXELS, int(_METRES / pixel_size(grid))))
-    values = lattice(size, step, offset)
-    used = ", ".join(text for _, _, text in steps)
+    spacing = max(1, min(_PIXELS, int(_METRES / pixel_size(grid))))
+    values = lattice(size, spacing, offset)
+    used = [step for _, _, step in steps]
     if not np.isfinite(values).all():
+        names = ", ".join(step.operation for step in used)
         raise DataError(
-            f"the geoid grid does not cover the scene ({used})",
+            f"the geoid grid does not cover the scene ({names})",
             "give a grid that covers it with --geoid-grid FILE.tif, or reduce --extent",
         )
     return values, used

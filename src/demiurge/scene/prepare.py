@@ -27,6 +27,7 @@ from demiurge.scene.geoid import VerticalChange
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.geotiff import STACK_NAME, create_stack, map_stack, release
 from demiurge.scene.grid import Bounds, Window, blocks, epsg_of
+from demiurge.scene.levels import heights_entry, require_levels
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.options import NoData
 from demiurge.scene.referenced import declaring_grid
@@ -262,9 +263,11 @@ def write_scene(
     Raises
     ------
     ResourceError, DataError
-        If the disk is full, a file cannot be read, or a layer has no data.
+        If the disk is full, a file cannot be read, a layer has no data, or layers of heights
+        have different vertical references.
     """
     jobs = jobs or os.cpu_count() or 1
+    require_levels(scene)
     names = list(scene.layers)
     grid = declaring_grid(scene.grid, scene.sources, scene.vertical)
     create_stack(folder / STACK_NAME, grid, names)
@@ -292,9 +295,10 @@ def _fill(
         data = scene.read(window, names)
         stack[:, *window.slices] = data
         release(stack)
+        scene.release()
         return window, data
 
-    for window, data in map_ordered(copy, blocks(scene.shape, BLOCK), jobs):
+    for window, data in map_ordered(copy, blocks(scene.shape, BLOCK), jobs, ahead=jobs):
         for name, plane in zip(names, data, strict=True):
             statistics[name].add(plane)
         here = np.isfinite(data).reshape(len(names), -1).astype(np.float32)
@@ -360,6 +364,7 @@ def _spec(scene: Scene, names: list[str], origin: Origin) -> SceneSpec:
         entry["equalised"] = name in scene.equalised
         if name in scene.sources and not scene.sources[name].detect_nodata:
             entry["nodata"] = []
+        entry |= heights_entry(scene.sources[name]) if name in scene.sources else {}
         if name == PRIOR:
             source = scene.sources[name]
             entry["native"] = _grid_spec(source.native or source.grid)

@@ -23,7 +23,7 @@ from demiurge.scene.geoid import (
 )
 from demiurge.scene.grid import Window
 from demiurge.scene.source import Source
-from demiurge.scene.spec import Vertical
+from demiurge.scene.spec import GeoidStep, HeightTransformation, Vertical
 from demiurge.scene.vertical import agree
 
 
@@ -38,16 +38,24 @@ class ReferencedSource(Source):
     offsets, frame
         What is added, float64 metres on a lattice, and the grid of the scene, over which it
         extends. None adds nothing.
+    made
+        How the heights are transformed; None if they are not.
     """
 
     reference: Vertical = field(kw_only=True)
     offsets: Values | None = field(default=None, compare=False, repr=False, kw_only=True)
     frame: GeoBox | None = field(default=None, kw_only=True)
+    made: HeightTransformation | None = field(default=None, compare=False, kw_only=True)
 
     @property
     def vertical(self) -> Vertical:
         """Return the reference of the heights that are read."""
         return self.reference
+
+    @property
+    def transformation(self) -> HeightTransformation | None:
+        """Return how the heights are transformed; None if they are not."""
+        return self.made
 
     @property
     def variant(self) -> tuple[str, ...]:
@@ -110,7 +118,7 @@ def with_references(
     target = None if change.to is None else reference_of(change.to)[0]
     frame, notes = _flat(grid), []
     result = {n: replace(s, grid=_flat(s.grid)) for n, s in sources.items()}
-    offsets: dict[str, tuple[Values, str]] = {}
+    offsets: dict[str, tuple[Values, list[GeoidStep]]] = {}
     for name, source in heights.items():
         kept = {f.name: getattr(result[name], f.name) for f in fields(Source) if f.init}
         reference = known[name]
@@ -126,13 +134,15 @@ def with_references(
         if key not in offsets:
             from_, to = (vertical_crs(v, source.path) for v in (reference, target))
             offsets[key] = height_offset(frame, from_, to, change)
-        values, used = offsets[key]
-        result[name] = ReferencedSource(**kept, reference=target, offsets=values, frame=frame)
-        low, high = float(np.nanmin(values)), float(np.nanmax(values))
-        notes.append(
-            f"{name}: heights transformed from {reference} to {target} ({used}): "
-            f"{low:+.3f} to {high:+.3f} m added"
+        values, steps = offsets[key]
+        made = HeightTransformation(
+            source=reference, target=target, steps=steps, least=round(float(values.min()), 4),
+            most=round(float(values.max()), 4),
+        )  # fmt: skip
+        result[name] = ReferencedSource(
+            **kept, reference=target, offsets=values, frame=frame, made=made
         )
+        notes.append(f"{name}: {made}")
     return result, frame, notes
 
 

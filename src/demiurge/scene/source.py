@@ -23,7 +23,7 @@ from demiurge.scene.files import ARRAY, open_raster, unreadable
 from demiurge.scene.footprint import moved_grid, pixel_ratio, source_window, window_across_seam
 from demiurge.scene.georeference import grid_of
 from demiurge.scene.grid import Window, pixel_shift, same_grid, window_grid
-from demiurge.scene.spec import Vertical
+from demiurge.scene.spec import HeightTransformation, Vertical
 from demiurge.scene.undeclared import SuspectValue, common_nodata, inspect, isolated_value
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of
 from demiurge.scene.vertical import read_vertical, require_metres, vertical_of
@@ -175,6 +175,11 @@ class Source:
         if declared.reference == "unknown" and self.array is not None:
             return read_vertical(self.array.vertical_references[self.band - 1])
         return declared
+
+    @property
+    def transformation(self) -> HeightTransformation | None:
+        """Return how heights are transformed between vertical references; None if they are not."""
+        return None
 
     @property
     def variant(self) -> tuple[str, ...]:

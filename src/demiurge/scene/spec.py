@@ -54,6 +54,44 @@ def grid_of_spec(spec: GridSpec, where: str) -> GeoBox:
     return GeoBox((spec.height, spec.width), Affine(*spec.transform), crs)
 
 
+class Vertical(Strict):
+    """Vertical reference of heights."""
+
+    reference: Literal["ellipsoidal", "orthometric", "unknown"] = "unknown"
+    datum: str = Field("", description="name of the vertical datum or geoid, if known")
+
+    def __str__(self) -> str:
+        return f"{self.reference} ({self.datum})" if self.datum else self.reference
+
+
+class GeoidStep(Strict):
+    """One step of a transformation of heights, through heights above the ellipsoid."""
+
+    operation: str = Field(description="name of the operation in PROJ")
+    definition: str = Field(description="PROJ pipeline")
+    grids: list[str] = Field(default_factory=list, description="names of the geoid grids")
+
+
+class HeightTransformation(Strict):
+    """Transformation of the heights of a layer between vertical references."""
+
+    source: Vertical
+    target: Vertical
+    steps: list[GeoidStep] = Field(description="operations of PROJ, in order")
+    least: float = Field(description="metres added, at least")
+    most: float = Field(description="metres added, at most")
+
+    def __str__(self) -> str:
+        made = ", ".join(
+            f"{step.operation} [{', '.join(step.grids)}]" if step.grids else step.operation
+            for step in self.steps
+        )
+        return (
+            f"heights transformed from {self.source} to {self.target} ({made}): "
+            f"{self.least:+.3f} to {self.most:+.3f} m added"
+        )
+
+
 class LayerSpec(Strict):
     """File and band of one layer."""
 
@@ -68,16 +106,12 @@ class LayerSpec(Strict):
     native: GridSpec | None = Field(
         None, description="grid of the coarser file that the layer was warped from"
     )
-
-
-class Vertical(Strict):
-    """Vertical reference of heights."""
-
-    reference: Literal["ellipsoidal", "orthometric", "unknown"] = "unknown"
-    datum: str = Field("", description="name of the vertical datum or geoid, if known")
-
-    def __str__(self) -> str:
-        return f"{self.reference} ({self.datum})" if self.datum else self.reference
+    vertical: Vertical | None = Field(
+        None, description="vertical reference that its file or the user declares"
+    )
+    transformation: HeightTransformation | None = Field(
+        None, description="transformation of its heights to that reference"
+    )
 
 
 class AlignmentSpec(Strict):
