@@ -18,6 +18,7 @@ from demiurge.evaluation.certify import (
     conformal_factor,
     verdict,
 )
+from demiurge.evaluation.evaluate import evaluate
 from demiurge.evaluation.intervals import Interval
 from demiurge.evaluation.report.standards import statements
 
@@ -159,6 +160,24 @@ def test_another_vertical_reference_is_noticed(
     with pytest.raises(DataError, match="vertical references"):
         certify(high, points)
     assert certify(high, points, allow_offset=True).figures["bias"].value == pytest.approx(42)
+
+
+@pytest.mark.parametrize("kind", ["points", "raster"])
+def test_surfaces_that_declare_heights_in_their_tags_are_not_compared_with_others(
+    tmp_path: Path, truth: np.ndarray, pixels: tuple[np.ndarray, np.ndarray], kind: str
+) -> None:
+    surface, points = make(tmp_path, truth, pixels)
+    raster = write_raster(tmp_path / "r.tif", truth.astype(np.float32), crs="EPSG:32633+5773")
+    reference = points if kind == "points" else raster
+    crs = "EPSG:32633+5773" if kind == "points" else None
+    assert certify(surface, reference, points_crs=crs).count
+    with rasterio.open(surface, "r+") as file:
+        file.update_tags(vertical_reference="ellipsoidal")
+    with pytest.raises(DataError, match=r"ellipsoidal, those of .* are orthometric \(EGM96"):
+        certify(surface, reference, points_crs=crs)
+    if kind == "raster":
+        with pytest.raises(DataError, match="--to-vertical"):
+            evaluate(surface, reference)
 
 
 def test_unknown_figures_and_limits_are_refused(tmp_path: Path) -> None:

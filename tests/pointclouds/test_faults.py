@@ -1,16 +1,20 @@
 """Headers, damaged files, units and services: a result or one sentence."""
 
 import json
+import sqlite3
 import struct
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
+import shapely
 from pyproj import Transformer
 
 import demiurge
 from demiurge.errors import DataError, ResourceError
 from demiurge.fetching import http
+from demiurge.pointclouds.services import SERVICES, bounds_to
 from fetching.faulty import Fault, serving
 from pointclouds.clouds import (
     BOTTOM,
@@ -258,3 +262,66 @@ def test_tiles_of_services_are_found(tmp_path: Path, expected: np.ndarray) -> No
     index.write_text(json.dumps(collection({"location": "ept/ept.json"})))
     near = surface(index, tmp_path / "local", where=where)
     assert near.shape[0] in (38, 39, 40)
+
+
+def write_ahn_index(path: Path, tiles: dict[tuple[int, int], object]) -> None:
+    """A GeoPackage as that of AHN: squares of 1 km, named by their corner in EPSG:28992."""
+    with sqlite3.connect(path) as base:
+        base.execute(
+            "CREATE TABLE gpkg_spatial_ref_sys (srs_id INT, organization TEXT, "
+            "organization_coordsys_id INT, definition TEXT)"
+        )
+        base.execute("INSERT INTO gpkg_spatial_ref_sys VALUES (28992, 'EPSG', 28992, '')")
+        base.execute(
+            "CREATE TABLE gpkg_geometry_columns (table_name TEXT, column_name TEXT, "
+            "geometry_type_name TEXT, srs_id INT)"
+        )
+        base.execute(
+            "INSERT INTO gpkg_geometry_columns VALUES ('bladindeling', 'geom', 'POLYGON', 28992)"
+        )
+        base.execute("CREATE TABLE bladindeling (fid INTEGER, geom BLOB, left, bottom)")
+        for (left, bottom), value in tiles.items():
+            square = shapely.box(left, bottom, left + 1000, bottom + 1000)
+            blob = b"GP\x00\x01" + struct.pack("<i", 28992) + square.wkb
+            base.execute("INSERT INTO bladindeling VALUES (1, ?, ?, ?)", (blob, value, bottom))
+
+
+@pytest.mark.parametrize("stored", [171000.0, "171000"])
+def test_tiles_of_ahn_are_named_by_their_corner(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stored: object
+) -> None:
+    x, y = X - LEFT + 171100, Y - BOTTOM + 438200
+    made = header("EPSG:28992+5709", origin=[171000, 438000, 0])
+    folder = tmp_path / "hwh-ahn" / "AHN5_KM" / "01_LAZ"
+    folder.mkdir(parents=True)
+    write_copc(
+        folder / "AHN5_C_171000_438000.COPC.LAZ", cloud(x, y, np.full(len(x), 7.5), made=made)
+    )
+    index = tmp_path / "hwh-ahn" / "AUX"
+    index.mkdir()
+    write_ahn_index(
+        index / "bladwijzer_AHN6.gpkg",
+        {(171000, 438000): stored, (172000, 438000): 172000.0, (99000, 400000): 99000.0},
+    )
+    box = bounds_to((171105, 438205, 171130, 438230), "EPSG:28992", "EPSG:4326")
+    wide = bounds_to((171105, 438205, 172030, 438230), "EPSG:28992", "EPSG:4326")
+    with serving(tmp_path) as server:
+        service = SERVICES["ahn"]
+        local = replace(
+            service,
+            index=service.index.replace("https://basisdata.nl", server.url),
+            template=service.template.replace("https://basisdata.nl", server.url),
+        )
+        assert server.url in local.index
+        monkeypatch.setitem(SERVICES, "ahn", local)
+        scene = demiurge.lidar([], tmp_path / "a", gsd=1.0, where=box, service="ahn")
+        assert any("1 tiles of Actueel Hoogtebestand Nederland" in note for note in scene.notes)
+        assert "NAP" in scene.vertical.datum
+        assert scene.grid.crs.epsg == 28992
+        dsm = scene.read(layers=["truth_dsm"])[0]
+        assert np.isfinite(dsm).mean() > 0.8
+        assert np.nanmax(np.abs(dsm - 7.5)) < 0.01
+        assert not any("172000" in request for request in server.requests)
+        # The neighbouring tile is in the index, but not on the server: it has not been flown.
+        scene = demiurge.lidar([], tmp_path / "b", gsd=1.0, where=wide, service="ahn")
+        assert any("172000" in note and "left out" in note for note in scene.notes)

@@ -45,11 +45,11 @@ def test_a_plane_is_exact_and_long_triangles_are_void() -> None:
     planes[1:] = offset
     planes[:, ~known] = np.nan
     expected = 100 + 0.5 * (x + 0.5) - 0.2 * (y + 0.5)
-    whole = (slice(0, 50), slice(0, 60))
-    full = triangulated(planes, 100.0, whole)
+    everything = (slice(0, 50), slice(0, 60))
+    full = triangulated(planes, 100.0, everything)
     inner = (slice(2, -2), slice(2, -2))
     np.testing.assert_allclose(full[inner], expected[inner], atol=1e-3)
-    short = triangulated(planes, 10.0, whole)
+    short = triangulated(planes, 10.0, everything)
     assert np.isnan(short[30, 30])
     assert np.isfinite(short[5:15, 5:15]).all()
 
@@ -78,8 +78,8 @@ def test_points_far_away_do_not_change_the_ground(
     planes[0] *= 30
     planes[:, ~known] = np.nan
     inner = (slice(first[0], first[0] + 60), slice(first[1], first[1] + 60))
-    whole = triangulated(planes, 30.0, (slice(0, 150), slice(0, 150)))
-    np.testing.assert_array_equal(triangulated(planes, 30.0, inner), whole[inner])
+    everything = triangulated(planes, 30.0, (slice(0, 150), slice(0, 150)))
+    np.testing.assert_array_equal(triangulated(planes, 30.0, inner), everything[inner])
     needed, widest = _needed(known, inner)
     if share == 0.8 and first == (40, 45):
         assert needed[0].stop - needed[0].start < 90

@@ -242,6 +242,19 @@ def test_heights_are_fitted_to_points_in_arrays_too(bundle: Bundle, tmp_path: Pa
     np.testing.assert_array_equal(out, read(tmp_path / "o.tif"))
 
 
+def test_points_above_another_reference_than_the_scene_are_refused(
+    bundle: Bundle, tmp_path: Path, raster: Callable[..., Path]
+) -> None:
+    points = tmp_path / "points.csv"
+    lines = ["x,y,z", *(f"{LEFT + 20 * i},{TOP - 20 * i},{50 + i}" for i in range(12))]
+    points.write_text("\n".join(lines))
+    dsm = raster("dsm.tif", terrain(), crs="EPSG:32633+3855")
+    options = Options(points=points, points_crs="EPSG:32633+5773")
+    with pytest.raises(DataError, match="--to-vertical"):
+        demiurge.predict.run(scene_from_files({"dsm": dsm}), bundle, tmp_path / "o.tif",
+                             options=options)  # fmt: skip
+
+
 def test_a_pixel_size_makes_a_grid(bundle: Bundle) -> None:
     out = np.empty((2, 100, 80), np.float32)
     result = demiurge.predict.run(terrain(100, 80), bundle, out, gsd=2.0)

@@ -197,3 +197,42 @@ def test_all_heights_of_the_pair_move_alike(tmp_path: Path) -> None:
     dsm, dtm = scene.read(full_window(scene.grid), ["dsm", "dtm"])
     known = np.isfinite(dsm)
     np.testing.assert_allclose(dsm[known] - dtm[known], 3, atol=1e-3)
+
+
+def city(seed: int) -> np.ndarray:
+    """Boxes on flat ground."""
+    rng = np.random.default_rng(seed)
+    heights = np.full((SIDE + 40,) * 2, 300.0)
+    for _ in range(90):
+        row, col = rng.integers(0, SIDE + 10, 2)
+        down, right = rng.integers(6, 22, 2)
+        heights[row : row + down, col : col + right] = 300 + rng.uniform(5, 25)
+    return heights
+
+
+def test_a_flat_city_far_off_is_brought_back(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    truth = city(1)
+    dsm = ndimage.gaussian_filter(truth, 0.7) + rng.normal(0, 0.3, truth.shape) - UP
+    dsm[rng.random(truth.shape) < 0.003] += 80
+    dsm[100:120, 60:110] = np.nan
+    east, north = 13.3 * GSD, -5.6 * GSD
+    file = write(tmp_path / "dsm.tif", dsm, -east, -north)
+    reference = write(tmp_path / "truth.tif", truth)
+    scene = prepare({"dsm": file}, tmp_path / "scene", align=reference)
+    assert scene.spec is not None
+    fit = scene.spec.alignment
+    assert fit is not None
+    assert fit.east == pytest.approx(east, abs=0.25 * GSD)
+    assert fit.north == pytest.approx(north, abs=0.25 * GSD)
+    assert fit.up == pytest.approx(UP, abs=0.1)
+
+
+def test_another_city_is_refused(tmp_path: Path) -> None:
+    file = write(
+        tmp_path / "dsm.tif", city(2) + np.random.default_rng(0).normal(0, 0.3, (300, 300))
+    )
+    reference = write(tmp_path / "truth.tif", city(1))
+    with pytest.raises(DataError):
+        prepare({"dsm": file}, tmp_path / "scene", align=reference)
+    assert not (tmp_path / "scene").exists()

@@ -11,7 +11,7 @@ from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array, Indices, Mask, Values
 from demiurge.errors import DataError
-from demiurge.evaluation.inputs import open_absolute
+from demiurge.evaluation.inputs import open_absolute, vertical_reference
 from demiurge.scene.crs import transform
 from demiurge.scene.grid import Window, pixel_size
 from demiurge.scene.points import read_points
@@ -92,7 +92,7 @@ def _from_file(
 ) -> CheckPoints:
     points = read_points(path, crs)
     if points.crs is not None:
-        agree({surface.path: vertical_of(surface.grid.crs), str(path): vertical_of(points.crs)})
+        agree({surface.path: vertical_reference(surface), str(path): vertical_of(points.crs)})
     assert grid.crs is not None
     moved = points.in_crs(grid.crs.proj)
     rows, columns, inside = _placed(moved.x, moved.y, grid)
@@ -146,7 +146,7 @@ def _thinned(points: CheckPoints, name: str, seed: int) -> CheckPoints:
 def _from_raster(path: str, surface: Source, grid: GeoBox, seed: int) -> CheckPoints:
     """Draw one random pixel of each cell where the reference has a height."""
     reference = open_absolute("reference", path)
-    agree({s.path: vertical_of(s.grid.crs) for s in (surface, reference)})
+    agree({s.path: vertical_reference(s) for s in (surface, reference)})
     rng = np.random.default_rng(seed)
     pixels: list[tuple[int, int, float]] = []
     for cell in _cells(grid, rng):

@@ -12,13 +12,13 @@ from demiurge.evaluation.align import AlignedRasters
 from demiurge.evaluation.collect import collect
 from demiurge.evaluation.columns import Columns
 from demiurge.evaluation.consistency import require_level, require_metres
-from demiurge.evaluation.inputs import AlignedSource, common_grid, open_absolute
+from demiurge.evaluation.inputs import AlignedSource, common_grid, open_absolute, vertical_reference
 from demiurge.evaluation.metrics import ErrorStatistics, statistics_of
 from demiurge.evaluation.slopes import SlopeErrors
 from demiurge.evaluation.strata import known
 from demiurge.paths import PathLike
 from demiurge.progress import Advance, silent
-from demiurge.scene.vertical import agree, vertical_of
+from demiurge.scene.vertical import agree
 
 
 @dataclass(frozen=True)
@@ -86,7 +86,7 @@ def compare(
         name: open_absolute("surface", path) for name, path in zip(names, surfaces, strict=True)
     }
     truth = open_absolute("reference", reference)
-    agree({s.path: vertical_of(s.grid.crs) for s in (*sources.values(), truth)})
+    agree({s.path: vertical_reference(s) for s in (*sources.values(), truth)})
     grid = common_grid({"surface": sources[names[0]], "reference": truth})[0]
     # File names may collide with names of other columns.
     keys = {name: f"surface {number}" for number, name in enumerate(names)}

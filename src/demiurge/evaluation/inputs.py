@@ -20,8 +20,9 @@ from demiurge.scene.grid import Window, intersection
 from demiurge.scene.open import choose_grid
 from demiurge.scene.options import NoData
 from demiurge.scene.source import Source
+from demiurge.scene.spec import Vertical
 from demiurge.scene.undeclared import for_layers
-from demiurge.scene.vertical import agree
+from demiurge.scene.vertical import agree, read_vertical
 
 #: Roles whose rasters hold heights.
 HEIGHTS = ("surface", "reference", "baseline", "ground")
@@ -130,10 +131,23 @@ def open_inputs(roles: Mapping[str, RasterLike | None], nodata: NoData | None = 
     heights = [s for role, s in sources.items() if role in HEIGHTS]
     if relative:
         heights.remove(surface)
-    agree({s.path: s.vertical for s in heights})
+    agree({s.path: vertical_reference(s) for s in heights})
     grid, notes = common_grid(sources)
     notes += [f"{role}: {text}" for role, source in sources.items() for text in source.remarks]
     return Inputs(sources, grid, uncertainty_of(surface), relative, tuple(notes))
+
+
+def vertical_reference(source: Source) -> Vertical:
+    """Return the vertical reference of a raster: that of its CRS, else of the tags of a surface.
+
+    GeoTIFF has no projected three-dimensional CRS, so surfaces declare ellipsoidal heights in the
+    tag ``vertical_reference`` only.
+    """
+    declared = source.vertical
+    if declared.reference != "unknown" or source.in_memory:
+        return declared
+    with open_raster(source.path) as dataset:
+        return read_vertical(dataset.tags().get("vertical_reference", ""))
 
 
 def open_absolute(role: str, path: PathLike) -> Source:

@@ -84,22 +84,22 @@ def _needed(known: Mask, inner: tuple[slice, slice]) -> tuple[tuple[slice, slice
     """
     from scipy.ndimage import distance_transform_edt
 
-    whole = slice(0, known.shape[0]), slice(0, known.shape[1])
+    full = slice(0, known.shape[0]), slice(0, known.shape[1])
     if not known.any():
-        return whole, math.inf
+        return full, math.inf
     radius = distance_transform_edt(~known) + _PIXEL  # a point lies anywhere in its pixel
     margin, widest = _LEAST_MARGIN, math.inf
     while widest >= margin:
         around = _around(inner, margin, known.shape)
         widest = float(radius[around].max())
         rows, cols = _around(inner, math.ceil(margin + widest), known.shape)
-        if (rows, cols) == whole:
-            return whole, math.inf
+        if (rows, cols) == full:
+            return full, math.inf
         margin *= 2
     at_edge = [
         part.start == 0 or part.stop == n for part, n in zip((rows, cols), known.shape, strict=True)
     ]
-    needed = whole[0] if at_edge[1] else rows, whole[1] if at_edge[0] else cols
+    needed = full[0] if at_edge[1] else rows, full[1] if at_edge[0] else cols
     return needed, math.inf if any(at_edge) else widest
 
 

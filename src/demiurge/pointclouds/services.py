@@ -148,7 +148,7 @@ def _url(index: str, service: LidarService, properties: Mapping[str, Any]) -> st
     named = next((str(lower[k]) for k in _LOCATIONS if lower.get(k)), "")
     if not named and service.template:
         try:
-            return service.template.format_map(lower)
+            return service.template.format_map({k: _number(v) for k, v in lower.items()})
         except (KeyError, ValueError, TypeError):
             raise DataError(
                 f"{index}: its tiles have no properties {service.template.rpartition('/')[2]}",
@@ -165,6 +165,14 @@ def _url(index: str, service: LidarService, properties: Mapping[str, Any]) -> st
     if named.startswith(("http://", "https://", "/")):
         return named
     return str(Path(index).parent / named)
+
+
+def _number(value: Any) -> Any:
+    """Return a text that is a number as one."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        return value
 
 
 def _entries(

@@ -49,6 +49,7 @@ from demiurge.scene.grid import Window, wkt
 from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
+from demiurge.scene.vertical import agree, vertical_of
 from demiurge.scene.views import view_tags
 
 #: Maximum number of windows of relative heights: each adds unknowns to their adjustment.
@@ -347,6 +348,8 @@ def _read_gcps(scene: Scene, options: Options) -> GcpPixels | None:
     if options.points is None:
         return None
     points = read_points(options.points, options.points_crs)
+    if points.crs is not None:
+        agree({scene.name: scene.vertical, str(options.points): vertical_of(points.crs)})
     return place_gcps(points, scene.grid, str(options.points))
 
 

@@ -13,6 +13,7 @@ from demiurge.arrays import Array, Mask
 from demiurge.errors import DataError, UsageError
 from demiurge.layers import PRIOR, Kind, Role, layer
 from demiurge.paths import PathLike, split_band
+from demiurge.raster.registration import translation
 from demiurge.raster.terrain import gradient, slope
 from demiurge.scene.check import MAX_OFFSET
 from demiurge.scene.geoid import VerticalChange
@@ -36,6 +37,8 @@ _FARTHEST = 50
 #: Multiple of the NMAD beyond which a difference is that of an object or a blunder.
 _OUTLYING = 3.0
 _NMAD = 1.4826
+#: Correlation of the heights above which their displacement is where the fit starts.
+_CORRELATED = 0.2
 #: Standard deviation in pixels of the smoothing before relief is judged.
 _SMOOTHING = 3.0
 #: Least ratio of the slopes in the weakest and in the strongest direction (root mean squares).
@@ -200,7 +203,11 @@ def _fit(scene: Scene, base: Source, truth: Source, stable: PathLike | None) -> 
     ground = _stable(scene, grid, wanted, stable)
     known = ground & np.isfinite(heights) & np.isfinite(wanted)
     _require_relief(base.path, known, wanted, grid)
-    first = fit_shift(base.path, heights, wanted, _usual(heights - wanted, known), grid, _CURE)
+    start = _start(heights, np.where(ground, wanted, np.nan), grid)
+    near = base.read(_moved(grid, start, back=True), window)
+    kept = _usual(near - wanted, ground & np.isfinite(near) & np.isfinite(wanted))
+    fitted = fit_shift(base.path, near, wanted, kept, grid, _CURE)
+    first = Shift(start.east + fitted.east, start.north + fitted.north, fitted.up)
     near = base.read(_moved(grid, first, back=True), window) + np.float32(first.up)
     kept = _usual(near - wanted, known & np.isfinite(near))
     again = fit_shift(base.path, near, wanted, kept, grid, _CURE)
@@ -211,6 +218,29 @@ def _fit(scene: Scene, base: Source, truth: Source, stable: PathLike | None) -> 
     )
     _require_reliable(base.path, result, again, grid)
     return result
+
+
+def _start(heights: Array, wanted: Array, grid: GeoBox) -> Shift:
+    """Return the shift by which heights and reference correlate best; none if they hardly do.
+
+    The method of Nuth and Kääb converges from about the width of a slope; walls are a pixel wide.
+    """
+    found = translation(_without_spikes(wanted), _without_spikes(heights), _FARTHEST)
+    if found is None or found.correlation < _CORRELATED:
+        return Shift(0.0, 0.0, 0.0)
+    gsd = pixel_size(grid)
+    return Shift(-found.col * gsd, found.row * gsd, 0.0)
+
+
+def _without_spikes(heights: Array) -> Array:
+    """Return the median of 3 × 3 pixels, in which single blunders have no weight."""
+    from scipy.ndimage import median_filter
+
+    known = np.isfinite(heights)
+    if not known.any():
+        return heights
+    filled = np.where(known, heights, np.median(heights[known])).astype(np.float32)
+    return np.asarray(np.where(known, median_filter(filled, 3), np.nan), np.float32)
 
 
 def _stable(scene: Scene, grid: GeoBox, wanted: Array, stable: PathLike | None) -> Mask:
