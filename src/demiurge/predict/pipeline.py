@@ -20,13 +20,14 @@ from demiurge.predict.checkpoint import Checkpoint, PixelCounts, open_checkpoint
 from demiurge.predict.cluster import publish_blocks, run_on_cluster
 from demiurge.predict.heights.adjustment import adjust, load_adjustment
 from demiurge.predict.heights.assessment import assess
-from demiurge.predict.heights.coarse import CoarsePass, coarse_factor, load_coarse, reduced
+from demiurge.predict.heights.coarse import CoarsePass, coarse_factor, load_coarse
 from demiurge.predict.heights.gcp import GcpFit, fit_rows
 from demiurge.predict.heights.ground import correct_rows
 from demiurge.predict.heights.solver import SCALES
 from demiurge.predict.inference import predict_rows, predict_windows
 from demiurge.predict.job import Job, tiling_for
 from demiurge.predict.options import Options
+from demiurge.predict.reduced import reduced_in_memory
 from demiurge.predict.sinks import CHUNK, ZARR, WindowWriter, ZarrWriter
 from demiurge.predict.stac import published_with_item
 from demiurge.predict.surface import MOSAIC, BandInfo, Prediction, Surface, finish_surface
@@ -148,7 +149,7 @@ def _with_coarse(job: Job, factor: int, checkpoint: Checkpoint) -> Job:
     coarse = load_coarse(path, job.key)
     if coarse is None:
         names = [n for n in job.bundle.contract.names if n in job.scene.layers]
-        scene = reduced(job.scene, names, factor)
+        scene = reduced_in_memory(job.scene, names, factor)
         tiling = tiling_for(scene, job.bundle, job.options)
         runtime = job.runtime if tiling.size == job.tiling.size else None
         small = replace(job, scene=scene, tiling=tiling, runtime=runtime)

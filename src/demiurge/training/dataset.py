@@ -119,7 +119,8 @@ class TrainingChips(_Chips):
         super().__init__(regions, recipe, contract)
         self.epoch = 0
         areas = np.array([r.window.height * r.window.width for r in regions], float)
-        self._probabilities = areas / areas.sum()
+        weights = areas if recipe.chips.draw == "area" else np.ones(len(regions))
+        self._probabilities = weights / weights.sum()
 
     def __len__(self) -> int:
         return self.recipe.chips.per_epoch

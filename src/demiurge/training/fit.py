@@ -43,6 +43,7 @@ from demiurge.training.normalisation import make_contract
 from demiurge.training.package import DivergedError, card_of, package, require_finite
 from demiurge.training.plan import PreparedPlan, TrainingPlan, follow_plan, make_plan
 from demiurge.training.recipe import Recipe, changed, load_recipe
+from demiurge.training.scales import at_scales
 
 if TYPE_CHECKING:
     from torch import nn
@@ -249,10 +250,14 @@ def _chips(
     """Return training and validation chips with their contract."""
     recipe, split = prepared.plan.settings(), prepared.split
     start = None if begin is None else begin.contract
-    contract = make_contract(split.training, recipe, start, quiet=quiet)
+    training, validating = (
+        at_scales(regions, recipe.chips.scales, recipe.chips.size)
+        for regions in (split.training, split.validating)
+    )
+    contract = make_contract(training, recipe, start, quiet=quiet)
     return (
-        TrainingChips(split.training, recipe, contract),
-        ValidationChips(split.validating, recipe, contract, quiet=quiet),
+        TrainingChips(training, recipe, contract),
+        ValidationChips(validating, recipe, contract, quiet=quiet),
     )
 
 

@@ -85,7 +85,9 @@ def card_of(
         task=recipe.task,
         about=recipe.about,
         contract=contract,
-        pixel_sizes=PixelSizes(low=min(sizes), high=max(sizes)),
+        pixel_sizes=PixelSizes(
+            low=min(sizes) * min(recipe.chips.scales), high=max(sizes) * max(recipe.chips.scales)
+        ),
         vertical=agree({scene.name: scene.vertical for scene in scenes}),
         window=WindowPlan(size=recipe.window or min(4096, max(64, recipe.chips.size))),
         clean_below=recipe.clean_below,

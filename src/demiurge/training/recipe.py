@@ -36,6 +36,17 @@ class ChipSettings(_Settings):
     per_epoch: int = Field(2000, gt=0, description="chips per epoch")
     batch: int = Field(8, gt=0, description="chips per step")
     min_truth: Share = Field(0.2, description="minimum share of a chip with known truth")
+    scales: list[Annotated[int, Field(ge=1, le=16)]] = Field(
+        default_factory=lambda: [1],
+        min_length=1,
+        description="factors by which pixels are averaged: chips are also taken from the scenes at "
+        "coarser resolutions, where they cover a wider area",
+    )
+    draw: Literal["area", "scenes"] = Field(
+        "area",
+        description="probability of a scene: by its area in pixels, or the same for all scenes and "
+        "scales",
+    )
 
 
 class AugmentSettings(_Settings):

@@ -18,7 +18,6 @@ from demiurge.predict.heights.coarse import (
     CoarsePass,
     coarse_factor,
     load_coarse,
-    reduced,
     smoothed,
 )
 from demiurge.raster.resample import block_means
@@ -64,21 +63,6 @@ def test_pixels_without_data_do_not_enter_the_mean() -> None:
     valid = np.ones((40, 40), bool)
     valid[:, :10] = False
     np.testing.assert_allclose(smoothed(heights, valid, 4.0)[:, 10:], 7, rtol=1e-5)
-
-
-def test_a_reduced_scene_holds_means_and_voids(raster: Write) -> None:
-    image = np.random.default_rng(0).random((60, 81)).astype(np.float32)
-    image[9, 20] = np.nan
-    scene = scene_from_files({"red": raster("red.tif", image, names=["red"])})
-    small = reduced(scene, ["red"], 4)
-    assert small.shape == (15, 20)
-    assert small.pixel_size == 4 * scene.pixel_size
-    assert small.grid.boundingbox.left == scene.grid.boundingbox.left
-    red = small.read(layers=["red"])[0]
-    expected = image[:60, :80].reshape(15, 4, 20, 4).mean(axis=(1, 3))
-    np.testing.assert_allclose(red, expected, rtol=1e-6)
-    assert np.isnan(red[2, 5])
-    assert np.isnan(red).sum() == 1
 
 
 def test_the_factor_is_one_that_the_bundle_was_trained_for(raster: Write) -> None:

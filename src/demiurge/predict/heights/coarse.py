@@ -7,19 +7,14 @@ from it, the others from the full resolution; windows then need no further adjus
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from affine import Affine
-from odc.geo.geobox import GeoBox
 from scipy import ndimage
 
 from demiurge.arrays import Array, Mask
-from demiurge.layers import Kind, layer
 from demiurge.model.bundle import PixelSizes
-from demiurge.predict.sources import ArrayReader, scene_of
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
@@ -30,8 +25,6 @@ _FACTORS = (4, 2)
 _LEAST = 32
 #: Standard deviation, in coarse pixels, of the filter that parts wide forms from narrow ones.
 _WIDTH = 2.0
-#: Pixels of the scene that are averaged at once.
-_STRIP = 2**22
 
 
 @dataclass(frozen=True)
@@ -130,26 +123,3 @@ def coarse_factor(scene: Scene, sizes: PixelSizes) -> int | None:
         if large and sizes.fits(scene.pixel_size * factor):
             return factor
     return None
-
-
-def reduced(scene: Scene, names: Sequence[str], factor: int) -> Scene:
-    """Return a scene at reduced resolution, held in memory.
-
-    Pixels are the means of those that they cover; they have no data if any of those has none.
-    """
-    rows, columns = (n // factor for n in scene.shape)
-    strip = max(1, _STRIP // (factor * factor * max(columns, 1)))
-    planes = np.empty((len(names), rows, columns), np.float32)
-    for top in range(0, rows, strip):
-        count = min(strip, rows - top)
-        window = Window(top * factor, 0, count * factor, columns * factor)
-        blocks = scene.read(window, list(names)).reshape(len(names), count, factor, columns, factor)
-        planes[:, top : top + count] = blocks.mean(axis=(2, 4), dtype=np.float64)
-        scene.release()
-    for plane, name in zip(planes, names, strict=True):
-        if layer(name).kind is Kind.MASK:
-            np.rint(plane, out=plane)
-    affine = scene.grid.affine * Affine.scale(factor)
-    grid = GeoBox((rows, columns), affine, scene.grid.crs)
-    small = scene_of(ArrayReader(dict(zip(names, planes, strict=True)), grid), scene.name)
-    return replace(small, sun=scene.sun, views=scene.views)
