@@ -80,4 +80,6 @@ def reduced_in_memory(scene: Scene, names: Sequence[str], factor: int) -> Scene:
 
 
 def _like(scene: Scene, small: Scene) -> Scene:
-    return replace(small, vertical=scene.vertical, views=scene.views, sun=scene.sun)
+    return replace(
+        small, vertical=scene.vertical, equalised=scene.equalised, views=scene.views, sun=scene.sun
+    )
