@@ -140,7 +140,7 @@ def _coarse_factor(job: Job) -> int | None:
     """Return how many times coarser the pixels of the coarse pass are; None without a pass."""
     if not (job.bundle.contract.relative and job.options.reconcile) or job.absolute:
         return None
-    return coarse_factor(job.scene, job.bundle.card.pixel_sizes)
+    return coarse_factor(job.scene, job.bundle.card)
 
 
 def _with_coarse(job: Job, factor: int, checkpoint: Checkpoint) -> Job:

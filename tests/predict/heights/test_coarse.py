@@ -13,7 +13,7 @@ from scipy import ndimage
 import demiurge
 from conftest import LEFT, TOP, blur_graph, make_bundle
 from demiurge import Options, scene_from_files
-from demiurge.model.bundle import Bundle, PixelSizes
+from demiurge.model.bundle import Bundle
 from demiurge.predict.heights.coarse import (
     CoarsePass,
     coarse_factor,
@@ -32,11 +32,12 @@ def _forms(side: int, sigma: float, seed: int) -> np.ndarray:
     return (form / form.std()).astype(np.float32)
 
 
-def _bundle(path: Path, high: float = 40.0) -> Bundle:
+def _bundle(path: Path, high: float = 8.0, scales: tuple[int, ...] = (1, 4)) -> Bundle:
     """Predicts relative heights: minus the mean of the image over 9 pixels."""
     return make_bundle(
         path, task="generate", layers=("red",), base=None, targets=("dtm",), relative=True,
         pixel=(2.0, high), graph=blur_graph(2, 2, 0), window=256,
+        recipe={"chips": {"scales": list(scales)}},
     )  # fmt: skip
 
 
@@ -65,17 +66,19 @@ def test_pixels_without_data_do_not_enter_the_mean() -> None:
     np.testing.assert_allclose(smoothed(heights, valid, 4.0)[:, 10:], 7, rtol=1e-5)
 
 
-def test_the_factor_is_one_that_the_bundle_was_trained_for(raster: Write) -> None:
-    def factor(side: int, high: float) -> int | None:
+def test_the_factor_is_a_scale_of_the_training(raster: Write, tmp_path: Path) -> None:
+    def factor(side: int, high: float, *scales: int) -> int | None:
         image = raster(f"{side}.tif", np.ones((side, side), np.float32), names=["red"])
         scene = scene_from_files({"red": image})  # pixels of 2 m
-        return coarse_factor(scene, PixelSizes(low=2.0, high=high))
+        return coarse_factor(scene, _bundle(tmp_path / "f.bundle", high, scales).card)
 
-    assert factor(160, 8) == 4
-    assert factor(160, 4) == 2
-    assert factor(160, 2) is None
-    assert factor(100, 8) == 2  # 25 coarse pixels would be too few
-    assert factor(60, 8) is None
+    assert factor(160, 8, 1, 2, 4) == 4
+    assert factor(160, 8, 1, 2) == 2
+    assert factor(160, 4, 1, 2, 4) == 2
+    assert factor(160, 2, 1, 2, 4) is None
+    assert factor(100, 8, 1, 2, 4) == 2  # 25 coarse pixels would be too few
+    assert factor(60, 8, 1, 2, 4) is None
+    assert factor(160, 8) is None  # trained at one scale
 
 
 def test_generate_merges_both_passes(raster: Write, tmp_path: Path) -> None:

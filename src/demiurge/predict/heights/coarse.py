@@ -14,13 +14,11 @@ import numpy as np
 from scipy import ndimage
 
 from demiurge.arrays import Array, Mask
-from demiurge.model.bundle import PixelSizes
+from demiurge.model.bundle import Card
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
 
-#: Ratios of the pixel sizes of the coarse pass, the first that the bundle was trained for applies.
-_FACTORS = (4, 2)
 #: Minimum side in pixels of a scene at reduced resolution.
 _LEAST = 32
 #: Standard deviation, in coarse pixels, of the filter that parts wide forms from narrow ones.
@@ -113,13 +111,15 @@ def smoothed(heights: Array, valid: Mask, sigma: float) -> Array:
     return np.asarray(mean / np.maximum(share, np.float32(1e-6)), np.float32)
 
 
-def coarse_factor(scene: Scene, sizes: PixelSizes) -> int | None:
+def coarse_factor(scene: Scene, card: Card) -> int | None:
     """Return the ratio of pixel sizes of the coarse pass; None if there is none.
 
-    There is one if the bundle was trained with pixels of that size and the scene is large enough.
+    It is the largest of the scales of the training at which pixels keep a size of the training, if
+    the scene is large enough.
     """
-    for factor in _FACTORS:
+    scales = card.recipe.get("chips", {}).get("scales", [])
+    for factor in sorted(scales, reverse=True):
         large = min(scene.shape) >= _LEAST * factor
-        if large and sizes.fits(scene.pixel_size * factor):
-            return factor
+        if factor > 1 and large and card.pixel_sizes.fits(scene.pixel_size * factor):
+            return int(factor)
     return None
