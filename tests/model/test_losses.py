@@ -10,6 +10,7 @@ from demiurge.model.losses import (  # noqa: E402
     gradient_loss,
     laplace_nll,
     masked_mean,
+    relief,
 )
 
 
@@ -26,6 +27,23 @@ def test_gradient_loss_ignores_an_offset_but_not_a_tilt() -> None:
     assert gradient_loss(truth + 5, truth, mask) < 1e-6
     tilt = 0.5 * torch.arange(8.0)
     assert gradient_loss(truth + tilt, truth, mask) == pytest.approx(0.5, abs=1e-5)
+
+
+def test_gradient_loss_of_wide_forms_counts_at_large_strides() -> None:
+    truth, mask = torch.rand(1, 1, 32, 32), torch.ones(1, 1, 32, 32)
+    tilt = torch.arange(32.0).expand(1, 1, 32, 32) * 0.5
+    error = gradient_loss(truth + tilt, truth, mask, (1, 8))
+    assert error == pytest.approx(0.5 + 8 * 0.5, abs=1e-5)
+
+
+def test_relief_is_that_of_relative_chips_and_not_below_a_minimum() -> None:
+    truth = torch.zeros(3, 1, 8, 8)
+    truth[0, ..., ::2], truth[0, ..., 1::2] = 2.0, -2.0
+    truth[1] = truth[0]
+    mask = torch.ones(3, 1, 8, 8)
+    mask[0, :, 4:] = 0  # half of the pixels are known
+    relative = torch.tensor([1.0, 0.0, 1.0]).reshape(3, 1, 1, 1)
+    assert relief(truth, mask, relative).flatten().tolist() == pytest.approx([2.0, 1.0, 0.05])
 
 
 def test_gradient_loss_skips_steps_across_the_mask() -> None:

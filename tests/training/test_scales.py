@@ -13,6 +13,7 @@ from demiurge.scene.scene import Scene
 from demiurge.training.dataset import TrainingChips
 from demiurge.training.fit import train
 from demiurge.training.normalisation import make_contract
+from demiurge.training.recipe import ChipSettings
 from demiurge.training.scales import at_scales
 from demiurge.training.split import Region
 
@@ -25,7 +26,9 @@ def _scene(make_scene: MakeScene) -> Scene:
 
 def test_regions_keep_the_scales_at_which_a_chip_fits(make_scene: MakeScene) -> None:
     scene = _scene(make_scene)
-    regions = at_scales([Region(scene, Window(3, 5, 140, 130))], [1, 2, 4], 32)
+    regions = at_scales(
+        [Region(scene, Window(3, 5, 140, 130))], ChipSettings(size=32, scales=[1, 2, 4])
+    )
     assert [r.scene.pixel_size / scene.pixel_size for r in regions] == [1, 2]
     assert regions[1].window == Window(2, 3, 69, 64)
     inside = scene.read(Window(4, 6, 138, 128), ["truth_dsm"])[0]
@@ -36,7 +39,9 @@ def test_regions_keep_the_scales_at_which_a_chip_fits(make_scene: MakeScene) -> 
 
 def test_a_small_region_is_kept_as_it_is(make_scene: MakeScene) -> None:
     scene = _scene(make_scene)
-    regions = at_scales([Region(scene, full_window(scene.grid))], [2, 4], 128)
+    regions = at_scales(
+        [Region(scene, full_window(scene.grid))], ChipSettings(size=128, scales=[2, 4])
+    )
     assert [r.scene.pixel_size for r in regions] == [scene.pixel_size]
 
 
@@ -46,7 +51,9 @@ def test_scenes_are_drawn_by_area_or_equally(
 ) -> None:
     scene = _scene(make_scene)
     recipe = tiny_recipe(chips={"size": 32, "per_epoch": 8, "batch": 2, "draw": draw})
-    regions = at_scales([Region(scene, full_window(scene.grid))], [1, 2], 32)
+    regions = at_scales(
+        [Region(scene, full_window(scene.grid))], ChipSettings(size=32, scales=[1, 2])
+    )
     chips = TrainingChips(regions, recipe, make_contract(regions, recipe))
     rng = np.random.default_rng(0)
     coarse = np.mean([chips.draw(rng)[0] for _ in range(300)])

@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 
 import torch
 from torch import Tensor
 from torch import distributed as dist
+
+#: Minimum relief of a chip, in the network's unit.
+_FLAT = 0.05
 
 
 def process_count() -> int:
@@ -34,21 +38,26 @@ def masked_mean(values: Tensor, mask: Tensor) -> Tensor:
     return (values * mask).sum() / mean_over_processes(mask.sum()).clamp(min=1)
 
 
-def gradient_loss(heights: Tensor, truth: Tensor, mask: Tensor) -> Tensor:
-    """Return the mean absolute error of height differences between neighbouring pixels.
+def gradient_loss(
+    heights: Tensor, truth: Tensor, mask: Tensor, strides: Sequence[int] = (1,)
+) -> Tensor:
+    """Return the mean absolute error of height differences, summed over rows, columns and strides.
 
     Parameters
     ----------
     heights, truth, mask
         (batch, targets, height, width); mask is 1 where the truth is known. Differences that
         involve a masked pixel are left out.
+    strides
+        Distances in pixels, less than height and width.
     """
     error = heights - truth
-    across = masked_mean((error[..., 1:] - error[..., :-1]).abs(), mask[..., 1:] * mask[..., :-1])
-    down = masked_mean(
-        (error[..., 1:, :] - error[..., :-1, :]).abs(), mask[..., 1:, :] * mask[..., :-1, :]
-    )
-    return across + down
+    parts = []
+    for k in strides:
+        across, down = error[..., k:] - error[..., :-k], error[..., k:, :] - error[..., :-k, :]
+        parts.append(masked_mean(across.abs(), mask[..., k:] * mask[..., :-k]))
+        parts.append(masked_mean(down.abs(), mask[..., k:, :] * mask[..., :-k, :]))
+    return torch.stack(parts).sum()
 
 
 def laplace_nll(log_scale: Tensor, error: Tensor, mask: Tensor) -> Tensor:
@@ -80,3 +89,22 @@ def centred(heights: Tensor, mask: Tensor, relative: Tensor) -> Tensor:
     """
     total = mask.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
     return heights - relative * (heights * mask).sum(dim=(-2, -1), keepdim=True) / total
+
+
+def relief(truth: Tensor, mask: Tensor, relative: Tensor) -> Tensor:
+    """Return the standard deviation of the truth of each chip; 1 for chips of absolute heights.
+
+    Parameters
+    ----------
+    truth, mask
+        (batch, targets, height, width); the truth has zero mean over the mask.
+    relative
+        (batch, 1, 1, 1): 1 for chips whose heights are relative, else 0.
+
+    Returns
+    -------
+    (batch, targets, 1, 1), at least 0.05.
+    """
+    total = mask.sum(dim=(-2, -1), keepdim=True).clamp(min=1)
+    variance = (truth.square() * mask).sum(dim=(-2, -1), keepdim=True) / total
+    return relative * variance.sqrt().clamp(min=_FLAT) + (1 - relative)

@@ -250,15 +250,10 @@ def _chips(
     """Return training and validation chips with their contract."""
     recipe, split = prepared.plan.settings(), prepared.split
     start = None if begin is None else begin.contract
-    training, validating = (
-        at_scales(regions, recipe.chips.scales, recipe.chips.size)
-        for regions in (split.training, split.validating)
-    )
+    training, validating = (at_scales(r, recipe.chips) for r in (split.training, split.validating))
     contract = make_contract(training, recipe, start, quiet=quiet)
-    return (
-        TrainingChips(training, recipe, contract),
-        ValidationChips(validating, recipe, contract, quiet=quiet),
-    )
+    chips = TrainingChips(training, recipe, contract)
+    return chips, ValidationChips(validating, recipe, contract, quiet=quiet)
 
 
 def _fit(

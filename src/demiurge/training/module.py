@@ -16,7 +16,7 @@ from demiurge.model.backend.openvino import has_bf16
 from demiurge.model.bundle import Bundle
 from demiurge.model.contract import Contract
 from demiurge.model.export import load_weights
-from demiurge.model.losses import centred, gradient_loss, laplace_nll, masked_mean
+from demiurge.model.losses import centred, gradient_loss, laplace_nll, masked_mean, relief
 from demiurge.model.network import build_network
 from demiurge.training.recipe import Recipe
 
@@ -65,11 +65,14 @@ class HeightModule(L.LightningModule):
         mean = (relative * (heights * known).mean(dim=(-2, -1), keepdim=True).abs()).mean()
         heights, truth = (centred(h, known, relative) for h in (heights, truth))
         error = (heights - truth) * known
-        loss = losses.absolute * masked_mean(error.abs(), known)
+        if losses.by_relief:
+            weight = 1 / relief(truth, known, relative)
+            heights, truth = heights * weight, truth * weight
+        loss = losses.absolute * masked_mean((heights - truth).abs(), known)
         # Relative heights are kept near zero mean, so that no offset grows where truth is unknown.
         loss = loss + _MEAN_WEIGHT * mean
         if losses.gradient:
-            loss = loss + losses.gradient * gradient_loss(heights, truth, known)
+            loss = loss + losses.gradient * gradient_loss(heights, truth, known, losses.strides)
         if losses.uncertainty:
             log_scale = output[:, self.targets :]
             loss = loss + losses.uncertainty * laplace_nll(log_scale, error, known)

@@ -37,7 +37,7 @@ class ChipSettings(_Settings):
     batch: int = Field(8, gt=0, description="chips per step")
     min_truth: Share = Field(0.2, description="minimum share of a chip with known truth")
     scales: list[Annotated[int, Field(ge=1, le=16)]] = Field(
-        default_factory=lambda: [1],
+        [1],
         min_length=1,
         description="factors by which pixels are averaged: chips are also taken from the scenes at "
         "coarser resolutions, where they cover a wider area",
@@ -122,6 +122,14 @@ class LossSettings(_Settings):
     absolute: NonNegative = Field(1.0, description="weight of the mean absolute error")
     gradient: NonNegative = Field(
         0.0, description="weight of the error of height differences between neighbours"
+    )
+    strides: list[Annotated[int, Field(ge=1, le=64)]] = Field(
+        [1], min_length=1, description="distances in pixels of the differences of the gradient term"
+    )
+    by_relief: bool = Field(
+        False,
+        description="divide the errors of relative heights by the standard deviation of the chip's "
+        "truth, so that flat and steep places have the same weight",
     )
     uncertainty: NonNegative = Field(
         0.1, description="weight of the Laplace likelihood; 0: the network predicts no uncertainty"
@@ -299,6 +307,8 @@ class Recipe(_Settings):
 
     def _check_sizes(self) -> None:
         chips, multiple = self.chips, self.network.multiple
+        if max(self.losses.strides) >= chips.size:
+            raise ValueError("losses.strides must be below chips.size")
         if chips.size % multiple:
             raise ValueError(
                 f"chips.size is {chips.size}; a network of depth {self.network.depth} needs a "

@@ -6,23 +6,19 @@ from collections.abc import Sequence
 
 from demiurge.predict.reduced import reduced
 from demiurge.scene.grid import Window
+from demiurge.training.recipe import ChipSettings
 from demiurge.training.split import Region
 
 
-def at_scales(regions: Sequence[Region], scales: Sequence[int], side: int) -> list[Region]:
+def at_scales(regions: Sequence[Region], chips: ChipSettings) -> list[Region]:
     """Return regions at each scale at which they hold a chip.
 
-    Parameters
-    ----------
-    scales
-        Factors by which pixels are averaged. A region that is too small for all of them is kept
-        as it is.
-    side
-        Side of a chip in pixels.
+    A region that is too small at all of them is kept as it is.
     """
     made = []
     for region in regions:
-        fitting = [k for k in scales if min(region.window[2:]) // k - (k > 1) >= side] or [1]
+        side = min(region.window[2:])
+        fitting = [k for k in chips.scales if side // k - (k > 1) >= chips.size] or [1]
         made += [region if k == 1 else _reduced(region, k) for k in fitting]
     return made
 
