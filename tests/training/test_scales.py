@@ -37,6 +37,12 @@ def test_regions_keep_the_scales_at_which_a_chip_fits(make_scene: MakeScene) -> 
     np.testing.assert_allclose(read, means, rtol=1e-5)
 
 
+def test_a_chip_that_fills_a_scale_exactly_is_used(make_scene: MakeScene) -> None:
+    place = Region(_scene(make_scene), Window(32, 64, 128, 128))
+    regions = at_scales([place], ChipSettings(size=32, scales=[4]))
+    assert [r.window for r in regions] == [Window(8, 16, 32, 32)]
+
+
 def test_a_small_region_is_kept_as_it_is(make_scene: MakeScene) -> None:
     scene = _scene(make_scene)
     regions = at_scales(

@@ -17,9 +17,8 @@ def at_scales(regions: Sequence[Region], chips: ChipSettings) -> list[Region]:
     """
     made = []
     for region in regions:
-        side = min(region.window[2:])
-        fitting = [k for k in chips.scales if side // k - (k > 1) >= chips.size] or [1]
-        made += [region if k == 1 else _reduced(region, k) for k in fitting]
+        scaled = [region if k == 1 else _reduced(region, k) for k in chips.scales]
+        made += [r for r in scaled if min(r.window[2:]) >= chips.size] or [region]
     return made
 
 
