@@ -13,8 +13,8 @@ from demiurge.scene.scene import Scene
 from demiurge.training.dataset import TrainingChips
 from demiurge.training.fit import train
 from demiurge.training.normalisation import make_contract
-from demiurge.training.recipe import ChipSettings
 from demiurge.training.scales import at_scales
+from demiurge.training.sections import ChipSettings
 from demiurge.training.split import Region
 
 from .conftest import MakeScene, tiny_recipe

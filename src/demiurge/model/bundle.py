@@ -229,21 +229,21 @@ def shipped_bundles() -> dict[str, Path]:
     return {p.stem: p for folder in folders for p in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def default_bundle(name: str) -> Bundle:
-    """Return a shipped bundle: ``refine``, ``generate`` or ``generate-relative``.
+def default_bundle(task: Task) -> Bundle:
+    """Return the shipped bundle for a task.
 
     Raises
     ------
     ResourceError
-        If there is none of that name.
+        If no bundle for the task is shipped.
     """
     shipped = shipped_bundles()
-    if name not in shipped:
+    if task not in shipped:
         raise ResourceError(
-            f"no bundle '{name}' comes with this version",
+            f"no bundle for '{task}' comes with this version",
             "train one with: demiurge train SCENE -o my.bundle, and name it with --bundle",
         )
-    return load_bundle(shipped[name])
+    return load_bundle(shipped[task])
 
 
 def _locate(name: str | os.PathLike[str]) -> Path:

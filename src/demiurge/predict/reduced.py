@@ -50,8 +50,8 @@ class ReducedReader:
 
     def read(self, window: Window, layers: Sequence[str]) -> Array:
         """Read a window; see :class:`demiurge.predict.sources.WindowReader`."""
-        whole = Window(*(self.factor * number for number in window))
-        planes = self.scene.read(whole, list(layers))
+        covered = Window(*(self.factor * number for number in window))
+        planes = self.scene.read(covered, list(layers))
         blocks = planes.reshape(len(layers), window.height, self.factor, window.width, self.factor)
         means = np.asarray(blocks.mean(axis=(2, 4), dtype=np.float64), np.float32)
         for plane, name in zip(means, layers, strict=True):

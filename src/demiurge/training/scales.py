@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from demiurge.predict.reduced import reduced
 from demiurge.scene.grid import Window
-from demiurge.training.recipe import ChipSettings
+from demiurge.training.sections import ChipSettings
 from demiurge.training.split import Region
 
 
