@@ -14,7 +14,7 @@ import pytest
 import rasterio
 from rasterio.transform import Affine, from_origin
 
-from demiurge.model.bundle import Bundle, Card, PixelSizes, WindowPlan, save_bundle
+from demiurge.model.bundle import Bundle, Card, PixelSizes, SunRange, WindowPlan, save_bundle
 from demiurge.model.contract import Contract, Heights, InputLayer
 
 #: Fixtures of the viewer.
@@ -144,6 +144,21 @@ def blur_graph(channels: int, outputs: int, east: int | None = None) -> bytes:
     return content
 
 
+def plane_graph(channels: int, answers: list[int | None]) -> bytes:
+    """Return a graph whose every output is an input plane, by its number, or 0 for None."""
+    import onnx
+    from onnx import numpy_helper
+
+    model = onnx.load_from_string(constant_graph(channels, [0.0] * len(answers)))
+    weight = np.zeros((len(answers), channels, 1, 1), np.float32)
+    for output, plane in enumerate(answers):
+        if plane is not None:
+            weight[output, plane] = 1
+    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "weight"))
+    content: bytes = model.SerializeToString()
+    return content
+
+
 def no_weights() -> bytes:
     header = json.dumps({}).encode()
     return struct.pack("<Q", len(header)) + header
@@ -165,6 +180,8 @@ def make_bundle(
     graph: bytes | None = None,
     window: int = 64,
     recipe: dict[str, Any] | None = None,
+    sun: bool = False,
+    suns: SunRange | None = None,
 ) -> Bundle:
     """Write a bundle; by default it adds half a unit (5 m), with a scale of one unit."""
     contract = Contract(
@@ -174,6 +191,7 @@ def make_bundle(
         heights=Heights(scale=scale),
         uncertainty=uncertainty,
         relative=relative,
+        sun=sun,
     )
     if answers is None:
         answers = [0.5] * len(targets) + [0.0] * (len(targets) if uncertainty else 0)
@@ -184,6 +202,7 @@ def make_bundle(
         pixel_sizes=PixelSizes(low=pixel[0], high=pixel[1]),
         window=WindowPlan(size=window, overlap=0.25),
         recipe=recipe or {},
+        suns=suns,
     )
     content = graph or constant_graph(contract.channels, answers)
     return save_bundle(path, card, content, no_weights(), overwrite=True)

@@ -11,7 +11,8 @@ import pytest
 
 from conftest import make_bundle
 from demiurge.errors import BundleError, ResourceError
-from demiurge.model.bundle import MOST_BYTES, default_bundle, load_bundle, shipped_bundles
+from demiurge.model.archive import MOST_BYTES
+from demiurge.model.bundle import default_bundle, load_bundle, shipped_bundles
 
 
 def test_a_bundle_is_saved_and_loaded(tmp_path: Path) -> None:

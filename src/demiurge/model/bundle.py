@@ -7,12 +7,10 @@ its inputs; ``graph.onnx``, the network with its weights, to apply it without Py
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import zipfile
-from collections.abc import Container, Iterator
-from contextlib import contextmanager
+from collections.abc import Container
 from dataclasses import dataclass, replace
 from importlib import resources
 from pathlib import Path
@@ -24,16 +22,12 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from demiurge.config import Strict, first_fault
 from demiurge.errors import BundleError, ResourceError
 from demiurge.layers import layer
+from demiurge.model.archive import CARD, GRAPH, WEIGHTS, read_member, refuse_foreign, sha256
 from demiurge.model.contract import Contract
 from demiurge.outputs import atomic_file
 from demiurge.scene.spec import Vertical
 
 SUFFIX = ".bundle"
-CARD, GRAPH, WEIGHTS = "bundle.json", "graph.onnx", "weights.safetensors"
-MEMBERS = (CARD, GRAPH, WEIGHTS)
-#: Maximum unpacked size of the members in bytes: a damaged or hostile file must not fill memory.
-MOST_BYTES = {CARD: 16 * 2**20, GRAPH: 2**30, WEIGHTS: 2**30}
-
 Task = Literal["refine", "generate", "imagine"]
 
 
@@ -71,6 +65,16 @@ class WindowPlan(Strict):
         return self if self.size <= side else WindowPlan(size=side)
 
 
+class SunRange(Strict):
+    """Directions to the sun that the model was trained with, in degrees.
+
+    Azimuths are those after turning the sun to the south-south-east: 135 to 180.
+    """
+
+    azimuth: tuple[float, float] = Field(description="least and greatest azimuth, 135 to 180")
+    elevation: tuple[float, float] = Field(description="least and greatest elevation")
+
+
 class Precision(Strict):
     """Difference between a precision and float32 on held-out windows, in metres."""
 
@@ -94,6 +98,7 @@ class Card(BaseModel):
     pixel_sizes: PixelSizes
     vertical: Vertical = Vertical()
     window: WindowPlan = WindowPlan()
+    suns: SunRange | None = Field(None, description="empty if the sun is not an input")
     clean_below: float | None = Field(
         None,
         description="smoothness below which a base is too clean for a model trained on raw stereo "
@@ -166,18 +171,18 @@ class Bundle:
 
     def graph(self) -> bytes:
         """Return the ONNX graph."""
-        return _member(self.path, GRAPH)
+        return read_member(self.path, GRAPH)
 
     def weights(self) -> bytes:
         """Return the weights that the graph lacks, in safetensors format."""
-        return _member(self.path, WEIGHTS)
+        return read_member(self.path, WEIGHTS)
 
 
 def save_bundle(
     path: Path, card: Card, graph: bytes, weights: bytes, *, overwrite: bool = False
 ) -> Bundle:
     """Write a bundle. The file appears under its name only when it is complete."""
-    sums = {GRAPH: _sha256(graph), WEIGHTS: _sha256(weights)}
+    sums = {GRAPH: sha256(graph), WEIGHTS: sha256(weights)}
     card = card.model_copy(update={"format": 2, "sha256": sums})
     text = json.dumps(card.model_dump(mode="json"), indent=1, ensure_ascii=False)
     with (
@@ -204,9 +209,9 @@ def load_bundle(name: str | os.PathLike[str] | Bundle) -> Bundle:
     if isinstance(name, Bundle):
         return name
     path = _locate(name)
-    _refuse_foreign(path)
+    refuse_foreign(path)
     try:
-        card_bytes = _member(path, CARD)
+        card_bytes = read_member(path, CARD)
         card = Card.model_validate_json(card_bytes)
     except ValidationError as error:
         raise BundleError(
@@ -214,7 +219,7 @@ def load_bundle(name: str | os.PathLike[str] | Bundle) -> Bundle:
             "it may come from another version of demiurge; train or fetch the bundle again",
         ) from None
     for member in (GRAPH, WEIGHTS):
-        if _sha256(_member(path, member)) != card.sha256.get(member):
+        if sha256(read_member(path, member)) != card.sha256.get(member):
             raise BundleError(
                 f"{path}: {member} is not what its card says", "fetch the bundle again"
             )
@@ -261,73 +266,6 @@ def _locate(name: str | os.PathLike[str]) -> Path:
     )
 
 
-def _refuse_foreign(path: Path) -> None:
-    """Raise an error that names the kind of the file if it is not a bundle."""
-    if path.is_dir():
-        raise BundleError(f"{path}: is a folder, not a bundle", "name the file")
-    try:
-        with path.open("rb") as file:
-            head = file.read(4)
-    except OSError as error:
-        raise ResourceError(f"{path}: cannot be read ({error.strerror})") from None
-    if head[:1] == b"\x80":
-        raise BundleError(
-            f"{path}: is a pickle, which could run any code when loaded",
-            "train a bundle with demiurge train instead",
-        )
-    if not zipfile.is_zipfile(path):
-        cut = head == b"PK\x03\x04"
-        what = "is cut short" if cut else "is not a bundle"
-        cure = "fetch the bundle again" if cut else "name a .bundle file"
-        raise BundleError(f"{path}: {what}", cure)
-    with _readable(path, "its list of members"), zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-        sizes = {info.filename: info.file_size for info in archive.infolist()}
-    if any(n.endswith(("data.pkl", ".pickle")) for n in names):
-        raise BundleError(
-            f"{path}: is a PyTorch checkpoint, a pickle that could run any code when loaded",
-            "train a bundle with demiurge train instead",
-        )
-    missing = [m for m in MEMBERS if m not in names]
-    unknown = [n for n in names if n not in MEMBERS]
-    if missing or unknown:
-        fault = f"lacks {missing[0]}" if missing else f"contains '{unknown[0]}'"
-        raise BundleError(f"{path}: is not a bundle: it {fault}", "name a .bundle file")
-    for member, most in MOST_BYTES.items():
-        if sizes[member] > most:
-            raise BundleError(
-                f"{path}: {member} has {sizes[member]} bytes, above the limit of {most}",
-                "fetch the bundle again",
-            )
-
-
-def _member(path: Path, name: str) -> bytes:
-    with _readable(path, name), zipfile.ZipFile(path) as archive:
-        return archive.read(name)
-
-
-@contextmanager
-def _readable(path: Path, what: str) -> Iterator[None]:
-    """Turn any error of reading a damaged zip file into a BundleError.
-
-    Besides ``BadZipFile``, the reader raises errors of zlib, of unknown compression methods, of
-    encryption, of struct and of decoding names; they differ between versions of Python.
-    """
-    try:
-        yield
-    except MemoryError:
-        raise
-    except Exception as error:
-        reason = str(error).strip() or type(error).__name__
-        raise BundleError(
-            f"{path}: {what} cannot be read ({reason})", "fetch the bundle again"
-        ) from None
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
-
-
 def card_summary(card: Card) -> list[tuple[str, str]]:
     """Return the content of a card as pairs of heading and text."""
     contract, metrics = card.contract, card.metrics
@@ -343,6 +281,7 @@ def card_summary(card: Card) -> list[tuple[str, str]]:
         ("uncertainty", "yes" if contract.uncertainty else "no"),
         ("pixel size", f"{card.pixel_sizes.low:g} to {card.pixel_sizes.high:g} m"),
         ("heights above", "the ground" if contract.above_ground else str(card.vertical)),
+        *_sun_row(card.suns),
         ("window", f"{card.window.size} px, overlap {card.window.overlap:.0%}"),
         ("precision", card.runtime_precision),
     ]
@@ -377,6 +316,15 @@ def card_summary(card: Card) -> list[tuple[str, str]]:
         )
     )
     return rows
+
+
+def _sun_row(suns: SunRange | None) -> list[tuple[str, str]]:
+    """Return the row on the sun, if it is an input."""
+    if suns is None:
+        return []
+    (low, high), (west, east) = suns.elevation, suns.azimuth
+    text = f"elevation {low:.0f} to {high:.0f} degrees, turned to azimuth {west:.0f} to {east:.0f}"
+    return [("sun", text)]
 
 
 def _gates_row(gates: Any) -> list[tuple[str, str]]:

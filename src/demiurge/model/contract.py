@@ -1,9 +1,10 @@
 """The contract between rasters and a network: encoding of layers and decoding of outputs.
 
 The input of a network is, per window, one normalised plane for each layer (heights relative to
-their mean, 0 for no data) and one plane of 0 and 1 for each layer that marks where it has data. The
-output is a correction in units of ``heights.scale`` for each target, and the logarithm of the
-Laplace scale of its error. Training and prediction use the same contract.
+their mean, 0 for no data), one plane of 0 and 1 for each layer that marks where it has data, and
+planes of openings, of relief and of the sun. The output is a correction in units of
+``heights.scale`` for each target, and the logarithm of the Laplace scale of its error. Training and
+prediction use the same contract.
 """
 
 from __future__ import annotations
@@ -20,9 +21,12 @@ from demiurge.arrays import Array, Mask
 from demiurge.config import Strict
 from demiurge.layers import Kind
 from demiurge.model.clean import CleanInput
+from demiurge.model.encoded import Encoded
+from demiurge.model.light import DIRECTION, encode_sun
 from demiurge.raster.gaps import compress_gaps
 from demiurge.raster.morphology import smooth_opening, tent_mean
 from demiurge.raster.voids import fill_voids
+from demiurge.scene.camera import Direction
 from demiurge.scene.scene import Scene
 
 
@@ -82,36 +86,6 @@ class Heights(Strict):
 
 
 @dataclass(frozen=True)
-class Encoded:
-    """The input of the network for a window.
-
-    Attributes
-    ----------
-    planes
-        float32 (channels, height, width), finite.
-    starts
-        float32 (targets, height, width) in metres: heights that the corrections are added to. The
-        base with its voids filled; for the bare earth its largest smooth opening, if the contract
-        has one.
-    unit
-        Metres of one unit of the network's output.
-    base
-        float32 (height, width) in metres: the base with its voids filled; 0 without one.
-    measured
-        bool (height, width): where the base was measured; False without one.
-    gsd
-        Pixel size in metres.
-    """
-
-    planes: Array
-    starts: Array
-    unit: float
-    base: Array
-    measured: Mask
-    gsd: float
-
-
-@dataclass(frozen=True)
 class _Base:
     """The base of a window, float32 (height, width) in metres.
 
@@ -153,6 +127,14 @@ class Contract(Strict):
         description="width in pixels, a power of two: the base is relative to its mean over a "
         "surrounding of this width, so that neither the window's size nor a distant cliff "
         "matters; relative to the mean of the window if empty",
+    )
+    sun: bool = Field(
+        False,
+        description="the direction to the sun is an input, with the incidence on the base; the "
+        "network sees windows turned so that the sun is in the south-south-east",
+    )
+    withheld: str | None = Field(
+        None, exclude=True, description="base of the contract that this one was suited from"
     )
     heights: Heights = Heights()
     relative: bool = Field(False, description="heights are relative, not metres above a datum")
@@ -230,6 +212,7 @@ class Contract(Strict):
             return self
         changes = {
             "base": None,
+            "withheld": self.base,
             "relative": True,
             "calibration": self.calibration_relative,
             "shrink": 0.0,
@@ -244,7 +227,14 @@ class Contract(Strict):
     @property
     def channels(self) -> int:
         """Return the number of input planes."""
-        return len(self.layers) + len(self._masked) + len(self.ground) + len(self.relief)
+        forms = len(self.ground) + len(self.relief)
+        return len(self.layers) + len(self._masked) + forms + self._sun_planes
+
+    @property
+    def _sun_planes(self) -> int:
+        if not self.sun:
+            return 0
+        return DIRECTION if self.base is None and self.withheld is None else DIRECTION + 1
 
     @property
     def outputs(self) -> int:
@@ -268,7 +258,11 @@ class Contract(Strict):
         return normals
 
     def encode(
-        self, window: Array, gsd: float, normals: Mapping[str, tuple[float, float]]
+        self,
+        window: Array,
+        gsd: float,
+        normals: Mapping[str, tuple[float, float]],
+        sun: Direction | None = None,
     ) -> Encoded:
         """Return the input of the network for a window of layers.
 
@@ -281,6 +275,8 @@ class Contract(Strict):
             Pixel size in metres.
         normals
             Offset and scale by layer, from :meth:`normals`.
+        sun
+            Direction to the sun, from the up direction of the window, if the contract has it.
         """
         unit = self.heights.metres(gsd)
         measured = np.isfinite(window)
@@ -304,6 +300,10 @@ class Contract(Strict):
         first = len(self.layers) + len(self._masked)
         planes[len(self.layers) : first] = measured[self._masked]
         opened = self._encode_forms(planes[first:], base, gsd, unit)
+        if self.sun:
+            assert sun is not None, "the contract needs the direction to the sun"
+            here = planes[self.channels - self._sun_planes :]
+            encode_sun(here, None if self.base is None else base.filled, gsd, sun)
         if base.seen is not base.filled:
             opened = opened + (base.filled - base.seen)
         starts = np.stack([opened if t == "dtm" else base.filled for t in self.targets])

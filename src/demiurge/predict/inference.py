@@ -17,14 +17,16 @@ from demiurge.arrays import Array, Mask
 from demiurge.layers import PRIOR, Kind
 from demiurge.model.backend.base import Runtime
 from demiurge.model.bundle import Bundle
-from demiurge.model.contract import Contract, Encoded
-from demiurge.predict.augmentation import ORIENTATIONS, Orientation
+from demiurge.model.contract import Contract
+from demiurge.model.encoded import Encoded
 from demiurge.predict.heights.adjustment import Adjustment
 from demiurge.predict.heights.coarse import CoarsePass
 from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.tiling import Blender, Tiling, taper
 from demiurge.progress import Advance, silent
+from demiurge.raster.orientation import ORIENTATIONS, Orientation
 from demiurge.raster.voids import enclosed
+from demiurge.scene.camera import Direction
 from demiurge.scene.grid import Window, full_window, grown
 from demiurge.scene.scene import Scene
 from demiurge.threads import map_ordered
@@ -80,15 +82,18 @@ class Network:
     runtime
         Runs the graph on windows of one size.
     orientations
-        Orientations of each window for test-time augmentation.
+        Orientations of each window for test-time augmentation, or the canonical one of the sun.
     in_flight
         Windows processed concurrently; does not change the result.
+    sun
+        Direction to the sun, if the contract has it.
     """
 
     bundle: Bundle
     runtime: Runtime
     orientations: tuple[Orientation, ...] = ORIENTATIONS[1]
     in_flight: int = 4
+    sun: Direction | None = None
 
     @property
     def contract(self) -> Contract:
@@ -294,7 +299,7 @@ def _read_ahead(
         ahead, readers = max(ahead, 2 * batch), max(readers, min(16, os.cpu_count() or 1))
 
     def read(window: Window) -> EncodedWindow:
-        return _read_window(scene, contract, window, tiling.size, normals, keep_voids)
+        return _read_window(scene, network, window, tiling.size, normals, keep_voids)
 
     windows = (tiling.window(row, column) for row in tiling.rows for column in tiling.columns)
     yield from map_ordered(read, windows, readers, ahead=ahead - 1)
@@ -302,13 +307,14 @@ def _read_ahead(
 
 def _read_window(
     scene: Scene,
-    contract: Contract,
+    network: Network,
     window: Window,
     size: int,
     normals: Mapping[str, tuple[float, float]],
     keep_voids: bool,
 ) -> EncodedWindow:
     """Read and encode one window, padded by reflection to ``size`` pixels a side."""
+    contract = network.contract
     names = [n for n in contract.names if n in scene.layers]
     layers = scene.read(window, names)
     layers, outliers = _without_outliers(scene, contract, window, layers, names)
@@ -327,7 +333,7 @@ def _read_window(
     valid = _valid(scene, contract, window, known, measured, size // 4, keep_voids)
     encoded = None
     if valid.any() and measured.any():
-        encoded = contract.encode(square, scene.pixel_size, normals)
+        encoded = contract.encode(square, scene.pixel_size, normals, network.sun)
     return EncodedWindow(window, encoded, valid, base, outliers)
 
 

@@ -38,6 +38,7 @@ from demiurge.predict.heights.coarse import CoarsePass
 from demiurge.predict.heights.gcp import GcpPixels, place_gcps, require_gcps
 from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.inference import Network, predict_rows
+from demiurge.predict.light import sun_for, sun_tags, sun_warnings
 from demiurge.predict.options import Options
 from demiurge.predict.sinks import ZARR, ArrayWriter, WindowWriter
 from demiurge.predict.stac import item_path
@@ -49,6 +50,7 @@ from demiurge.scene.grid import Window, wkt
 from demiurge.scene.points import read_points
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
+from demiurge.scene.sunlight import Sunlight
 from demiurge.scene.vertical import agree, vertical_of
 from demiurge.scene.views import view_tags
 
@@ -74,6 +76,8 @@ class Job:
         Sentences about the scene for the user.
     runtime
         The loaded network, made in a thread during the checks; None on a cluster.
+    sun
+        Direction to the sun and its origin, if the bundle sees it.
     started
         Monotonic clock in seconds at the start of the plan.
     assessment, prior, coarse, adjustment
@@ -92,6 +96,7 @@ class Job:
     warnings: tuple[str, ...]
     runtime: Future[Runtime] | None
     started: float
+    sun: Sunlight | None = None
     prior: PriorConstraint | None = None
     assessment: Assessment | None = None
     coarse: CoarsePass | None = None
@@ -121,8 +126,9 @@ class Job:
 
     def network_on(self, runtime: Runtime) -> Network:
         """Return the network on a runtime."""
-        turned = orientations(self.bundle.card, self.options.tta)
-        return Network(self.bundle, runtime, turned, self.options.in_flight)
+        sun = None if self.sun is None else self.sun.direction
+        turned = orientations(self.bundle.card, self.options.tta, sun)
+        return Network(self.bundle, runtime, turned, self.options.in_flight, sun)
 
     @property
     def tags(self) -> dict[str, str]:
@@ -144,6 +150,7 @@ class Job:
             "vertical_reference": "none" if units != "metre" else str(scene.vertical),
             **tags_of(scene, bundle),
             **view_tags(scene),
+            **sun_tags(self.sun, bundle.card),
             "runtime": self.choice.about,
             "window": f"{self.tiling.size} px, overlap {self.tiling.overlap} px",
             "test_time_augmentation": str(self.options.tta),
@@ -191,6 +198,7 @@ class Job:
                 "blocks": options.cluster is not None,
                 "reconcile": options.reconcile,
                 "prior": prior,
+                "sun": None if self.sun is None else self.sun.direction,
             }
         )
 
@@ -258,8 +266,9 @@ def plan(
     tiling = tiling_for(scene, bundle, options)
     choice, runtime = _start_runtime(bundle, tiling.size, options)
     bundle, kept = spare_clean(scene, bundle)
+    sun = sun_for(scene, bundle)
     warnings = (*survey(scene, bundle, targets, options.any_input), *kept, *on_prior(prior),
-                *on_ground(scene, bundle))  # fmt: skip
+                *on_ground(scene, bundle), *sun_warnings(sun, bundle.card))  # fmt: skip
     if bundle.contract.equalise:
         scene = scene.with_equalised()
     return Job(
@@ -275,6 +284,7 @@ def plan(
         warnings=warnings,
         runtime=runtime,
         started=started,
+        sun=sun,
         prior=prior,
     )
 

@@ -43,3 +43,15 @@ def sun_position(latitude: float, day: float, hour: float) -> tuple[float, float
     northward -= math.sin(north) * math.cos(declination) * math.cos(turned)
     azimuth = math.degrees(math.atan2(eastward, northward)) % 360
     return azimuth, math.degrees(math.asin(min(1.0, max(-1.0, up))))
+
+
+def equation_of_time(day: float) -> float:
+    """Return true less mean solar time in minutes at a day of the year (Spencer 1971)."""
+    year = 2 * math.pi * (day - 1) / 365
+    return 229.18 * (
+        0.000075
+        + 0.001868 * math.cos(year)
+        - 0.032077 * math.sin(year)
+        - 0.014615 * math.cos(2 * year)
+        - 0.040849 * math.sin(2 * year)
+    )

@@ -11,10 +11,13 @@ import numpy.typing as npt
 from demiurge.arrays import Array, Mask
 from demiurge.errors import DataError
 from demiurge.layers import PRIOR, Kind, layer
-from demiurge.model.contract import Contract, Encoded
+from demiurge.model.contract import Contract
+from demiurge.model.encoded import Encoded
 from demiurge.progress import Advance, progress
+from demiurge.scene.camera import Direction
 from demiurge.scene.grid import Window
 from demiurge.training.augment import augment, coarse_prior
+from demiurge.training.light import lit_alike, suns_of, turned, varied
 from demiurge.training.recipe import Recipe
 from demiurge.training.split import Region
 
@@ -41,6 +44,7 @@ class _Chips:
     def __init__(self, regions: Sequence[Region], recipe: Recipe, contract: Contract) -> None:
         self.regions, self.recipe, self.contract = list(regions), recipe, contract
         self._normals = [contract.normals(region.scene) for region in regions]
+        self._suns = suns_of(regions) if contract.sun else [None] * len(regions)
 
     def _read(self, region: int, window: Window) -> tuple[Array, Array]:
         """Return inputs and truth (layers, height, width), NaN for no data."""
@@ -67,9 +71,9 @@ class _Chips:
         base = self.contract.base
         return base not in self.contract.required or has_data(inputs, self.contract, base)
 
-    def _encoded(self, region: int, inputs: Array) -> Encoded:
+    def _encoded(self, region: int, inputs: Array, sun: Direction | None) -> Encoded:
         gsd = self.regions[region].scene.pixel_size
-        return self._contract_for(inputs).encode(inputs, gsd, self._normals[region])
+        return self._contract_for(inputs).encode(inputs, gsd, self._normals[region], sun)
 
     def _contract_for(self, inputs: Array) -> Contract:
         """Return the contract without its base if the base has no data."""
@@ -78,8 +82,8 @@ class _Chips:
             return self.contract.suited(())
         return self.contract
 
-    def _item(self, region: int, inputs: Array, truth: Array) -> Item:
-        contract, encoded = self._contract_for(inputs), self._encoded(region, inputs)
+    def _item(self, region: int, inputs: Array, truth: Array, sun: Direction | None) -> Item:
+        contract, encoded = self._contract_for(inputs), self._encoded(region, inputs, sun)
         known = np.isfinite(truth)
         if self.recipe.heights.scaled:
             return _scaled(encoded.planes, truth, known)
@@ -113,6 +117,8 @@ class TrainingChips(_Chips):
     - ``unit`` (1,): metres of one unit;
     - ``relative`` (1, 1, 1): 1 if the heights are known up to an offset;
     - ``gap`` (1, size, size), with both targets: start of the DSM less that of the DTM, in units.
+
+    With the sun as an input, items are turned to its canonical side; that of training varies.
     """
 
     def __init__(self, regions: Sequence[Region], recipe: Recipe, contract: Contract) -> None:
@@ -129,8 +135,9 @@ class TrainingChips(_Chips):
         rng = np.random.default_rng((self.recipe.seed, self.epoch, index))
         region, inputs, truth = self.draw(rng)
         self._replace_layers(region, inputs, truth, rng)
+        (inputs, truth), sun = turned(varied(self._suns[region], rng), inputs, truth)
         inputs, truth = augment(inputs, truth, self.contract.names, self.recipe, rng)
-        return self._item(region, inputs, truth)
+        return self._item(region, inputs, truth, sun)
 
     def draw(self, rng: np.random.Generator) -> tuple[int, Array, Array]:
         """Draw a chip with enough truth: index of its region, inputs and truth.
@@ -165,6 +172,7 @@ class TrainingChips(_Chips):
             inputs[names.index(PRIOR)] = coarse_prior(truth[0], gsd, rng)
         if rng.random() < settings.foreign_images:
             other, images, _ = self.draw(rng)
+            images = lit_alike(images, self._suns[other], self._suns[region])
             for index, name in enumerate(names):
                 if layer(name).kind is Kind.IMAGE:
                     # Mean and standard deviation are changed to those of this scene.
@@ -214,7 +222,8 @@ class ValidationChips(_Chips):
 
     def __getitem__(self, index: int) -> Item:
         region, window = self._windows[index]
-        return self._item(region, *self._read(region, window))
+        (inputs, truth), sun = turned(self._suns[region], *self._read(region, window))
+        return self._item(region, inputs, truth, sun)
 
     def without_base(self) -> ValidationChips:
         """Return the same chips with an optional base withheld."""
@@ -243,7 +252,7 @@ class ValidationChips(_Chips):
         return self._windows[index][1].height
 
     def new_pixels(self, index: int) -> Array:
-        """Return 1 where the pixels of a window are in no earlier window, else 0.
+        """Return 1 where the pixels of a window are in no earlier window, else 0, as items lie.
 
         Returns
         -------
@@ -252,14 +261,15 @@ class ValidationChips(_Chips):
         side, (row, col) = self.side(index), self._overlaps[index]
         new = np.zeros((side, side), np.float32)
         new[row:, col:] = 1
-        return new
+        (planes,), _ = turned(self._suns[self._windows[index][0]], new[None])
+        return np.asarray(planes[0])
 
     def example(self) -> tuple[Encoded, Array, float]:
         """Return the chip with the greatest relief, encoded; its truth in metres; its GSD."""
         region, window = self._example
-        inputs, truth = self._read(region, window)
+        (inputs, truth), sun = turned(self._suns[region], *self._read(region, window))
         gsd = self.regions[region].scene.pixel_size
-        return self.contract.encode(inputs, gsd, self._normals[region]), truth, gsd
+        return self.contract.encode(inputs, gsd, self._normals[region], sun), truth, gsd
 
     def _grid(self, area: Window, side: int) -> list[list[Window]]:
         """Return rows of windows that cover an area; the last of each is moved inward."""

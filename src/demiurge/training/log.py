@@ -12,7 +12,7 @@ import numpy as np
 from demiurge.arrays import Array
 from demiurge.errors import ResourceError
 from demiurge.figure import Panel, draw
-from demiurge.model.contract import Encoded
+from demiurge.model.encoded import Encoded
 from demiurge.training.dataset import ValidationChips
 
 TABLE_NAME = "metrics.csv"

@@ -236,7 +236,7 @@ def initial_network(recipe: Recipe, contract: Contract, begin: Bundle | None) ->
     network = build_network(recipe.network, contract.channels, contract.outputs)
     if begin is None:
         return network
-    same = ("names", "targets", "ground", "relief", "local")
+    same = ("names", "targets", "ground", "relief", "local", "sun")
     if any(getattr(begin.contract, key) != getattr(contract, key) for key in same):
         raise DataError(
             f"{begin.path}: sees {', '.join(begin.contract.names)}, the recipe "

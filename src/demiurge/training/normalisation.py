@@ -54,6 +54,7 @@ def make_contract(
         ground=recipe.ground,
         relief=[] if baseless else recipe.relief,
         local=recipe.local,
+        sun=recipe.sun,
         relative=recipe.heights.relative or baseless,
         scaled=recipe.heights.scaled,
         uncertainty=recipe.losses.uncertainty > 0,

@@ -22,6 +22,7 @@ from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
 from demiurge.scene.vertical import agree
 from demiurge.training.dataset import ValidationChips
+from demiurge.training.light import range_of
 from demiurge.training.recipe import Recipe
 from demiurge.training.split import Region
 from demiurge.training.validate import validate
@@ -90,6 +91,7 @@ def card_of(
         ),
         vertical=agree({scene.name: scene.vertical for scene in scenes}),
         window=WindowPlan(size=recipe.window or min(4096, max(64, recipe.chips.size))),
+        suns=range_of(scenes) if contract.sun else None,
         clean_below=recipe.clean_below,
         recipe=recipe.model_dump(mode="json"),
         provenance=provenance,

@@ -25,6 +25,7 @@ from demiurge.scene.check import require_fit
 from demiurge.scene.grid import Window
 from demiurge.scene.open import open_scene
 from demiurge.scene.scene import Scene
+from demiurge.training.light import with_suns
 from demiurge.training.recipe import Recipe, load_recipe
 from demiurge.training.split import (
     PlaceSplit,
@@ -297,7 +298,8 @@ def check_scenes(
     """Check that scenes fit a recipe. Return the scenes, the recipe and the warnings.
 
     Targets whose truth no scene has are removed from the recipe if another target remains. For
-    ``imagine``, the true ground is added to the scenes as an input.
+    ``imagine``, the true ground is added to the scenes as an input. Where the recipe needs the sun,
+    scenes that do not state it get the one of :func:`demiurge.scene.sunlight.find_sun`.
 
     Raises
     ------
@@ -312,7 +314,11 @@ def check_scenes(
     if known and len(known) < len(recipe.targets):
         recipe = recipe.model_copy(update={"targets": known})
     with progress("check", len(scenes), quiet=quiet, unit="scenes", passing=True) as advance:
-        return list(scenes), recipe, _check_layers(scenes, recipe, advance)
+        warnings = _check_layers(scenes, recipe, advance)
+    if recipe.sun:
+        scenes, notes = with_suns(scenes)
+        warnings += notes
+    return list(scenes), recipe, warnings
 
 
 def _with_ground(scene: Scene) -> Scene:

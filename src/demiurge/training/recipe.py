@@ -60,6 +60,12 @@ class Recipe(Section):
         description="width in pixels, a power of two: the network sees the base less its mean over "
         "that width; empty: less the mean of the window",
     )
+    sun: bool = Field(
+        False,
+        description="the direction to the sun and the incidence on the base are inputs of the "
+        "network; every chip is turned and mirrored so that the sun is in the south-south-east, "
+        "which needs augment.flip=false; only for generate",
+    )
     images: Literal["bundle", "scene"] = Field(
         "scene", description="image statistics of the training scenes or of each scene"
     )
@@ -107,9 +113,21 @@ class Recipe(Section):
 
     @model_validator(mode="after")
     def _consistent(self) -> Recipe:
-        for check in (self._check_layers, self._check_base, self._check_targets, self._check_sizes):
+        for check in (self._check_layers, self._check_base, self._check_targets, self._check_sizes,
+                      self._check_sun):  # fmt: skip
             check()
         return self
+
+    def _check_sun(self) -> None:
+        if not self.sun:
+            return
+        if self.task != "generate":
+            raise ValueError(f"sun is only for generate, not for {self.task}")
+        for name in ("flip", "diagonal"):
+            if getattr(self.augment, name):
+                raise ValueError(
+                    f"sun turns every chip towards the sun, so augment.{name} must be false"
+                )
 
     def _check_layers(self) -> None:
         for name in (*self.layers, *self.optional):

@@ -199,7 +199,7 @@ def _areas(
         layers[index] = prior
         padding = (0, size - side)
         square = np.pad(layers, ((0, 0), padding, padding), mode="symmetric")
-        encoded = contract.encode(square, scene.pixel_size * factor, normals)
+        encoded = contract.encode(square, scene.pixel_size * factor, normals, network.sun)
         values = network.predict(encoded)[:, :side, :side]
         sharpened = back_project(np.zeros_like(prior), prior, cells)
         detailed = back_project(values[0] - prior, prior, cells)
