@@ -255,13 +255,12 @@ def plan(
     orientations(bundle.card, options.tta)
     prior = prior_constraint(scene, bundle, options)
     absolute = _is_absolute(scene, bundle, options)
-    if gcps is not None:
-        require_elevations(scene, bundle)
     relative, over = bundle.contract.relative and not absolute, over_ground(scene, bundle)
     bands, order = bands_of(bundle, targets, relative=relative, over_ground=over)
     if isinstance(output, ArrayWriter):
         output.require_shape((len(bands), *scene.shape))
     if gcps is not None:
+        require_elevations(scene, bundle)
         require_gcps(len(gcps.z), scaled=bands[0].unit == "relative")
     tiling = tiling_for(scene, bundle, options)
     choice, runtime = _start_runtime(bundle, tiling.size, options)
