@@ -8,10 +8,9 @@ pytest.importorskip("cv2")
 
 
 from demiurge.simulation.classes import BUILDING, CROPS, FOREST, ROAD, SNOW, WATER
-from demiurge.simulation.cover import build_optical_world, build_stereo_world
-from demiurge.simulation.filters import slope_tangent
+from demiurge.simulation.cover import build_stereo_world
 from demiurge.simulation.land import BareEarth, make_heights
-from demiurge.simulation.settings import CoverSettings, LandscapeSettings
+from demiurge.simulation.settings import CoverSettings
 
 
 def rng(seed: int = 0) -> np.random.Generator:
@@ -61,24 +60,3 @@ def test_snow_is_bright_and_has_no_trees() -> None:
     world = build_stereo_world(land, 1.0, CoverSettings(forest=1.0, town=0, water=0), rng(7))
     assert (world.landcover == SNOW).all()
     assert world.albedo.min() > 0.6
-
-
-def test_optical_cover_follows_height_slope_and_water() -> None:
-    rng = np.random.default_rng(2)
-    rows, columns = np.mgrid[:300, :300].astype(np.float32)
-    heights = (rows * 12).astype(np.float32)  # north is low, south is high, slope 1.2 at the end
-    heights[:60] = 0.2 * columns[:60]
-    none = np.zeros((300, 300), bool)
-    water = none.copy()
-    water[:60, :10] = True
-    heights[200:] = 2800 + 3 * (rows[200:] - 200)
-    settings = LandscapeSettings(forest=0.3, crops=0.1, town=0, water=0)
-    world = build_optical_world(BareEarth(heights, water, none, none), 20.0, settings, rng)
-    assert (world.landcover[water] == WATER).all()
-    crops = world.landcover == CROPS
-    assert 0.05 < crops.mean() < 0.15
-    assert slope_tangent(heights, 20.0)[crops].max() < 0.13
-    trees = world.landcover == FOREST
-    assert heights[trees].max() < settings.treeline + 200, "the limit is ragged"
-    assert (world.landcover[220:] == SNOW).mean() > 0.5
-    assert not (world.landcover[:60] == SNOW).any()

@@ -19,7 +19,7 @@ from demiurge.simulation.classes import (
     SPECTRA,
     WATER,
 )
-from demiurge.simulation.cover import OpticalWorld
+from demiurge.simulation.landscape import OpticalWorld
 from demiurge.simulation.optical import MARGIN, OpticalLayers, make_prior, simulate_optical
 from demiurge.simulation.settings import PriorSettings, make_optical_settings
 from demiurge.simulation.styles import OPTICAL
@@ -80,7 +80,7 @@ def test_prior_follows_its_settings() -> None:
     rows, columns = np.mgrid[:side, :side].astype(np.float32)
     plane = 100 + 0.2 * columns + 0.5 * rows  # metres per pixel of 10 m
     bare = np.full((side, side), GRASS, np.uint8)
-    world = OpticalWorld(plane, bare, np.zeros_like(plane))
+    world = OpticalWorld(plane, bare, np.zeros_like(plane), np.ones_like(plane))
     exact = PriorSettings(gsd=30, noise=0, shift=0)
     prior = make_prior(world, 10.0, exact, np.random.default_rng(0))
     assert (prior.gsd, prior.corner) == (30, (-60, -60))
@@ -99,5 +99,7 @@ def test_forest_raises_the_prior() -> None:
     flat = np.zeros((side, side), np.float32)
     woods = np.full((side, side), FOREST, np.uint8)
     quiet = PriorSettings(noise=0, shift=0, canopy=0.5)
-    prior = make_prior(OpticalWorld(flat, woods, flat), 10.0, quiet, np.random.default_rng(0))
+    prior = make_prior(
+        OpticalWorld(flat, woods, flat, flat + 1), 10.0, quiet, np.random.default_rng(0)
+    )
     np.testing.assert_allclose(prior.values, 9.0, atol=0.01)

@@ -7,9 +7,9 @@ pytest.importorskip("numba")
 pytest.importorskip("cv2")
 
 
-from demiurge.simulation import cover
 from demiurge.simulation.classes import FOREST, SNOW
 from demiurge.simulation.land import BareEarth
+from demiurge.simulation.landscape import build_optical_world, describe_relief, soil_moisture
 from demiurge.simulation.settings import LandscapeSettings
 from demiurge.simulation.styles import draw_sun, varied
 
@@ -24,8 +24,10 @@ def ridge(lowest: float) -> BareEarth:
 
 def north_less_south(number: int, lowest: float, latitude: float, seed: int) -> float:
     """Share of a class on the slope that faces north less that on the other."""
-    settings = LandscapeSettings(latitude=latitude, water=0, town=0, crops=0, forest=0.4)
-    world = cover.build_optical_world(ridge(lowest), 10, settings, np.random.default_rng(seed))
+    settings = LandscapeSettings(
+        latitude=latitude, water=0, town=0, crops=0, forest=0.4, snowline=2700, roads=0
+    )
+    world = build_optical_world(ridge(lowest), 10, settings, np.random.default_rng(seed))
     there = world.landcover == number
     assert 0.1 < there.mean() < 0.9
     return float(there[:120].mean() - there[120:].mean())
@@ -44,7 +46,8 @@ def test_poleward_slopes_are_moist(latitude: float) -> None:
     land = ridge(300)
     flat = np.zeros_like(land.heights)
     settings = LandscapeSettings(latitude=latitude)
-    moisture = cover._moisture(land.heights, flat, land.water, 10, settings, flat)
+    relief = describe_relief(land.heights, 10, settings)
+    moisture = soil_moisture(relief, flat, settings, flat, np.random.default_rng(0))
     difference = moisture[20:100].mean() - moisture[140:220].mean()
     assert difference * np.sign(latitude) == pytest.approx(0.15, abs=0.01)
 

@@ -77,9 +77,12 @@ def make_bare_earth(
     none = np.zeros(shape, bool)
     if real_heights is not None:
         heights = add_detail(real_heights, gsd, source_gsd, rng, settings.detail)
-        return BareEarth(heights, none, none, _snow_mask(heights, gsd, settings.snow, rng))
+        snow = _snow_mask(heights, gsd, settings.snow, rng)
+        return BareEarth(heights, none, none, snow)
     relief = settings.relief_over(max(shape) * gsd)
     heights = make_heights(shape, relief, settings.roughness, settings.erosion, rng)
+    if settings.valleys != 1:
+        heights = widen_valleys(heights, relief, settings.valleys)
     if settings.cliffs:
         step = float(np.clip(0.3 * relief, 4, 60))
         heights = add_steps(heights, step, 9.0, settings.cliffs, rng)
@@ -145,6 +148,21 @@ def scale_to_relief(heights: Array, relief: float) -> Array:
     """Scale heights so that their 1st and 99th percentiles are 0 and ``relief`` metres."""
     low, high = np.percentile(subsample(heights), (1, 99))
     return np.asarray((heights - low) * np.float32(relief / max(high - low, 1e-9)), np.float32)
+
+
+def widen_valleys(heights: Array, relief: float, exponent: float) -> Array:
+    """Return heights with flat low ground and steep summits, or the reverse below 1.
+
+    The order of heights and so the courses of rivers stay.
+
+    Parameters
+    ----------
+    heights
+        float32 metres; 0 and ``relief`` stay.
+    """
+    share = heights / np.float32(relief)
+    raised = np.sign(share) * np.abs(share) ** np.float32(exponent)
+    return np.asarray(raised * np.float32(relief), np.float32)
 
 
 def add_detail(
@@ -238,7 +256,7 @@ def carve_rivers(heights: Array, gsd: float, width: float, rng: np.random.Genera
         252).
     """
     shape = (heights.shape[0], heights.shape[1])
-    bed = _river_beds(heights, gsd, width, rng)
+    bed = river_beds(heights, gsd, width, rng)
     if not bed.any():
         none = np.zeros(shape, bool)
         return BareEarth(heights, none, none, none)
@@ -259,7 +277,7 @@ def carve_rivers(heights: Array, gsd: float, width: float, rng: np.random.Genera
     return BareEarth(np.asarray(carved, np.float32), wet, gravel, np.zeros(shape, bool))
 
 
-def _river_beds(heights: Array, gsd: float, width: float, rng: np.random.Generator) -> Mask:
+def river_beds(heights: Array, gsd: float, width: float, rng: np.random.Generator) -> Mask:
     """Return the mask of river beds; those narrower than half a pixel are left out."""
     shape = heights.shape
     factor = max(1, -(-max(shape) // _ROUTED_SIDE))

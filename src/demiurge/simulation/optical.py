@@ -16,17 +16,21 @@ from demiurge.simulation.classes import (
     NATIVE_GSD,
     SPECTRA,
 )
-from demiurge.simulation.cover import OpticalWorld, build_optical_world
 from demiurge.simulation.filters import blur, resize, slope_tangent
 from demiurge.simulation.fractal import fractal
-from demiurge.simulation.land import make_bare_earth
+from demiurge.simulation.land import BareEarth, make_bare_earth, river_beds
+from demiurge.simulation.landscape import OpticalWorld, build_optical_world
 from demiurge.simulation.light import cast_shadows, sun_incidence
+from demiurge.simulation.radiometry import (
+    add_atmosphere,
+    cover_with_clouds,
+    draw_clouds,
+    to_product,
+)
 from demiurge.simulation.settings import OpticalSettings, PriorSettings
 
 #: Margin around the scene in pixels, simulated and cut off: shadows and the prior need it.
 MARGIN = 48
-#: Digital numbers per unit of reflectance, as in Sentinel-2 products.
-SCALE = 10_000
 #: Height of a grown tree in metres.
 _TREE_HEIGHT = 18.0
 
@@ -76,8 +80,8 @@ def simulate_optical(
 
     Returns
     -------
-    Bands as digital numbers of 10,000 times the reflectance, reference heights, land cover, and
-    the coarse prior.
+    Bands as pixels of the product, NaN under masked clouds; reference heights, land cover, and the
+    coarse prior.
     """
     side = settings.size + 2 * MARGIN
     land = make_bare_earth(
@@ -85,6 +89,9 @@ def simulate_optical(
     )
     if real_heights is None:
         land.heights[...] += np.float32(settings.landscape.lowest)
+    elif settings.terrain.river:
+        river = river_beds(land.heights, settings.gsd, settings.terrain.river, rng) & ~land.snow
+        land = BareEarth(land.heights, river, land.gravel, land.snow)
     world = build_optical_world(land, settings.gsd, settings.landscape, rng)
     del land
     inner = (slice(MARGIN, -MARGIN), slice(MARGIN, -MARGIN))
@@ -93,7 +100,7 @@ def simulate_optical(
         "truth_dtm": world.heights[inner].copy(),
         "landcover": world.landcover[inner].astype(np.float32),
     }
-    for name, values in _bands(world, settings, rng):
+    for name, values in _bands(world, settings, rng).items():
         native = NATIVE_GSD[name]
         if native > settings.gsd * 1.01:
             coarse[name] = _at_native_gsd(values, settings.gsd, native)
@@ -104,29 +111,39 @@ def simulate_optical(
 
 def _bands(
     world: OpticalWorld, settings: OpticalSettings, rng: np.random.Generator
-) -> list[tuple[str, Array]]:
-    """Illuminate the world and return digital numbers by band."""
+) -> dict[str, Array]:
+    """Illuminate the world and return the pixels of the product by band."""
     sun, gsd = settings.light, settings.gsd
     heights = _with_trees(world, 0.7)
     direct = sun_incidence(heights, gsd, sun.azimuth, sun.elevation)
     direct *= cast_shadows(heights, gsd, sun.azimuth, sun.elevation, penumbra=0.5 * gsd)
     direct *= np.float32(1 / np.sin(np.radians(sun.elevation)))
+    if settings.landscape.minnaert < 1:
+        np.power(direct, np.float32(settings.landscape.minnaert), out=direct)
     sky = 1 / (1 + slope_tangent(heights, gsd) ** 2) ** np.float32(0.25)
     haze = _haze(heights, settings.sky.haze, rng)
+    clouds = draw_clouds(world.landcover.shape, gsd, settings.sky, sun, rng)
     names = [b for b in BANDS if b in ("blue", "green", "red", "nir", *settings.sensor.bands)]
-    texture = 1 + np.float32(0.05) * rng.standard_normal(heights.shape, np.float32)
-    bands = []
+    fine = np.float32(min(0.25 * settings.landscape.contrast, 0.15))
+    texture = world.shade * (1 + fine * rng.standard_normal(heights.shape, np.float32))
+    bands = {}
     for name in names:
         signal = _reflectance(world, name) * texture
         diffuse = np.float32(DIFFUSE_SHARE[name])
         signal *= (1 - diffuse) * direct + diffuse * sky
         path = haze * np.float32(HAZE_REFLECTANCE[name])
         signal = signal * (1 - np.float32(1.5) * path) + path
+        if settings.product.kind != "surface":
+            signal = add_atmosphere(signal, name)
+        if clouds is not None:
+            signal = cover_with_clouds(signal, clouds[0])
         signal = blur(signal, settings.sensor.blur)
         signal += np.float32(settings.sensor.noise) * rng.standard_normal(signal.shape, np.float32)
-        signal *= SCALE
-        np.rint(signal, out=signal)
-        bands.append((name, np.clip(signal, 1, 65535, out=signal)))
+        bands[name] = signal
+    bands = to_product(bands, settings.product, sun, rng)
+    if clouds is not None and settings.sky.masked:
+        for signal in bands.values():
+            signal[clouds[1]] = np.nan
     return bands
 
 
@@ -153,7 +170,7 @@ def _haze(heights: Array, amount: float, rng: np.random.Generator) -> Array:
     """Return the haze 0 … 1: broad swathes, thinner with height (scale height 1500 m)."""
     swathes = resize(fractal((96, 96), 1.0, rng), heights.shape)
     above = np.clip(heights - np.float32(heights[::8, ::8].min()), 0, None)
-    haze = np.float32(amount) * (1 + np.float32(0.4) * swathes) * np.exp(above / -1500)
+    haze = np.float32(amount) * (1 + np.float32(0.25) * swathes) * np.exp(above / -1500)
     return np.asarray(np.clip(haze, 0, 1), np.float32)
 
 

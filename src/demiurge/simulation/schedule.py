@@ -21,6 +21,8 @@ from demiurge.simulation.styles import STYLES, Family, merged, varied
 
 #: Bytes per pixel of a scene on disk: of the finished scene, and of temporary files.
 _BYTES_FINAL, _BYTES_TEMPORARY = 48, 48
+#: Settings of ``landscape`` that sum to at most 1.
+_SHARES = {"forest", "crops", "town", "water"}
 
 
 @dataclass(frozen=True)
@@ -96,7 +98,10 @@ def plan_jobs(
     for index in range(sites):
         name = styles[index % len(styles)]
         draw = np.random.default_rng((seed, index, 1))
-        drawn = varied(family, draw, _latitude(config)) if vary else {}
+        drawn = varied(family, draw, _latitude(config), name) if vary else {}
+        if _stated(config) & _SHARES:  # drawn shares could exceed the area together with these
+            for share in _SHARES:
+                drawn.get("landscape", {}).pop(share, None)
         content = merged(merged(STYLES[family][name], drawn), config)
         settings = make(content, "simulate")
         folder = output if sites == 1 else output / f"site_{index:03d}"
@@ -121,6 +126,12 @@ def check_space(jobs: Sequence[SceneJob], parallel: int) -> None:
             f"{folder}: has {free / 1e9:.2g} GB free, the scenes need about {needed / 1e9:.2g}",
             "free space, or choose fewer --sites or a smaller --size",
         )
+
+
+def _stated(config: Mapping[str, Any]) -> set[str]:
+    """Return the settings of the landscape that the user states."""
+    landscape = config.get("landscape")
+    return set(landscape) if isinstance(landscape, Mapping) else set()
 
 
 def _latitude(config: Mapping[str, Any]) -> float | None:

@@ -20,7 +20,11 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 class TerrainSettings(Strict):
-    """Bare earth. With ``--terrain``, only ``snow`` and ``detail`` apply."""
+    """Bare earth.
+
+    With ``--terrain``, only ``snow`` and ``detail`` apply, and ``river`` to optical scenes: rivers
+    are drawn where the land drains, and its heights stay.
+    """
 
     steepness: Positive = Field(
         0.2, le=1.5, description="range of heights over the side of the scene"
@@ -35,6 +39,12 @@ class TerrainSettings(Strict):
         16, ge=0, le=200, description="number of steps of river incision and soil creep"
     )
     cliffs: Share = Field(0.0, description="share of the area with cliffs")
+    valleys: float = Field(
+        1.0,
+        ge=0.5,
+        le=3,
+        description="exponent of the heights: above 1, valleys are wide and flat and summits steep",
+    )
     terraces: Share = Field(0.0, description="share of the area with terraces")
     terrace_height: float = Field(
         2.5, gt=0, le=30, description="height of one terrace step in metres"
@@ -64,6 +74,12 @@ class WideTerrainSettings(TerrainSettings):
     )
     river: float = Field(
         60.0, ge=0, le=2000, description="width of the largest river bed in metres; 0: no rivers"
+    )
+    valleys: float = Field(
+        1.3,
+        ge=0.5,
+        le=3,
+        description="exponent of the heights: above 1, valleys are wide and flat and summits steep",
     )
 
 
@@ -102,15 +118,48 @@ class LandscapeSettings(Strict):
     lowest: float = Field(
         250.0, ge=-400, le=6000, description="height of the lowest ground in metres"
     )
-    treeline: float = Field(1900.0, ge=0, le=6000, description="upper limit of forest in metres")
-    snowline: float = Field(
-        2700.0, ge=0, le=7000, description="lower limit of snow on level ground in metres"
+    treeline: float | None = Field(
+        None,
+        ge=0,
+        le=6000,
+        description="upper limit of forest in metres above sea level; empty: bare decides",
+    )
+    snowline: float | None = Field(
+        None,
+        ge=0,
+        le=7000,
+        description="lower limit of snow on level ground in metres above sea level; empty: snow "
+        "decides",
+    )
+    bare: Share = Field(
+        0.0, description="share of the area above the treeline, if that is not given"
+    )
+    snow: Share = Field(
+        0.0, description="share of the area above the snow line, if that is not given"
     )
     forest: Share = Field(0.35, description="share of the area with forest, below the treeline")
-    crops: Share = Field(0.25, description="share of the area with crops, on flat ground")
-    town: Share = Field(0.03, description="built-up share of the area, on flat moist ground")
-    water: Share = Field(0.015, description="share of the area under lakes, the lowest ground")
+    crops: Share = Field(0.25, description="share of the area with crops, on low, gentle ground")
+    town: Share = Field(0.01, description="built-up share of the area, on low, gentle ground")
+    water: Share = Field(0.01, description="share of the area under lakes, the lowest ground")
+    dry: Share = Field(0.2, description="share of the river beds without water, bright gravel")
     moisture: Share = Field(0.6, description="climate: 0 is desert, 1 is rain forest")
+    field: float = Field(200.0, ge=30, le=2000, description="side of a crop field in metres, about")
+    conifers: Share = Field(0.3, description="share of dark conifers in forest below the treeline")
+    roads: int = Field(3, ge=0, le=100, description="number of roads along valleys")
+    contrast: float = Field(
+        0.2,
+        ge=0,
+        le=1,
+        description="variation of the brightness within classes by soil, rock and plants: standard "
+        "deviation of its logarithm",
+    )
+    minnaert: float = Field(
+        0.75,
+        gt=0,
+        le=1,
+        description="exponent k of Minnaert's law of reflection: 1 is Lambert's, lower values "
+        "shade less, as rough plant cover does",
+    )
 
 
 class SunSettings(Strict):
@@ -146,6 +195,10 @@ class SkySettings(Strict):
 
     haze: float = Field(
         0.3, ge=0, le=1, description="haze: 0 is clear, 1 is thick; decreases with height"
+    )
+    clouds: Share = Field(0.0, description="share of the area under clouds")
+    masked: bool = Field(
+        True, description="whether clouds and their shadows are no data; thin edges stay"
     )
 
 
@@ -192,6 +245,23 @@ class OpticalSensorSettings(Strict):
         (),
         description="bands in addition to blue, green, red and nir, at the pixel sizes of "
         "Sentinel-2",
+    )
+
+
+class ProductSettings(Strict):
+    """What the pixels of an optical image are."""
+
+    kind: Literal["surface", "toa", "dn16", "dn8", "picture"] = Field(
+        "surface",
+        description="surface, toa: 10,000 times the reflectance of the surface or at the top of "
+        "the atmosphere. dn16, dn8: digital numbers as of Landsat 8 and of Landsat 5 and 7. "
+        "picture: 8 bits, each band stretched between two percentiles",
+    )
+    stretch: tuple[float, float] = Field(
+        (2.0, 98.0), description="percentiles of the stretch of pictures"
+    )
+    jpeg: int | None = Field(
+        None, ge=20, le=100, description="JPEG quality of pictures; empty: not compressed"
     )
 
 
@@ -291,6 +361,7 @@ class OpticalSettings(Strict):
     light: SunSettings = SunSettings()
     sky: SkySettings = SkySettings()
     sensor: OpticalSensorSettings = OpticalSensorSettings()
+    product: ProductSettings = ProductSettings()
     prior: PriorSettings = PriorSettings()
 
 
@@ -330,6 +401,12 @@ def make_optical_settings(content: Mapping[str, Any], where: str) -> OpticalSett
     """Validate the settings of an optical scene; see :func:`make_stereo_settings`."""
     settings = _validated(OpticalSettings, content, where)
     _check_relief(settings.terrain, settings.size * settings.gsd, where)
+    low, high = settings.product.stretch
+    if not 0 <= low < high <= 100:
+        raise ConfigError(
+            f"{where}: product.stretch is {low:g} to {high:g}",
+            "choose percentiles between 0 and 100, the lower first",
+        )
     land = settings.landscape
     _check_shares(where, "landscape", land.forest, land.crops, land.town, land.water)
     return settings

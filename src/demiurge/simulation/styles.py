@@ -52,34 +52,42 @@ STEREO: dict[str, dict[str, Any]] = {
 OPTICAL: dict[str, dict[str, Any]] = {
     "plain": {
         "terrain": {"steepness": 0.008, "roughness": 1.1, "river": 120},
-        "landscape": {"lowest": 60, "forest": 0.15, "crops": 0.6, "town": 0.06},
+        "landscape": {"lowest": 60, "forest": 0.15, "crops": 0.6, "town": 0.03, "roads": 5},
     },
     "hills": {},
     "forest": {
         "terrain": {"steepness": 0.05},
-        "landscape": {"forest": 0.75, "crops": 0.05, "town": 0.01, "moisture": 0.8},
+        "landscape": {"forest": 0.75, "crops": 0.05, "town": 0.005, "moisture": 0.8},
     },
     "alpine": {
         "terrain": {"steepness": 0.22, "roughness": 0.92, "erosion": 24, "river": 40},
-        "landscape": {"lowest": 700, "forest": 0.4, "crops": 0.04, "town": 0.01},
+        "landscape": {
+            "lowest": 700, "forest": 0.4, "crops": 0.04, "town": 0.003, "bare": 0.35, "snow": 0.08
+        },
     },
     "arid": {
         "terrain": {"steepness": 0.07, "cliffs": 0.25, "river": 60},
-        "landscape": {"moisture": 0.12, "forest": 0.03, "crops": 0.03, "water": 0.002},
+        "landscape": {
+            "moisture": 0.12, "forest": 0.03, "crops": 0.03, "water": 0.0, "dry": 0.8, "roads": 2
+        },
         "light": {"elevation": 55},
     },
-}
+}  # fmt: skip
 
 
 def varied(
-    family: Family, rng: np.random.Generator, latitude: float | None = None
+    family: Family,
+    rng: np.random.Generator,
+    latitude: float | None = None,
+    style: str = "hills",
 ) -> dict[str, Any]:
-    """Draw random light, views, sensor, matcher and prior of a scene; nested settings.
+    """Draw random settings of a scene, nested: light, views, sensor, matcher, prior.
 
-    ``latitude`` in degrees decides the suns of optical scenes; drawn if None.
+    Of optical scenes also land cover, atmosphere and product, around those of the style.
+    ``latitude`` in degrees decides their suns; drawn if None.
     """
     if family == "optical":
-        return _varied_optical(rng, latitude)
+        return _varied_optical(rng, latitude, style)
     light = {"azimuth": _between(rng, 95, 265), "elevation": _between(rng, 24, 68)}
     return _varied_stereo(light, rng)
 
@@ -101,15 +109,27 @@ def draw_sun(rng: np.random.Generator, latitude: float) -> dict[str, float]:
     return {"azimuth": round(best[0], 4), "elevation": round(best[1], 4)}
 
 
-def _varied_optical(rng: np.random.Generator, latitude: float | None) -> dict[str, Any]:
+def _varied_optical(rng: np.random.Generator, latitude: float | None, style: str) -> dict[str, Any]:
     if latitude is None:  # equal chances for equal areas
         low, high = np.sin(np.radians(_LATITUDES))
         latitude = round(float(np.degrees(np.arcsin(rng.uniform(low, high)))), 4)
+    terrain = OPTICAL[style].get("terrain", {})
+    steepness = terrain.get("steepness", 0.06) * np.exp(rng.uniform(-0.6, 0.6))
     return {
         "light": draw_sun(rng, latitude),
-        "sky": {"haze": _between(rng, 0, 0.8)},
-        "landscape": {"latitude": latitude, "moisture": _between(rng, 0.2, 0.9)},
+        "terrain": {
+            "steepness": round(float(steepness), 4),
+            "valleys": _between(rng, 1, 1.9),
+            "river": 0.0 if rng.random() < 0.35 else _log_between(rng, 15, 250),
+        },
+        "landscape": {"latitude": latitude, **_varied_landscape(rng, style)},
+        "sky": {
+            "haze": _between(rng, 0, 0.5),
+            "clouds": _log_between(rng, 0.003, 0.3) if rng.random() < 0.25 else 0.0,
+            "masked": bool(rng.random() < 0.8),
+        },
         "sensor": {"blur": _between(rng, 0.3, 0.8), "noise": _between(rng, 0.0005, 0.004)},
+        "product": _product(rng),
         "prior": {
             "gsd": float(rng.choice([30, 30, 60, 90])),
             "noise": _between(rng, 0.7, 5),
@@ -117,6 +137,38 @@ def _varied_optical(rng: np.random.Generator, latitude: float | None) -> dict[st
             "canopy": _between(rng, 0, 1),
         },
     }
+
+
+def _varied_landscape(rng: np.random.Generator, style: str) -> dict[str, Any]:
+    """Draw shares of land cover around those of the style, climate, and contrasts."""
+    own = {"forest": 0.35, "crops": 0.25, "town": 0.01, **OPTICAL[style].get("landscape", {})}
+    shares = {name: own[name] * rng.uniform(0.4, 1.6) for name in ("forest", "crops", "town")}
+    # Most scenes have little open water, a few a lake or the sea.
+    shares["water"] = _log_between(rng, 1e-4, 0.02) if rng.random() < 0.85 else rng.uniform(0, 0.5)
+    total = max(1.0, sum(shares.values()) / 0.95)
+    bare = rng.uniform(0, 0.7) if style == "alpine" or rng.random() < 0.1 else 0.0
+    snow = bare * rng.uniform(0, 1) ** 2 if rng.random() < 0.6 else 0.0
+    return {
+        **{name: round(float(share / total), 4) for name, share in shares.items()},
+        "moisture": _between(rng, 0.05, 0.35) if style == "arid" else _between(rng, 0.2, 0.9),
+        "bare": round(bare, 4),
+        "snow": round(snow, 4),
+        "dry": round(float(rng.choice([0.0, 1.0, rng.random()], p=[0.5, 0.2, 0.3])), 4),
+        "field": _log_between(rng, 80, 600),
+        "conifers": _between(rng, 0, 0.9),
+        "roads": int(rng.integers(0, 7)),
+        "contrast": _log_between(rng, 0.08, 0.35),
+        "minnaert": _between(rng, 0.45, 1),
+    }
+
+
+def _product(rng: np.random.Generator) -> dict[str, Any]:
+    """Draw what the pixels are: reflectances, digital numbers or stretched pictures."""
+    kinds = ["surface", "toa", "dn16", "dn8", "picture"]
+    kind = str(rng.choice(kinds, p=[0.25, 0.25, 0.1, 0.1, 0.3]))
+    stretch = [_between(rng, 0, 3), _between(rng, 95, 99.9)]
+    jpeg = int(rng.integers(60, 98)) if rng.random() < 0.4 else None
+    return {"kind": kind} | ({"stretch": stretch, "jpeg": jpeg} if kind == "picture" else {})
 
 
 def _varied_stereo(light: dict[str, float], rng: np.random.Generator) -> dict[str, Any]:
@@ -172,6 +224,11 @@ def _gridding(rng: np.random.Generator) -> dict[str, Any]:
 def _between(rng: np.random.Generator, low: float, high: float) -> float:
     """Draw a number, rounded for simulation.yaml."""
     return round(float(rng.uniform(low, high)), 4)
+
+
+def _log_between(rng: np.random.Generator, low: float, high: float) -> float:
+    """Draw a number whose logarithm is uniform, rounded."""
+    return round(float(np.exp(rng.uniform(np.log(low), np.log(high)))), 4)
 
 
 #: Styles by family.
