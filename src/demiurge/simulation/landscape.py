@@ -19,9 +19,9 @@ from demiurge.simulation.classes import BUILDING, CROPS, FOREST, GRASS, ROAD, RO
 from demiurge.simulation.filters import blur, quantile, resize, subsample
 from demiurge.simulation.fractal import fractal
 from demiurge.simulation.land import BareEarth, metres_from
+from demiurge.simulation.landscape_settings import LandscapeSettings
 from demiurge.simulation.objects import field_labels
 from demiurge.simulation.roads import trace_roads
-from demiurge.simulation.settings import LandscapeSettings
 
 #: Length scale in metres over which the ground near water is wetter.
 _NEAR_WATER = 500.0

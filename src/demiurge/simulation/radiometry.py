@@ -9,7 +9,8 @@ from demiurge.arrays import Array, Mask
 from demiurge.simulation.classes import MOLECULAR_REFLECTANCE
 from demiurge.simulation.filters import quantile, resize, subsample
 from demiurge.simulation.fractal import fractal
-from demiurge.simulation.settings import ProductSettings, SkySettings, SunSettings
+from demiurge.simulation.landscape_settings import ProductSettings
+from demiurge.simulation.settings import SkySettings, SunSettings
 
 #: Digital numbers per unit of reflectance, as in Sentinel-2 products.
 SCALE = 10_000

@@ -33,7 +33,7 @@ def trace_roads(heights: Array, gsd: float, count: int, rng: np.random.Generator
     small = cv2.resize(heights, (columns // factor, rows // factor), interpolation=cv2.INTER_AREA)
     flow = route_water(np.asarray(small, np.float32), rng)
     valleys = np.flatnonzero(flow.drained > _VALLEY_SHARE * flow.drained.size)
-    # Neighbouring cells are displaced alike: roads run beside the rivers and wind.
+    # Neighbouring cells are displaced alike: roads run next to the rivers and wind.
     aside = rng.standard_normal((2, *(n // 8 + 2 for n in small.shape)), np.float32)
     mask = np.zeros(heights.shape, np.uint8)
     for start in rng.choice(valleys, min(count, valleys.size), replace=False):
