@@ -104,7 +104,7 @@ def _picture(bands: dict[str, Array], product: ProductSettings) -> dict[str, Arr
         # OpenCV's colours are blue, green, red.
         picture = np.stack([bands[n] for n in reversed(_VISIBLE)], axis=-1).astype(np.uint8)
         _, data = cv2.imencode(".jpg", picture, [cv2.IMWRITE_JPEG_QUALITY, product.jpeg])
-        planes = cv2.imdecode(data, cv2.IMREAD_COLOR)
+        planes = np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR))
         for i, name in enumerate(reversed(_VISIBLE)):
             bands[name] = np.asarray(planes[..., i], np.float32)
     return {name: np.maximum(signal, 1) for name, signal in bands.items()}
