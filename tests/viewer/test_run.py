@@ -84,8 +84,8 @@ def test_snapshots(files: list[Path], tmp_path: Path) -> None:
         view(files[0], snapshot=tmp_path / "flat.png")
     with pytest.raises(UsageError):
         view(files[0], snapshot=files[0], overwrite=True)
-    for bounds in ("1,2,3", "4,4,1,1"):
-        with pytest.raises(UsageError, match=r"box|empty"):
+    for bounds in ("1,2,3", "4,4,1,1", "nan,1,2,3", "-inf,0,inf,1"):
+        with pytest.raises(UsageError, match=r"write it as L,B,R,T"):
             view(files[0], snapshot=tmp_path / "x.png", bounds=bounds)
     with pytest.raises(DataError, match="no layer has values"):
         view(files[0], snapshot=tmp_path / "x.png", bounds="0,0,100,100")

@@ -78,9 +78,9 @@ def _grid(one: ViewLayer, bounds: str | None) -> GeoBox:
         try:
             left, bottom, right, top = (float(part) for part in bounds.split(","))
         except ValueError:
-            raise UsageError(f"--bounds {bounds}: is no box", "write it as W,S,E,N") from None
-        if not (left < right and bottom < top):
-            raise UsageError(f"--bounds {bounds}: is empty", "write it as W,S,E,N")
+            raise UsageError(f"--bounds {bounds}: is no box", "write it as L,B,R,T") from None
+        if not (-np.inf < left < right < np.inf and -np.inf < bottom < top < np.inf):
+            raise UsageError(f"--bounds {bounds}: is empty", "write it as L,B,R,T")
         grid = cropped_grid(grid, (left, bottom, right, top))
     factor = max(1.0, max(int(n) for n in grid.shape) / _SIDE)
     rows, columns = (max(1, round(int(n) / factor)) for n in grid.shape)
