@@ -230,16 +230,18 @@ def test_memory_of_pooling_does_not_grow_with_pixels_or_sites(
     monkeypatch.setattr(collect_module, "BLOCK", 64)
     monkeypatch.setattr(undeclared_module, "_SAMPLE", 256)
     monkeypatch.setattr(validity_module, "_LOOK", 256)
-    peaks = []
+    limit = np.inf
     for size, count in ((256, 2), (768, 2), (256, 8)):
         for name, offset in (("s", 1.0), ("r", 0.0), ("b", 2.0)):
             raster(f"{name}{size}.tif", terrain(size, size) + np.float32(offset))
         rows = [f"{i},s{size}.tif,r{size}.tif,b{size}.tif" for i in range(count)]
         path = tmp_path / f"{size}_{count}.csv"
         path.write_text("site,surface,reference,baseline\n" + "\n".join(rows) + "\n")
-        peaks.append(min(peak_of(path) for _ in range(3)))
-    assert peaks[1] < 1.3 * peaks[0], peaks
-    assert peaks[2] < 1.3 * peaks[0], peaks
+        if np.isinf(limit):
+            limit = 1.3 * min(peak_of(path) for _ in range(3))
+        else:
+            # The least of three peaks counts; the first below the limit decides.
+            assert any(peak_of(path) < limit for _ in range(3)), (size, count, limit)
 
 
 def test_sites_from_a_geopackage(listed: Path, tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -152,8 +153,12 @@ def layout(lon: float, lat: float, seed: int, count: int = 60) -> list[GeoBox]:
     return [*grids, *grids[:5]]
 
 
+#: Many pairs share a grid and a CRS.
+bounds = cache(bounds_in)
+
+
 def overlap(a: GeoBox, b: GeoBox) -> bool:
-    both = intersection([bounds_in(a, a.crs), bounds_in(b, a.crs)])
+    both = intersection([bounds(a, a.crs), bounds(b, a.crs)])
     slack = 0.01 * a.affine.a
     return both is not None and both[2] - both[0] > slack and both[3] - both[1] > slack
 
