@@ -93,8 +93,9 @@ def build_optical_world(
     heights, water, gravel = _water(land, settings, rng)
     relief = describe_relief(heights, gsd, settings)
     variation, grain = fractal(shape, 0.5, rng), fractal(shape, 0.1, rng)
-    near = np.exp(metres_from(water, gsd) / -_NEAR_WATER) if water.any() else np.zeros(shape)
-    near = np.asarray(near, np.float32)
+    near: Array = np.zeros(shape, np.float32)
+    if water.any():
+        near = np.exp(metres_from(water, gsd) / -_NEAR_WATER).astype(np.float32)
     moisture = soil_moisture(relief, near, settings, variation, rng)
     landcover = np.full(shape, GRASS, np.uint8)
     # Height above the ragged limits of forest and snow, in metres.
@@ -120,7 +121,8 @@ def build_optical_world(
     colder = heights + unit * variation + 4 * unit * relief.poleward
     snow = (colder > snowy) & (relief.slope < 1.1)
     landcover[(snow | land.snow) & ~water] = SNOW
-    mix = _spectral_mix(landcover, moisture, above / (8 * unit), grain, gsd, settings, rng)
+    over = np.asarray(above / (8 * unit), np.float32)
+    mix = _spectral_mix(landcover, moisture, over, grain, gsd, settings, rng)
     return OpticalWorld(heights, landcover, mix, _shade(landcover, variation, grain, settings, rng))
 
 
@@ -140,7 +142,8 @@ def _in_deviations(raster: Array) -> Array:
     """Return a raster in standard deviations from its mean, clipped to ±2."""
     part = raster[::4, ::4]
     deviation = max(float(part.std()), 1e-6)
-    return np.clip((raster - np.float32(part.mean())) / np.float32(deviation), -2, 2)
+    relative = (raster - np.float32(part.mean())) / np.float32(deviation)
+    return np.asarray(np.clip(relative, -2, 2), np.float32)
 
 
 def _limit(heights: Array, line: float | None, share: float) -> float:
