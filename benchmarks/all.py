@@ -24,6 +24,7 @@ SCRIPTS = (
     "refine",
     "inputs",
     "generate",
+    "image_alone",
     "image_recipes",
     "image_transfer",
     "ablation",

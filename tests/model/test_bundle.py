@@ -107,7 +107,7 @@ def test_bundles_are_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     monkeypatch.chdir(tmp_path)
     (tmp_path / "refine").mkdir()
     assert load_bundle("refine").path == tmp_path / "refine.bundle", "not the folder"
-    with pytest.raises(ResourceError, match="no bundle for 'imagine' comes"):
+    with pytest.raises(ResourceError, match="no bundle 'imagine' comes"):
         default_bundle("imagine")
 
 

@@ -1,5 +1,6 @@
 """What is particular to generate: plain pictures, priors that end, unlikely images."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -150,3 +151,36 @@ def test_images_rougher_than_the_training_images_give_a_warning(tmp_path: Path) 
         given = [n for n in notes if "unreliable" in n or "no information" in n]
         assert len(given) == (said is not None), name
         assert said is None or said in given[0]
+
+
+@pytest.mark.filterwarnings("ignore::rasterio.errors.NotGeoreferencedWarning")
+def test_the_default_bundle_depends_on_the_prior(
+    raster: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bands = ("red", "green", "blue")
+    shipped = tmp_path / "shipped"
+    shipped.mkdir()
+    make_bundle(
+        shipped / "generate.bundle", task="generate", layers=("dem_prior", *bands),
+        base="dem_prior", targets=("dtm",),
+    )  # fmt: skip
+    make_bundle(
+        shipped / "generate-relative.bundle", task="generate", layers=bands, base=None,
+        targets=("dtm",), relative=True,
+    )  # fmt: skip
+    monkeypatch.setenv("DEMIURGE_BUNDLES", str(shipped))
+    colours = np.random.default_rng(0).integers(1, 255, (3, 96, 96)).astype(np.uint8)
+    image = raster("rgb.tif", colours, names=list(bands))
+    prior = raster("prior.tif", np.full((96, 96), 50, np.float32))
+
+    def used(**options: object) -> str:
+        surface = demiurge.generate(image, tmp_path / "o.tif", overwrite=True, **options)
+        return surface.tags["bundle"]
+
+    assert used() == "generate-relative"
+    assert used(prior=prior) == "generate"
+    scene = tmp_path / "scene"
+    files = {name: f"{image}:{band}" for band, name in enumerate(bands, start=1)}
+    demiurge.prepare({**files, "dem_prior": prior}, scene)
+    image = scene
+    assert used() == "generate"

@@ -182,8 +182,10 @@ def test_relative_heights_are_tagged_relative(raster: Write, tmp_path: Path) -> 
     )
     surface = generate(image, tmp_path / "out.tif", bundle=bundle)
     assert surface.bands == ("dtm_relative", "dtm_relative_uncertainty")
+    assert "it may be wrong, even inverted" in surface.notes[-1]
     with rasterio.open(surface.path) as file:
         assert file.tags()["units"] == "relative"
+        assert file.tags()["shape"] == "not checked"
         assert file.units[0] == "relative"
 
 

@@ -234,21 +234,21 @@ def shipped_bundles() -> dict[str, Path]:
     return {p.stem: p for folder in folders for p in sorted(folder.glob(f"*{SUFFIX}"))}
 
 
-def default_bundle(task: Task) -> Bundle:
-    """Return the shipped bundle for a task.
+def default_bundle(name: str) -> Bundle:
+    """Return a shipped bundle: ``refine``, ``generate`` or ``generate-relative``.
 
     Raises
     ------
     ResourceError
-        If no bundle for the task is shipped.
+        If there is none of that name.
     """
     shipped = shipped_bundles()
-    if task not in shipped:
+    if name not in shipped:
         raise ResourceError(
-            f"no bundle for '{task}' comes with this version",
+            f"no bundle '{name}' comes with this version",
             "train one with: demiurge train SCENE -o my.bundle, and name it with --bundle",
         )
-    return load_bundle(shipped[task])
+    return load_bundle(shipped[name])
 
 
 def _locate(name: str | os.PathLike[str]) -> Path:

@@ -106,13 +106,13 @@ def generate(
     UsageError, ResourceError, DataError
         For options, files and data that cannot be used.
     """
-    given = options.bundle
     prior = None if options.prior is None else as_path(options.prior, PRIOR)
-    bundle = default_bundle("generate") if given is None else load_bundle(given)
     if isinstance(image, Scene) or _is_scene(image):
         _require_unset(bands=options.bands, gsd=options.gsd)
         scene = _scene_of(image, "", {PRIOR: prior}, options.nodata)
+        bundle = _bundle_for(options.bundle, PRIOR in scene.layers)
     else:
+        bundle = _bundle_for(options.bundle, prior is not None)
         image = as_path(image, "image")
         path = str(image)
         files, used = _image_layers(path, options.bands, bundle)
@@ -169,6 +169,13 @@ def _run(
     job = plan(scene, bundle, task, writer, options.engine())
     prediction = run(job)
     return dataset_of_prediction(prediction, [band.about for band in job.bands], writer.array)
+
+
+def _bundle_for(given: PathLike | Bundle | None, over_prior: bool) -> Bundle:
+    """Return the given bundle, or the shipped one for images over a prior or alone."""
+    if given is not None:
+        return load_bundle(given)
+    return default_bundle("generate" if over_prior else "generate-relative")
 
 
 def _image_layers(

@@ -69,7 +69,7 @@ def run(job: Job) -> Prediction:
         else:
             _predict(job, checkpoint)
         checkpoint.complete = True
-        rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags | _coarse_tags(job), None
+        rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags | _relative_tags(job), None
         uncertainty = _mean_uncertainty(job, checkpoint.counts)
         if options.ground == "interpolated":
             names = [band.name for band in bands]
@@ -132,8 +132,11 @@ def _shaped(job: Job, checkpoint: Checkpoint) -> Job:
     return _adjusted(job, checkpoint) if job.adjusts else job
 
 
-def _coarse_tags(job: Job) -> dict[str, str]:
-    return {} if job.coarse is None else {"coarse_pass": f"{job.coarse.factor} times"}
+def _relative_tags(job: Job) -> dict[str, str]:
+    tags = {"shape": "not checked"} if job.bundle.contract.relative and not job.absolute else {}
+    if job.coarse is not None:
+        tags["coarse_pass"] = f"{job.coarse.factor} times"
+    return tags
 
 
 def _coarse_factor(job: Job) -> int | None:
@@ -265,6 +268,11 @@ def _notes(job: Job, counts: PixelCounts, fit: GcpFit | None) -> tuple[str, ...]
             f"{job.coarse.factor} times coarser"
         )
     notes += _on_adjustment(job)
+    if job.bundle.contract.relative and not job.absolute and fit is None:
+        notes.append(
+            "nothing in one image confirms the shape of relative heights: it may be wrong, even "
+            "inverted; give --prior or --points to be sure"
+        )
     notes += job.gcps.notes if job.gcps is not None else ()
     notes += fit.notes if fit is not None else ()
     return tuple(notes)
