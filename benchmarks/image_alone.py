@@ -2,8 +2,8 @@
 
 Correlation with the truth and RMSE after an affine fit over that of the mean height, for the
 default of ``generate`` without a prior (or $BUNDLE) and for the bundle ``generate``, of which the
-prior is withheld. $FOLDS adds five folds over the ImageToDEM tiles, with pix2pix, of that many chips
-for each training (minutes to hours).
+prior is withheld. $FOLDS adds five folds over the ImageToDEM tiles, with pix2pix, of that many
+chips for each training (minutes to hours).
 """
 
 from __future__ import annotations

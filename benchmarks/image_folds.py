@@ -75,7 +75,7 @@ def tiles(data: Path | None) -> list[tuple[Array, Array]]:
 
 def write_tile(image: Array, truth: Array | None, path: Path) -> Path:
     """Write a tile as an RGB image; with its heights also as PATH_truth.tif and PATH_prior.tif."""
-    # Tiles lie apart, so that each is a place of its own.
+    # Tiles lie apart: overlapping scenes are one place.
     number = int("".join(c for c in path.stem if c.isdigit()) or 0)
     transform = from_origin(3e5 + 2e4 * number, 5e6, PIXEL, PIXEL)
     rows, columns, count = image.shape

@@ -34,7 +34,7 @@ def bundle_of(path: Path, plane: int, **options: object) -> Bundle:
 def scene_of(
     folder: Path, orientation: Orientation | None = None, sun: Direction | None = None
 ) -> Scene:
-    """Return a scene of one window of whole metres, turned by an orientation."""
+    """Return a scene of one window, heights rounded to metres, turned by an orientation."""
     planes = np.stack([np.rint(terrain(64, 64)), np.rint(50 * terrain(64, 64, seed=1))])
     planes = planes if orientation is None else orientation.apply(planes)
     files = {
