@@ -200,11 +200,11 @@ def test_epochs_before_a_divergence_are_kept(
 def test_warnings_of_the_check_are_shown_and_stored(
     make_scene: MakeScene, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    scene = make_scene(offset=573)
+    scene = make_scene(offset=18)
     bundle = demiurge.train(
         [scene], tmp_path / "m.bundle", recipe=tiny_recipe(epochs=1), quiet=False
     )
-    text = "scene 'scene', layer 'truth_dsm': differs from 'dsm' by +570.0 m at the median"
+    text = "scene 'scene', layer 'truth_dsm': differs from 'dsm' by +15.0 m at the median"
     assert f"note: {text}" in capsys.readouterr().err
     assert any(text in note for note in bundle.card.provenance["plan"]["notes"])
     assert any(text in note for note in demiurge.plan([scene], recipe=tiny_recipe()).notes)
