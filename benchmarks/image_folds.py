@@ -21,6 +21,7 @@ from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.raster.resample import block_means
 from demiurge.scene.geotiff import write_planes
 from demiurge.scene.prepare import prepare
+from demiurge.scene.scene import Scene
 from demiurge.training.recipe import load_recipe
 
 Array = np.ndarray
@@ -117,11 +118,8 @@ def five_folds(
             way([s for number, s in enumerate(scenes) if number not in judged], bundle)
             for number in judged:
                 image, truth = pairs[number]
-                heights = _heights(image, bundle, folder)
-                line = np.polyfit(heights.ravel(), truth.ravel(), 1)
-                left = np.polyval(line, heights) - truth
-                correlations[number] = np.corrcoef(heights.ravel(), truth.ravel())[0, 1]
-                fitted[number] = left.std() / truth.std()
+                tile = write_tile(image, None, folder / "judged.tif")
+                correlations[number], fitted[number] = judged(tile, truth, bundle, folder)
     return TileFigures(correlations, fitted)
 
 
@@ -136,13 +134,28 @@ def _scene(image: Array, truth: Array, folder: Path, number: int, prior: bool) -
     return out
 
 
-def _heights(image: Array, bundle: Path, folder: Path) -> Array:
-    file, out = write_tile(image, None, folder / "judged.tif"), folder / "heights.tif"
-    generate(
-        file, out, bundle=bundle, options=Options(overwrite=True, quiet=True, any_pixel_size=True)
-    )
+def judged(
+    image: Path | Scene, truth: Array, bundle: Path | Bundle, folder: Path
+) -> tuple[float, float]:
+    """Return how well relative heights of an image without a prior agree with the truth.
+
+    Parameters
+    ----------
+    truth
+        (rows, columns) on the grid of the image, NaN for no data.
+
+    Returns
+    -------
+    The correlation, and the RMSE after an affine fit over that of the mean height.
+    """
+    out = folder / "heights.tif"
+    generate(image, out, bundle=bundle, options=Options(overwrite=True, any_pixel_size=True))
     with rasterio.open(out) as reader:
-        return np.asarray(reader.read(1), np.float64)
+        heights = reader.read(1).astype(np.float64)
+    known = np.isfinite(heights) & np.isfinite(truth)
+    x, y = heights[known], truth[known].astype(np.float64)
+    left = np.polyval(np.polyfit(x, y, 1), x) - y
+    return float(np.corrcoef(x, y)[0, 1]), float(left.std() / y.std())
 
 
 #: Changes of `generate-relative` for tiles of 256 px of one radiometry: chips at 3 and 4 times

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -33,8 +32,6 @@ Use = Literal["training", "kept out"]
 
 #: Layers of the images that a generate bundle takes.
 BANDS = ("red", "green", "blue", "nir")
-#: Seed of the noise of priors.
-SEED = 2300
 #: Ratios of the prior's pixel to the image's in training scenes.
 TRAINING_RATIOS = (3, 6, 10, 20)
 _WEST = "pairs/western_usa_landsat8/tile_"
@@ -116,22 +113,13 @@ PLACES = (
 )  # fmt: skip
 
 
-def present(
-    data: Path | None, use: Use, only: Iterable[str] | None = None, *, metric: bool = True
-) -> list[Place]:
-    """Return the places of a use whose files exist and whose images have colours.
-
-    Parameters
-    ----------
-    metric
-        Leave out places without metres.
-    """
+def present(data: Path | None, use: Use) -> list[Place]:
+    """Return the places of a use in metres whose files exist and whose images have colours."""
     return [
         place
         for place in PLACES
         if place.use == use
-        and (not only or place.name in only)
-        and (place.metric or not metric)
+        and place.metric
         and (files := place.files(data))
         and {"red", "green", "blue"} <= set(_bands(files[0][0]))
     ]
@@ -151,23 +139,19 @@ def image_and_truth(place: Place, take: int, data: Path | None, folder: Path) ->
     return prepare(files, target, gsd=gsd, sun=sun, name=target.name, overwrite=True)
 
 
-def over_prior(bare: Scene, ratio: float, noise: float, folder: Path) -> Scene:
+def over_prior(bare: Scene, ratio: float, folder: Path) -> Scene:
     """Prepare a scene of :func:`image_and_truth` with a prior made from its truth.
 
     Parameters
     ----------
     ratio
         Side of the prior's pixels over that of the image's.
-    noise
-        Standard deviation in metres of independent errors of the prior's pixels.
     """
     assert bare.folder is not None
     truth = bare.read(layers=["truth_dtm"])[0]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{bare.folder.name}_prior.tif"
     prior = coarser(truth, ratio)
-    errors = np.random.default_rng(SEED).standard_normal(prior.shape, np.float32)
-    prior += np.float32(noise) * errors
     grid = bare.grid.affine @ Affine.scale(ratio)
     write_planes(path, prior[None], bare.grid.crs.to_wkt(), grid)
     files = {
@@ -221,7 +205,7 @@ def training_scenes(data: Path | None, folder: Path) -> list[Path]:
         for take in range(len(place.takes)):
             bare = image_and_truth(place, take, data, folder / "bare")
             ratio = TRAINING_RATIOS[(number + take) % len(TRAINING_RATIOS)]
-            scene = over_prior(bare, ratio, 0.0, folder)
+            scene = over_prior(bare, ratio, folder)
             assert scene.folder is not None
             scenes.append(scene.folder)
     return scenes

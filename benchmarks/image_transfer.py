@@ -22,6 +22,7 @@ from demiurge.scene.bands import name_inputs
 from demiurge.scene.geotiff import write_planes
 from demiurge.scene.prepare import prepare
 from demiurge.scene.scene import Scene
+from image_folds import judged, tiles, write_tile
 
 #: Name or file.
 BUNDLE = os.environ.get("BUNDLE", "generate")
@@ -132,26 +133,14 @@ def _judged(
 
 def _tiles(folder: Path) -> list[Claim]:
     """Tiles of the pix2pix paper. Their heights are scaled, so relative heights are compared."""
-    path = DATA / "imagetodem_tiles" / "tiles.npz"
-    if not path.exists():
+    pairs = tiles(DATA)
+    if not pairs:
         print("DEMIURGE_DATA names no folder with imagetodem_tiles: they are left out")
         return []
-    with np.load(path) as tiles:
-        images, heights = tiles["arr_0"], tiles["arr_1"]
-    ratios = []
-    for image, truth in zip(images, heights.astype(np.float64), strict=True):
-        file = folder / "tile.tif"
-        with rasterio.open(
-            file, "w", driver="GTiff", count=3, dtype="uint8", height=256, width=256,
-            crs="EPSG:32633", transform=from_origin(5e5, 5e6, 10, 10), photometric="RGB",
-        ) as writer:  # fmt: skip
-            writer.write(np.moveaxis(image, -1, 0).astype(np.uint8))
-        generate(file, folder / "out.tif", bundle=BUNDLE, options=Options(overwrite=True))
-        with rasterio.open(folder / "out.tif") as reader:
-            surface = reader.read(1).astype(np.float64)
-        line = np.polyfit(surface.ravel(), truth.squeeze().ravel(), 1)
-        left = np.polyval(line, surface) - truth.squeeze()
-        ratios.append(left.std() / truth.std())
+    ratios = [
+        judged(write_tile(image, None, folder / "tile.tif"), truth, BUNDLE, folder)[1]
+        for image, truth in pairs
+    ]
     title = (
         "real Sentinel-2 tiles without a prior, after the affine fit: RMSE over the mean height's"
     )

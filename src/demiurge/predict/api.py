@@ -97,9 +97,9 @@ def generate(
 
     Returns
     -------
-    The written surface, or a Dataset of xarray without an output, as of ``refine``. Heights are
-    in metres. Those of a bundle trained on relative heights are tagged ``units: relative``, unless
-    a prior or points make them absolute.
+    The written surface, or a Dataset of xarray without an output, as of ``refine``. Heights over a
+    prior are in metres. Without one the default bundle is ``generate-relative``, and the
+    heights are tagged ``units: relative``, unless points make them absolute.
 
     Raises
     ------

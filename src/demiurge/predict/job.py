@@ -118,6 +118,11 @@ class Job:
         """Return whether relative heights are adjusted to a prior that the network does not see."""
         return _is_absolute(self.scene, self.bundle, self.options)
 
+    @property
+    def relative(self) -> bool:
+        """Return whether heights stay relative: no prior gives their level and scale."""
+        return self.bundle.contract.relative and not self.absolute
+
     def network(self) -> Network:
         """Return the network; wait for its runtime, or make one on a cluster."""
         if self.runtime is not None:
@@ -137,7 +142,7 @@ class Job:
         prior = self.absolute or over_ground(scene, bundle)
         names = (*bundle.contract.names, *((PRIOR,) if prior else ()))
         used = [f"{n}={Path(s.path).name}" for n, s in scene.sources.items() if n in names]
-        units = "relative" if bundle.contract.relative and not self.absolute else "metre"
+        units = "relative" if self.relative else "metre"
         if bundle.card.task == "imagine":
             units = "DN"
         return {

@@ -133,7 +133,7 @@ def _shaped(job: Job, checkpoint: Checkpoint) -> Job:
 
 
 def _relative_tags(job: Job) -> dict[str, str]:
-    tags = {"shape": "not checked"} if job.bundle.contract.relative and not job.absolute else {}
+    tags = {"shape": "not checked"} if job.relative else {}
     if job.coarse is not None:
         tags["coarse_pass"] = f"{job.coarse.factor} times"
     return tags
@@ -141,7 +141,7 @@ def _relative_tags(job: Job) -> dict[str, str]:
 
 def _coarse_factor(job: Job) -> int | None:
     """Return how many times coarser the pixels of the coarse pass are; None without a pass."""
-    if not (job.bundle.contract.relative and job.options.reconcile) or job.absolute:
+    if not (job.relative and job.options.reconcile):
         return None
     return coarse_factor(job.scene, job.bundle.card)
 
@@ -268,7 +268,7 @@ def _notes(job: Job, counts: PixelCounts, fit: GcpFit | None) -> tuple[str, ...]
             f"{job.coarse.factor} times coarser"
         )
     notes += _on_adjustment(job)
-    if job.bundle.contract.relative and not job.absolute and fit is None:
+    if job.relative and fit is None:
         notes.append(
             "nothing in one image confirms the shape of relative heights: it may be wrong, even "
             "inverted; give --prior or --points to be sure"

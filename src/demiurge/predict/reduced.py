@@ -12,11 +12,11 @@ from odc.geo.geobox import GeoBox
 from demiurge.arrays import Array
 from demiurge.layers import Kind, layer
 from demiurge.predict.sources import ArrayReader, scene_of
-from demiurge.scene.grid import Window
+from demiurge.scene.grid import Window, full_window
 from demiurge.scene.scene import Scene
 
 #: Pixels of a scene that are averaged at once.
-_STRIP = 2**22
+_STRIP = 2**20
 
 
 @dataclass(frozen=True)
@@ -51,13 +51,38 @@ class ReducedReader:
     def read(self, window: Window, layers: Sequence[str]) -> Array:
         """Read a window; see :class:`demiurge.predict.sources.WindowReader`."""
         covered = Window(*(self.factor * number for number in window))
-        planes = self.scene.read(covered, list(layers))
-        blocks = planes.reshape(len(layers), window.height, self.factor, window.width, self.factor)
-        means = np.asarray(blocks.mean(axis=(2, 4), dtype=np.float64), np.float32)
-        for plane, name in zip(means, layers, strict=True):
+        return read_averaged(self.scene, covered, layers, self.factor)
+
+
+def read_averaged(scene: Scene, window: Window, names: Sequence[str], factor: int) -> Array:
+    """Read layers averaged over blocks of pixels, strip by strip.
+
+    Parameters
+    ----------
+    window
+        Its height and width are multiples of ``factor``.
+
+    Returns
+    -------
+    float32 (layers, height / factor, width / factor); NaN where any pixel of a block has no data.
+    Masks and classes are rounded.
+    """
+    rows, columns = window.height // factor, window.width // factor
+    out = np.empty((len(names), rows, columns), np.float32)
+    strip = max(1, _STRIP // (factor * window.width))
+    for top in range(0, rows, strip):
+        count = min(strip, rows - top)
+        part = Window(window.row + top * factor, window.col, count * factor, window.width)
+        for plane, means, name in zip(
+            scene.read(part, list(names)), out[:, top : top + count], names, strict=True
+        ):
+            blocks = plane.reshape(count, factor, columns, factor)
+            means[:] = blocks.mean(axis=(1, 3), dtype=np.float64)
             if layer(name).kind in (Kind.MASK, Kind.CLASS):
-                np.rint(plane, out=plane)
-        return means
+                np.rint(means, out=means)
+        if count < rows:
+            scene.release()
+    return out
 
 
 def reduced(scene: Scene, factor: int) -> Scene:
@@ -68,13 +93,7 @@ def reduced(scene: Scene, factor: int) -> Scene:
 def reduced_in_memory(scene: Scene, names: Sequence[str], factor: int) -> Scene:
     """Return some layers of a scene at reduced resolution, read once."""
     reader = ReducedReader(scene, factor)
-    rows, columns = (int(n) for n in reader.grid.shape)
-    planes = np.empty((len(names), rows, columns), np.float32)
-    strip = max(1, _STRIP // (factor * factor * max(columns, 1)))
-    for top in range(0, rows, strip):
-        count = min(strip, rows - top)
-        planes[:, top : top + count] = reader.read(Window(top, 0, count, columns), names)
-        scene.release()
+    planes = reader.read(full_window(reader.grid), names)
     arrays = dict(zip(names, planes, strict=True))
     return _like(scene, scene_of(ArrayReader(arrays, reader.grid), scene.name))
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from demiurge.arrays import Array
 from demiurge.errors import DataError
-from demiurge.layers import Kind, layer
+from demiurge.layers import ABOVE_GROUND, Kind, layer, truth_of
 from demiurge.scene.geotiff import STACK_NAME
 from demiurge.scene.scene import Scene
 from demiurge.scene.source import Source
@@ -31,7 +31,7 @@ _NMAD = 1.4826
 #: Bare earth, and layers that may be it: coarse models come with and without canopy.
 GROUND, _MAYBE_GROUND = ("dtm", "truth_dtm"), ("dem_prior",)
 #: Layer whose heights are not above a vertical reference.
-ABOVE_GROUND = "truth_height"
+_NO_REFERENCE = truth_of(ABOVE_GROUND)
 #: Side in pixels of the sample.
 _SAMPLE = 512
 
@@ -117,7 +117,7 @@ def declared(scene: Scene, name: str) -> Vertical:
 
 def heights_entry(source: Source) -> dict[str, Any]:
     """Return the fields of a layer in ``scene.yaml`` that concern its vertical reference."""
-    if source.layer.kind is not Kind.HEIGHT or source.layer.name == ABOVE_GROUND:
+    if source.layer.kind is not Kind.HEIGHT or source.layer.name == _NO_REFERENCE:
         return {}
     known = {"vertical": source.vertical} if source.vertical.reference != "unknown" else {}
     made = source.transformation
@@ -149,7 +149,7 @@ def level_fault(scene: Scene, name: str, samples: dict[str, Array]) -> tuple[str
         Samples by layer, as :meth:`Scene.sample` returns them.
     """
     base = scene.base
-    if base is None or name in (base, ABOVE_GROUND) or name not in scene.sources:
+    if base is None or name in (base, _NO_REFERENCE) or name not in scene.sources:
         return None
     gap = level_gap(samples[name], samples[base])
     if gap is None or not is_other_level(gap, name, base):

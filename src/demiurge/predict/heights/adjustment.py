@@ -16,6 +16,7 @@ import numpy as np
 
 from demiurge.arrays import Array, Indices, Mask, Values
 from demiurge.errors import DataError
+from demiurge.predict.heights.saved import load_arrays, save_arrays
 from demiurge.predict.heights.solver import SCALES, Overlaps, PriorSamples, mismatch, solve
 from demiurge.scene.grid import Window
 
@@ -106,35 +107,31 @@ class Adjustment:
 
     def save(self, path: Path, key: str) -> None:
         """Write the adjustment to a file, for an interrupted run to resume with."""
-        with path.open("wb") as file:
-            np.savez(
-                file,
-                key=key,
-                windows=np.array(list(self.windows), np.int64).reshape(-1, 2),
-                scales=self.scales,
-                offsets=self.offsets,
-                mismatch=np.array([self.before, self.after]),
-                absolute=self.absolute,
-            )
+        save_arrays(
+            path,
+            key,
+            windows=np.array(list(self.windows), np.int64).reshape(-1, 2),
+            scales=self.scales,
+            offsets=self.offsets,
+            mismatch=np.array([self.before, self.after]),
+            absolute=self.absolute,
+        )
 
 
 def load_adjustment(path: Path, key: str) -> Adjustment | None:
     """Read a saved adjustment; None if there is none with this key."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["key"]) != key:
-                return None
-            before, after = file["mismatch"]
-            return Adjustment(
-                {(int(r), int(c)): i for i, (r, c) in enumerate(file["windows"])},
-                file["scales"],
-                file["offsets"],
-                float(before),
-                float(after),
-                bool(file["absolute"]),
-            )
-    except (OSError, ValueError, KeyError):
+    saved = load_arrays(path, key)
+    if saved is None:
         return None
+    before, after = saved["mismatch"]
+    return Adjustment(
+        {(int(r), int(c)): i for i, (r, c) in enumerate(saved["windows"])},
+        saved["scales"],
+        saved["offsets"],
+        float(before),
+        float(after),
+        bool(saved["absolute"]),
+    )
 
 
 def adjust(

@@ -18,10 +18,11 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from demiurge.arrays import Array, Mask, Values
-from demiurge.layers import PRIOR, Kind
+from demiurge.layers import PRIOR
 from demiurge.predict.heights.backprojection import PriorCells, back_project, cells_under
 from demiurge.predict.heights.prior import PriorConstraint
 from demiurge.predict.inference import Network, predict_windows
+from demiurge.predict.reduced import read_averaged
 from demiurge.predict.tiling import Tiling
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import Window
@@ -187,8 +188,7 @@ def _areas(
         layers = np.full((len(contract.names), side, side), np.nan, np.float32)
         for index, entry in enumerate(contract.layers):
             if entry.name in scene.layers:
-                mask = entry.kind is Kind.MASK
-                layers[index] = _read_coarse(scene, window, entry.name, factor, mask=mask)
+                layers[index] = read_averaged(scene, window, [entry.name], factor)[0]
         index = contract.names.index(PRIOR)
         truth = layers[index].copy()
         known = np.isfinite(truth)
@@ -258,24 +258,6 @@ def _spread_out(shape: tuple[int, int], side: int, counts: list[int]) -> list[Wi
     return [Window(row, column, side, side) for row in rows for column in columns]
 
 
-def _read_coarse(scene: Scene, window: Window, name: str, factor: int, *, mask: bool) -> Array:
-    """Read a layer averaged over squares of ``factor`` pixels, strip by strip."""
-    strip = max(1, 2**20 // (factor * window.width)) * factor
-    parts = []
-    for top in range(0, window.height, strip):
-        height = min(strip, window.height - top)
-        part = Window(window.row + top, window.col, height, window.width)
-        parts.append(_averaged(scene.read(part, [name])[0], factor, mask=mask))
-        scene.release()
-    return np.concatenate(parts)
-
-
-def _averaged(plane: Array, factor: int, *, mask: bool) -> Array:
-    rows, columns = (n // factor for n in plane.shape)
-    means = plane.reshape(rows, factor, columns, factor).mean(axis=(1, 3), dtype=np.float64)
-    return np.asarray(np.rint(means) if mask else means, np.float32)
-
-
 def _expected(
     scene: Scene, network: Network, tiling: Tiling, factor: int, gain: float = 1.0
 ) -> tuple[float, float]:
@@ -317,7 +299,7 @@ def _places(shape: tuple[int, int], factor: int) -> tuple[int, list[Window]]:
 
 def _prior_errors(scene: Scene, place: Window, factor: int) -> Iterator[Array]:
     """Yield the errors of the prior in an area, made 2 times coarser and sharpened again."""
-    truth = _read_coarse(scene, place, PRIOR, factor, mask=False)
+    truth = read_averaged(scene, place, [PRIOR], factor)[0]
     known = np.isfinite(truth)
     if known.any():
         cells = cells_under(len(truth), ((0, 0.5, 0), (0, 0, 0.5)))

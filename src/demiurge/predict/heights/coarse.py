@@ -15,6 +15,7 @@ from scipy import ndimage
 
 from demiurge.arrays import Array, Mask
 from demiurge.model.bundle import Card
+from demiurge.predict.heights.saved import load_arrays, save_arrays
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
@@ -72,8 +73,7 @@ class CoarsePass:
 
     def save(self, path: Path, key: str) -> None:
         """Write the pass to a file, for an interrupted run to resume with."""
-        with path.open("wb") as file:
-            np.savez(file, key=key, factor=self.factor, values=self.values)
+        save_arrays(path, key, factor=self.factor, values=self.values)
 
     def _under(self, window: Window) -> Array:
         """Return the values of the pass, interpolated linearly to the pixels of a window."""
@@ -85,13 +85,8 @@ class CoarsePass:
 
 def load_coarse(path: Path, key: str) -> CoarsePass | None:
     """Read a saved pass; None if there is none with this key."""
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if str(file["key"]) == key:
-                return CoarsePass(int(file["factor"]), file["values"])
-    except (OSError, ValueError, KeyError):
-        pass
-    return None
+    saved = load_arrays(path, key)
+    return None if saved is None else CoarsePass(int(saved["factor"]), saved["values"])
 
 
 def smoothed(heights: Array, valid: Mask, sigma: float) -> Array:
