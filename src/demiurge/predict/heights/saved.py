@@ -20,7 +20,8 @@ def save_arrays(path: Path, key: str, **arrays: Any) -> None:
 def load_arrays(path: Path, key: str) -> dict[str, Any] | None:
     """Read the arrays of a run; None if there are none with this key."""
     try:
-        with np.load(path, allow_pickle=False) as file:
+        # Opened here, since NumPy leaves a file open that is not an archive.
+        with path.open("rb") as opened, np.load(opened, allow_pickle=False) as file:
             return dict(file) if str(file["key"]) == key else None
     except (OSError, ValueError, KeyError, zipfile.BadZipFile):
         return None
