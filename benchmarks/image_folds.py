@@ -113,10 +113,10 @@ def five_folds(
         folder = Path(name)
         scenes = [_scene(*pair, folder, number, prior) for number, pair in enumerate(pairs)]
         for fold in range(FOLDS):
-            judged = range(fold, len(pairs), FOLDS)
+            left_out = range(fold, len(pairs), FOLDS)
             bundle = folder / f"{fold}.bundle"
-            way([s for number, s in enumerate(scenes) if number not in judged], bundle)
-            for number in judged:
+            way([s for number, s in enumerate(scenes) if number not in left_out], bundle)
+            for number in left_out:
                 image, truth = pairs[number]
                 tile = write_tile(image, None, folder / "judged.tif")
                 correlations[number], fitted[number] = judged(tile, truth, bundle, folder)

@@ -1,5 +1,6 @@
 """Layers of the viewer."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +44,19 @@ def test_differences_are_symmetric_and_exact(catalogue: Catalogue) -> None:
     assert (made.low, made.high) == (pytest.approx(-1, abs=1e-4), pytest.approx(1, abs=1e-4))
     values = made.read(made.grid)
     np.testing.assert_allclose(values[np.isfinite(values)], 1, atol=1e-4)
+
+
+def test_the_range_of_a_difference_is_computed_once(
+    catalogue: Catalogue, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made = catalogue.find("L4-L0")
+    monkeypatch.setattr("demiurge.viewer.catalogue.difference", None)
+    assert catalogue.find("L4-L0") is made
+
+
+def test_the_range_of_a_growing_difference_follows_its_pixels(catalogue: Catalogue) -> None:
+    catalogue.layers["L0"] = replace(catalogue.layers["L0"], growing=True)
+    assert catalogue.find("L4-L0") is not catalogue.find("L4-L0")
 
 
 @pytest.mark.parametrize("key", ["L9", "../L0", "L0-L9", "L0-L5", "L0-L1", "", "L0-L4-L2"])

@@ -4,6 +4,7 @@ import http.client
 import json
 import re
 import socket
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,9 +13,10 @@ import pytest
 
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.predict.checkpoint import checkpoint_folder
+from demiurge.viewer import connections
 from demiurge.viewer.catalogue import open_catalogue
 from demiurge.viewer.live import add_live, progress_of
-from demiurge.viewer.run import serve, view
+from demiurge.viewer.run import Viewer, serve, view
 from demiurge.viewer.server import PAGE
 from view_rasters import COLUMNS, ROWS
 
@@ -70,6 +72,61 @@ def test_a_port_in_use_is_named(files: list[Path]) -> None:
         busy.listen()
         with pytest.raises(ResourceError, match="cannot listen"):
             serve(files, port=busy.getsockname()[1])
+
+
+@built
+def test_unfinished_requests_keep_nobody_waiting(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "REQUEST", 1.0)
+    viewer = serve(files)
+    slow = [connected(viewer, b"GET /api/catalogue HTTP/1.1\r\nHost: ") for _ in range(300)]
+    try:
+        time.sleep(1.5)
+        assert get(viewer.url, "/api/catalogue").status == 200
+        assert all(received(one) == 0 for one in slow)
+    finally:
+        viewer.close()
+        for one in slow:
+            one.close()
+
+
+@built
+def test_answers_that_nobody_reads_are_dropped(
+    files: list[Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "ANSWER", 1.0)
+    viewer = serve(files)
+    largest = max((PAGE / "assets").iterdir(), key=lambda file: file.stat().st_size)
+    count = 1 + 40_000_000 // largest.stat().st_size  # more than the buffers of a connection
+    head = f"GET /assets/{largest.name} HTTP/1.1\r\nHost: {viewer.url[7:-1]}\r\n\r\n"
+    slow = [connected(viewer, head.encode() * count) for _ in range(10)]
+    try:
+        assert get(viewer.url, "/api/catalogue").status == 200
+        time.sleep(2)
+        assert all(received(one) < count * largest.stat().st_size for one in slow)
+    finally:
+        viewer.close()
+        for one in slow:
+            one.close()
+
+
+def connected(viewer: Viewer, sent: bytes) -> socket.socket:
+    host, port = re.match(r"http://([^:]+):(\d+)/", viewer.url).groups()  # type: ignore[union-attr]
+    made = socket.create_connection((host, int(port)), timeout=10)
+    made.sendall(sent)
+    return made
+
+
+def received(connection: socket.socket) -> int:
+    """Read until the end of a connection and return the number of bytes."""
+    total = 0
+    try:
+        while block := connection.recv(2**20):
+            total += len(block)
+    except ConnectionResetError:
+        pass
+    return total
 
 
 def test_snapshots(files: list[Path], tmp_path: Path) -> None:

@@ -53,6 +53,8 @@ class Catalogue:
     layers: dict[str, ViewLayer] = field(default_factory=dict)
     reports: dict[str, Path] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    #: Differences of layers that do not change: each tile needs the range, which takes two samples.
+    _differences: dict[str, ViewLayer] = field(default_factory=dict)
 
     def find(self, key: str) -> ViewLayer:
         """Return a layer, or the difference of two (``L1-L0``).
@@ -62,13 +64,17 @@ class Catalogue:
         UsageError
             If there is no such layer.
         """
-        if key in self.layers:
-            return self.layers[key]
+        known = self.layers.get(key) or self._differences.get(key)
+        if known is not None:
+            return known
         match = _DIFFERENCE.fullmatch(key)
         if match is None or not all(name in self.layers for name in match.groups()):
             raise UsageError("there is no such layer")
         first, second = (self.layers[name] for name in match.groups())
-        return difference(first, second)
+        made = difference(first, second)
+        if not (first.growing or second.growing):
+            self._differences[key] = made
+        return made
 
     @property
     def local(self) -> bool:

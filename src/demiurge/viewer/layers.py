@@ -61,6 +61,8 @@ class ViewLayer:
         Range of the display.
     uncertainty
         Key of the layer of its standard deviations, empty if there is none.
+    growing
+        Its pixels are still being computed.
     """
 
     key: str
@@ -72,6 +74,7 @@ class ViewLayer:
     low: float = 0.0
     high: float = 1.0
     uncertainty: str = ""
+    growing: bool = False
 
     @property
     def grid(self) -> GeoBox:

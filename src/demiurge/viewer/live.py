@@ -94,7 +94,7 @@ def add_live(catalogue: Catalogue, output: Path, raster: dict[str, Any]) -> None
         key = f"L{len(catalogue.layers) + index}"
         made[name] = ViewLayer(
             key, f"{output.name}: {name}", output.name, show, raster["unit"],
-            (LiveSource(output, index, name, grid),), *limits,
+            (LiveSource(output, index, name, grid),), *limits, growing=True,
         )  # fmt: skip
     for name, one in made.items():
         other = made.get(f"{name}_uncertainty")

@@ -104,6 +104,7 @@ def serve(
     try:
         import uvicorn
 
+        from demiurge.viewer.connections import TimedConnection
         from demiurge.viewer.server import PAGE, create_app
     except ImportError as error:
         raise missing_extra(error.name or "titiler", "view", "viewing") from None
@@ -126,7 +127,7 @@ def serve(
     hosts = frozenset[str]() if proxied else _names(host, bound)
     guarded = Guard(create_app(catalogue, progress), hosts, token)
     config = uvicorn.Config(
-        guarded, log_level="warning", access_log=False, limit_concurrency=256,
+        guarded, http=TimedConnection, log_level="warning", access_log=False, limit_concurrency=256,
         timeout_keep_alive=5, h11_max_incomplete_event_size=16384, ws="none", lifespan="on",
     )  # fmt: skip
     server = uvicorn.Server(config)
