@@ -11,7 +11,7 @@ from typing import Any
 
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-#: Seconds for a whole request, and from the request until its answer has been read.
+#: Seconds until a request is complete, and from there until its answer has been read.
 REQUEST, ANSWER = 5.0, 60.0
 
 
