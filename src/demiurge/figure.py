@@ -133,6 +133,8 @@ def plot_raster(
     ends = "max" if kind == "uncertainty" else "both"
     axis.figure.colorbar(picture, ax=axis, label=label, shrink=0.8, pad=0.02, extend=ends)
     axis.locator_params(nbins=6)
+    # In the corner the labels of both axes would overlap.
+    axis.locator_params(axis="y", prune="lower")
     axis.ticklabel_format(style="plain", useOffset=False)
     axis.tick_params(labelsize=8)
     for text in axis.get_yticklabels():
