@@ -160,7 +160,9 @@ def test_views_of_a_scene_file_by_hand(raster: Write, tmp_path: Path) -> None:
             written(tmp_path, f"[{bad}]")
 
 
-@pytest.mark.parametrize("text", ["12", "a,b", "1,2,3", "10,0", "10,91", "nan,4", ""])
+@pytest.mark.parametrize(
+    "text", ["12", "a,b", "1,2,3", "10,0", "10,91", "nan,4", "", "361,5", "-400,5"]
+)
 def test_texts_that_are_no_direction(text: str) -> None:
     with pytest.raises(UsageError, match=r"--sun .*azimuth and an elevation; write AZ,EL"):
         read_direction("--sun", text)

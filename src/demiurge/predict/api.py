@@ -15,6 +15,7 @@ from demiurge.model.bundle import Bundle, Task, default_bundle, load_bundle
 from demiurge.paths import Labelled, PathLike, RasterLike, is_raster_folder, split_band
 from demiurge.predict.datasets import dataset_of_prediction
 from demiurge.predict.job import plan
+from demiurge.predict.light import under_sun
 from demiurge.predict.options import (
     OPTION_OF,
     GenerateOptions,
@@ -123,6 +124,7 @@ def generate(
             files, name=Path(path).stem.strip("<>"), local=local, nodata=options.nodata
         )
         scene = replace(scene, notes=(*scene.notes, *notes, used))
+    scene = under_sun(scene, options.sun, bundle)
     return _run(scene, bundle, "generate", output, options)
 
 

@@ -3,15 +3,36 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from demiurge.model.bundle import Bundle, Card
 from demiurge.raster.orientation import canonical
+from demiurge.scene.camera import Direction
 from demiurge.scene.scene import Scene
 from demiurge.scene.sunlight import Sunlight, find_sun
+from demiurge.scene.views import MAX_ANGLE
 
 #: Degrees beyond the range of the training suns, in azimuth and elevation, above which a warning is
 #: given: two standard deviations of the variation in training.
 _BEYOND_AZIMUTH, _BEYOND_ELEVATION = 16.0, 8.0
+
+
+def under_sun(scene: Scene, sun: Direction | None, bundle: Bundle) -> Scene:
+    """Return a scene with the direction to the sun that a user gives, if any, and notes on it."""
+    if sun is None:
+        return scene
+    note = ""
+    if not bundle.contract.sun:
+        note = (
+            f"--sun ({sun}) is not used: bundle '{bundle.card.name}' does not take the sun; it is "
+            "only a tag of the result"
+        )
+    elif scene.sun is not None and scene.sun.angle_to(sun) > MAX_ANGLE:
+        note = (
+            f"the sun of the scene or its metadata ({scene.sun}) differs by "
+            f"{scene.sun.angle_to(sun):.1f} degrees from that of --sun ({sun}), which is used"
+        )
+    return replace(scene, sun=sun, notes=(*scene.notes, *([note] if note else [])))
 
 
 def sun_for(scene: Scene, bundle: Bundle) -> Sunlight | None:

@@ -13,7 +13,7 @@ from demiurge.errors import UsageError
 from demiurge.layers import layer
 from demiurge.model.backend.base import PrecisionName, RuntimeName
 from demiurge.paths import PathLike, RasterLike
-from demiurge.scene.options import NoDataOption, RawOptions
+from demiurge.scene.options import DirectionValue, NoDataOption, RawOptions, direction_flag
 
 if TYPE_CHECKING:
     from demiurge.model.bundle import Bundle
@@ -201,6 +201,13 @@ class GenerateOptions(_Call):
         allow_inf_nan=False,
         description="Pixel size in metres of an image without georeference; the bundle's if not "
         "given.",
+    )
+    sun: Annotated[DirectionValue | None, direction_flag("--sun")] = Field(
+        None,
+        description="Direction to the sun when the image was taken: azimuth clockwise from grid "
+        "north (of an image without georeference, from its upper edge) and elevation above the "
+        "horizon, in degrees. It goes before that of the scene, the metadata files and the tags. "
+        "Only bundles that take the sun use it.",
     )
 
 

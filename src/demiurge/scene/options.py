@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field
 
 from demiurge.config import Flag, OptionModel, Overwrite, Quiet
 from demiurge.errors import DataError, UsageError
@@ -19,6 +19,13 @@ from demiurge.scene.geoid import read_assignments, read_grids
 #: Stored values that mean no data in addition to those that files declare, by layer. An empty
 #: list keeps all values; layers that are not named are searched for such values.
 NoData = Mapping[str, Sequence[float]]
+
+#: What directions are, and the largest azimuth in degrees, of either sign.
+_ANGLES = (
+    "in degrees, such as 151.3,48: azimuths are clockwise from north, 0 to 360; elevations are "
+    "above 0 and at most 90"
+)
+_CIRCLE = 360
 
 
 def read_nodata(texts: Iterable[str]) -> dict[str, list[float]]:
@@ -71,17 +78,42 @@ SourceCrsOption = Annotated[
 def read_direction(option: str, text: str) -> Direction:
     """Read a text of the form ``AZIMUTH,ELEVATION`` in degrees."""
     try:
-        azimuth, elevation = (float(part) for part in text.split(","))
-        return Direction(azimuth, elevation)
-    except (ValueError, DataError):
+        return _as_direction(text.split(","))
+    except ValueError:
         raise UsageError(
-            f"{option} {text}: is not an azimuth and an elevation",
-            "write AZ,EL in degrees, such as 151.3,48; elevations are above 0 and at most 90",
+            f"{option} {text}: is not an azimuth and an elevation", f"write AZ,EL {_ANGLES}"
         ) from None
 
 
-def _direction(option: str) -> Flag:
-    return Flag(metavar="AZ,EL", parse=partial(read_direction, option))
+def _as_direction(value: object) -> Direction:
+    """Return a direction, also of two numbers: azimuth and elevation in degrees.
+
+    Raises
+    ------
+    ValueError
+        If the value is no direction.
+    """
+    if isinstance(value, Direction):
+        return value
+    try:
+        azimuth, elevation = (float(part) for part in value)  # type: ignore[attr-defined]
+        direction = Direction(azimuth, elevation)
+    except (TypeError, DataError):
+        raise ValueError("is no direction") from None
+    if abs(azimuth) > _CIRCLE:
+        raise ValueError("its azimuth is beyond a circle")
+    return direction
+
+
+def direction_flag(option: str) -> Flag:
+    """Return how a direction appears on the command line."""
+    return Flag(
+        metavar="AZ,EL", parse=partial(read_direction, option), cure=f"give two numbers {_ANGLES}"
+    )
+
+
+#: A direction; in Python also two numbers.
+DirectionValue = Annotated[Direction, BeforeValidator(_as_direction)]
 
 
 def read_shift(text: str) -> PixelShift:
@@ -170,16 +202,16 @@ class PrepareOptions(RawOptions):
     )
     equalise: bool = Field(True, description="Equalise the contrast of panchromatic images.")
     nodata: NoDataOption = None
-    view_left: Annotated[Direction | None, _direction("--view-left")] = Field(
+    view_left: Annotated[Direction | None, direction_flag("--view-left")] = Field(
         None,
         description="Direction from the ground to the sensor of the left image, or of the only "
         "one: azimuth clockwise from grid north and elevation above the horizon, in degrees; that "
         "of the camera or of the metadata file if not given.",
     )
-    view_right: Annotated[Direction | None, _direction("--view-right")] = Field(
+    view_right: Annotated[Direction | None, direction_flag("--view-right")] = Field(
         None, description="Direction to the sensor of the right image, as for --view-left."
     )
-    sun: Annotated[Direction | None, _direction("--sun")] = Field(
+    sun: Annotated[Direction | None, direction_flag("--sun")] = Field(
         None,
         description="Direction to the sun, as for --view-left; that of the metadata files if not "
         "given.",
