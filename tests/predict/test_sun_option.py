@@ -1,4 +1,4 @@
-"""The sun that a user gives to generate: it goes first, and what uses it is told."""
+"""The sun that a user gives to generate: it goes first, and a note says if it is not used."""
 
 from pathlib import Path
 
