@@ -27,7 +27,7 @@ from demiurge.scene.spec import HeightTransformation, Vertical
 from demiurge.scene.undeclared import SuspectValue, common_nodata, inspect, isolated_value
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of
 from demiurge.scene.vertical import read_vertical, require_metres, vertical_of
-from demiurge.scene.warp import Tiles, from_tiles, halves, warp
+from demiurge.scene.warp import Tiles, from_tiles, halves, warp, warp_affine
 
 #: Largest number of source pixels that are warped at once.
 _MOST = 2**22
@@ -245,7 +245,7 @@ class Source:
         from rasterio.errors import RasterioError
 
         try:
-            return self._warped(grid, None)
+            return self._warped(grid, None, display=True)
         except RasterioError as error:
             raise unreadable(self.path, f"band {self.band}", error) from None
 
@@ -293,7 +293,7 @@ class Source:
             key, lambda: self._warped(window_grid(grid, tile), self._scale(grid))
         )
 
-    def _warped(self, target: GeoBox, scale: float | None) -> Array:
+    def _warped(self, target: GeoBox, scale: float | None, display: bool = False) -> Array:
         """Warp to a target grid.
 
         Parameters
@@ -301,6 +301,8 @@ class Source:
         scale
             Target pixels per source pixel, the same for all parts of a grid. None first thins
             the source to the target's pixel size, for sampling.
+        display
+            Thin further, and warp by the nearest affine map where that is precise enough.
         """
         shape = (int(target.shape[0]), int(target.shape[1]))
         margin = 4 if scale is None else 4 + math.ceil(2 / min(scale, 1.0))
@@ -310,14 +312,20 @@ class Source:
             return np.full(shape, np.nan, np.float32)
         step = 1
         if scale is None and seam is None:
-            step = max(1, min(part.height // (2 * shape[0]), part.width // (2 * shape[1])))
+            finer = 1 if display else 2
+            step = max(1, min(part.height // (finer * shape[0]), part.width // (finer * shape[1])))
         size = (-(-part.height // step), -(-part.width // step))
         if size[0] * size[1] > _MOST and max(shape) > 1:
-            parts = [self._warped(half, scale) for half in halves(target)]
+            parts = [self._warped(half, scale, display) for half in halves(target)]
             return np.concatenate(parts, axis=int(shape[1] > shape[0]))
         here = moved_grid(self.grid, part).zoom_to(size)
-        scale = pixel_ratio(here, target) if scale is None else scale
         data = self._read_own(part, size) if seam is None else self._read_around(part)
+        if (
+            display
+            and (quick := warp_affine(data, here, target, self.layer.resampling)) is not None
+        ):
+            return quick
+        scale = pixel_ratio(here, target) if scale is None else scale
         return warp(data, here, target, self.layer.resampling, scale)
 
     def _read_around(self, window: Window) -> Array:

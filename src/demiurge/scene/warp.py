@@ -4,20 +4,23 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
+from functools import partial
 from threading import Lock
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
-from demiurge.arrays import Array
-from demiurge.scene.crs import is_degrees, wrapped
-from demiurge.scene.footprint import centre
-from demiurge.scene.grid import Window, window_grid, wkt
+from demiurge.arrays import Array, Values
+from demiurge.scene.crs import is_degrees, transform, wrapped
+from demiurge.scene.footprint import Lattice, centre, lattice
+from demiurge.scene.grid import Window, at, window_grid, wkt
 
 #: Largest error of GDAL's approximate transformer in pixels. Its default of 0.125 causes errors of
 #: metres on steep slopes; this causes errors below a centimetre and takes no longer.
 WARP_TOLERANCE = 0.001
 
+#: Largest error in source pixels of an affine map, and least weight of known pixels.
+_AFFINE, _LEAST_WEIGHT = 0.1, 1e-3
 #: Side in pixels of the tiles that warped windows are assembled from.
 TILE = 256
 
@@ -132,6 +135,71 @@ def warp(data: Array, source: GeoBox, target: GeoBox, resampling: str, scale: fl
             writer.write(data, 1)
         with memory.open() as copy, WarpedVRT(copy, **options) as view:
             return np.asarray(view.read(1), np.float32)
+
+
+def warp_affine(data: Array, source: GeoBox, target: GeoBox, resampling: str) -> Array | None:
+    """Warp a small array by an affine map of pixels, several times faster than :func:`warp`.
+
+    Parameters
+    ----------
+    data, resampling
+        As for :func:`warp`.
+
+    Returns
+    -------
+    float32 on the target grid, NaN for no data. None if the map between the grids differs from an
+    affine one by more than a tenth of a source pixel, or for other methods than nearest and
+    bilinear.
+    """
+    from scipy import ndimage
+
+    order = {"nearest": 0, "bilinear": 1}.get(resampling)
+    matrix = lattice(source, target)
+    if order is None or not _is_affine(source, target, matrix):
+        return None
+    (row, rows_down, rows_across), (col, cols_down, cols_across) = matrix
+    turn = np.array([[rows_down, rows_across], [cols_down, cols_across]])
+    # Centres of pixels lie half a pixel from their corners, in both grids.
+    offset = np.array([row, col]) + turn @ (0.5, 0.5) - 0.5
+    shape = (int(target.shape[0]), int(target.shape[1]))
+
+    sample = partial(
+        ndimage.affine_transform, matrix=turn, offset=offset, output_shape=shape, order=order,
+        mode="constant", output=np.float32,
+    )  # fmt: skip
+    known = np.isfinite(data)
+    if known.all() and _contains(data.shape, turn, offset, shape):
+        return np.asarray(sample(data))
+    weights = sample(known.astype(np.float32))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        result = sample(np.where(known, data, 0).astype(np.float32)) / weights
+    result[weights < _LEAST_WEIGHT] = np.nan
+    return np.asarray(result, np.float32)
+
+
+def _contains(size: tuple[int, ...], turn: Values, offset: Values, shape: tuple[int, int]) -> bool:
+    """Return whether all pixels of a result lie between the centres of an array's pixels."""
+    rows, columns = shape
+    ends = np.array([(0, 0), (rows - 1, 0), (0, columns - 1), (rows - 1, columns - 1)], float)
+    places = ends @ turn.T + offset
+    return bool((places >= 0).all() and (places <= np.array(size) - 1).all())
+
+
+def _is_affine(source: GeoBox, target: GeoBox, matrix: Lattice) -> bool:
+    """Return whether an affine map of pixels is precise where it was not fitted."""
+    rows, columns = (int(n) for n in target.shape)
+    places = [(columns, rows), (columns / 2, rows / 2), (columns / 2, 0), (0, rows / 2)]
+    across, up = zip(*(at(target.affine, *place) for place in places), strict=True)
+    x, y = transform(across, up, target.crs, source.crs)
+    for (column, row), place in zip(places, zip(x, y, strict=True), strict=True):
+        exact = at(~source.affine, *place)
+        ((r, rr, rc), (c, cr, cc)) = matrix
+        off = max(
+            abs(c + cr * row + cc * column - exact[0]), abs(r + rr * row + rc * column - exact[1])
+        )
+        if not off <= _AFFINE:
+            return False
+    return True
 
 
 def _crs(grid: GeoBox) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -13,6 +14,7 @@ from demiurge.arrays import Array
 from demiurge.errors import DemiurgeError, UsageError
 from demiurge.scene.footprint import bounds_in
 from demiurge.scene.grid import LOCAL_NAME, Bounds, Window, crs_name, pixel_size
+from demiurge.scene.warp import Tiles
 
 #: What a layer's values mean for its display.
 Show = Literal["height", "difference", "uncertainty", "image", "index", "class"]
@@ -63,6 +65,8 @@ class ViewLayer:
         Key of the layer of its standard deviations, empty if there is none.
     growing
         Its pixels are still being computed.
+    tiles
+        Pixels of the tiles shown last: the page asks for each in several styles.
     """
 
     key: str
@@ -75,6 +79,7 @@ class ViewLayer:
     high: float = 1.0
     uncertainty: str = ""
     growing: bool = False
+    tiles: Tiles = field(default_factory=partial(Tiles, 128), compare=False, repr=False)
 
     @property
     def grid(self) -> GeoBox:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -16,14 +17,15 @@ from demiurge._version import __version__
 from demiurge.errors import DemiurgeError
 from demiurge.viewer import measure
 from demiurge.viewer.catalogue import Catalogue
+from demiurge.viewer.kept import KeptTiles
 from demiurge.viewer.layers import describe
 from demiurge.viewer.styles import ramp_stops
 from demiurge.viewer.tiles import factory
 
 #: The built page.
 PAGE = Path(__file__).parent / "web" / "dist"
-#: Threads that read tiles.
-_THREADS = 8
+#: Threads that read tiles. Each has its own cache of blocks: more of them decode blocks more often.
+_THREADS = max(2, os.cpu_count() or 1)
 _Lon = Annotated[float, Query(ge=-180, le=180, allow_inf_nan=False)]
 _Lat = Annotated[float, Query(ge=-90, le=90, allow_inf_nan=False)]
 
@@ -47,6 +49,8 @@ def create_app(catalogue: Catalogue, progress: Callable[[], Any] | None = None) 
         docs_url=None, redoc_url=None, openapi_url=None,
     )  # fmt: skip
     app.include_router(factory(catalogue).router)
+    if progress is None:
+        app.add_middleware(KeptTiles)
     app.add_exception_handler(DemiurgeError, _sentence)
     _add_queries(app, catalogue, progress)
     _add_files(app, catalogue)

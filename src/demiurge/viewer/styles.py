@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Annotated, Any, Literal, get_args
 
 import numpy as np
@@ -29,6 +30,7 @@ _STEPS = (1, 2, 5)
 _Rgb = NDArray[np.uint8]
 
 
+@lru_cache
 def ramp_colours(name: str) -> _Rgb:
     """Return 256 colours of a ramp, uint8 (256, 3)."""
     if name == "batlow":

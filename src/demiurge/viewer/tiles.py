@@ -13,6 +13,8 @@ import numpy as np
 from affine import Affine
 from attrs import define
 from fastapi import HTTPException, Query, Request
+from morecantile import TileMatrixSet, tms
+from morecantile.defaults import TileMatrixSets
 from odc.geo.geobox import GeoBox
 from rasterio.crs import CRS
 from rio_tiler.models import ImageData
@@ -20,6 +22,7 @@ from titiler.core.algorithm.base import BaseAlgorithm
 from titiler.core.dependencies import DefaultDependency
 from titiler.core.factory import TilerFactory
 
+from demiurge.arrays import Array
 from demiurge.errors import DemiurgeError
 from demiurge.viewer.catalogue import Catalogue
 from demiurge.viewer.layers import ViewLayer
@@ -74,7 +77,7 @@ def png(image: ImageData, **_options: Any) -> tuple[bytes, str]:
     lines = np.zeros((rows, 1 + columns * bands), np.uint8)
     lines[:, 1:] = np.moveaxis(pixels, 0, -1).reshape(rows, -1)
     header = struct.pack(">IIBBBBB", columns, rows, 8, 6, 0, 0, 0)
-    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 3)), (b"IEND", b"")]
+    chunks = [(b"IHDR", header), (b"IDAT", zlib.compress(lines.tobytes(), 1)), (b"IEND", b"")]
     parts = [
         struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
         for name, data in chunks
@@ -114,10 +117,16 @@ class LayerReader:
         if not 0 <= tile_z <= DEEPEST or not all(0 <= n < 2**tile_z for n in (tile_x, tile_y)):
             raise HTTPException(404, "there is no such tile")
         try:
-            data = self.layer.read(tile_grid(tile_z, tile_x, tile_y, BUFFER))
+            data = self._read(tile_z, tile_x, tile_y)
         except DemiurgeError as error:
             raise HTTPException(422, str(error)) from None
         return ImageData(np.ma.masked_invalid(data), crs=_MERCATOR)
+
+    def _read(self, z: int, x: int, y: int) -> Array:
+        grid = tile_grid(z, x, y, BUFFER)
+        if self.layer.growing:
+            return self.layer.read(grid)
+        return self.layer.tiles.get((z, x, y), lambda: self.layer.read(grid))
 
 
 @define(kw_only=True)
@@ -129,10 +138,17 @@ class LayerTiles(TilerFactory):
         self.tile()  # type: ignore[no-untyped-call]
 
 
+class _Mercator(TileMatrixSets):
+    """Web Mercator alone, given out without the copy that takes longer than drawing a tile."""
+
+    def get(self, identifier: str) -> TileMatrixSet:
+        """Return the tile matrix set."""
+        known: TileMatrixSet = self.tilematrixsets[identifier]
+        return known
+
+
 def factory(catalogue: Catalogue) -> TilerFactory:
     """Return the tile endpoint of a catalogue."""
-    from morecantile import tms
-
     return LayerTiles(
         reader=LayerReader,  # type: ignore[arg-type]
         path_dependency=_layer_of(catalogue),
@@ -143,7 +159,7 @@ def factory(catalogue: Catalogue) -> TilerFactory:
         colormap_dependency=lambda: None,
         render_dependency=DefaultDependency,
         render_func=png,
-        supported_tms=type(tms)({"WebMercatorQuad": tms.get("WebMercatorQuad")}),
+        supported_tms=_Mercator({"WebMercatorQuad": tms.get("WebMercatorQuad")}),
     )
 
 
