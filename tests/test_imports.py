@@ -53,7 +53,7 @@ TOP = len(FLOORS)
 #: Modules of the learning side that import nothing heavy: models of options.
 LIGHT = ("simulation.options", "training.options")
 #: Modules that import packages of their extra at the top; others import them when they are used.
-OF_EXTRA = ("viewer.server", "viewer.styles", "viewer.tiles")
+OF_EXTRA = ("viewer.connections", "viewer.server", "viewer.styles", "viewer.tiles")
 POSIX_ONLY = {"fcntl", "resource", "termios", "pwd", "grp", "posix", "syslog"}
 POSIX_NAMES = {"os.sysconf", "os.getuid", "os.fork", "os.getloadavg", "signal.SIGKILL"}
 
@@ -160,7 +160,7 @@ def learned_or_heavy(file: Path) -> list[str]:
     if within(module_of(file), LEARNING):
         return []
     names = set(imports(tree_of(file), top=True))
-    extra = {"titiler-core"} if within(module_of(file), OF_EXTRA) else set()
+    extra = {"titiler-core", "uvicorn"} if within(module_of(file), OF_EXTRA) else set()
     own = {name.removeprefix("demiurge.") for name in names if name.startswith("demiurge.")}
     learned = (n for n in own if within(n, LEARNING) and not within(n, LIGHT))
     return sorted([*(foreign(iter(names)) - BASE - extra), *learned])
