@@ -8,7 +8,7 @@ import rasterio
 from rasterio.transform import from_origin
 
 import demiurge
-from conftest import LEFT, TOP, make_bundle, write_raster
+from conftest import LEFT, TOP, centring_graph, make_bundle, write_raster
 from demiurge import Options
 from demiurge.errors import DataError
 from demiurge.predict import job, pipeline
@@ -144,33 +144,6 @@ def test_adjusted_windows_agree_with_truth_and_survive_a_file(tmp_path: Path) ->
     relative = adjust([(w, h, None) for w, h, _ in windows], SIZE, SIZE - STRIDE)
     assert not relative.absolute
     assert (relative.scales == 1).all()
-
-
-def centring_graph() -> bytes:
-    """Return a network whose output is its image less the window's mean, and a constant."""
-    from onnx import TensorProto, helper, numpy_helper
-
-    axes, first, zero = (
-        numpy_helper.from_array(np.array(v, t), n)
-        for v, t, n in (([2, 3], np.int64, "axes"), ([0], np.int64, "first"), (0, np.float32, "k"))
-    )
-    nodes = [
-        helper.make_node("Gather", ["planes", "first"], ["image"], axis=1),
-        helper.make_node("ReduceMean", ["image", "axes"], ["mean"], keepdims=1),
-        helper.make_node("Sub", ["image", "mean"], ["heights"]),
-        helper.make_node("Mul", ["image", "k"], ["log"]),
-        helper.make_node("Concat", ["heights", "log"], ["answer"], axis=1),
-    ]
-    graph = helper.make_graph(
-        nodes,
-        "centring",
-        [helper.make_tensor_value_info("planes", TensorProto.FLOAT, ["n", 2, "h", "w"])],
-        [helper.make_tensor_value_info("answer", TensorProto.FLOAT, ["n", 2, "h", "w"])],
-        [axes, first, zero],
-    )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 18)], ir_version=8)
-    content: bytes = model.SerializeToString()
-    return content
 
 
 @pytest.fixture
