@@ -26,6 +26,7 @@ SCRIPTS = (
     "generate",
     "image_alone",
     "image_recipes",
+    "image_halves",
     "image_transfer",
     "ablation",
     "finetune",

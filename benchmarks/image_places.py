@@ -34,6 +34,8 @@ Use = Literal["training", "kept out"]
 BANDS = ("red", "green", "blue", "nir")
 #: Ratios of the prior's pixel to the image's in training scenes.
 TRAINING_RATIOS = (3, 6, 10, 20)
+#: Seed of the errors of priors.
+SEED = 7
 _WEST = "pairs/western_usa_landsat8/tile_"
 
 
@@ -139,19 +141,23 @@ def image_and_truth(place: Place, take: int, data: Path | None, folder: Path) ->
     return prepare(files, target, gsd=gsd, sun=sun, name=target.name, overwrite=True)
 
 
-def over_prior(bare: Scene, ratio: float, folder: Path) -> Scene:
+def over_prior(bare: Scene, ratio: float, folder: Path, noise: float = 0.0) -> Scene:
     """Prepare a scene of :func:`image_and_truth` with a prior made from its truth.
 
     Parameters
     ----------
     ratio
         Side of the prior's pixels over that of the image's.
+    noise
+        Standard deviation in metres of independent errors of the prior's pixels.
     """
     assert bare.folder is not None
     truth = bare.read(layers=["truth_dtm"])[0]
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / f"{bare.folder.name}_prior.tif"
     prior = coarser(truth, ratio)
+    errors = np.random.default_rng(SEED).standard_normal(prior.shape, np.float32)
+    prior += np.float32(noise) * errors
     grid = bare.grid.affine @ Affine.scale(ratio)
     write_planes(path, prior[None], bare.grid.crs.to_wkt(), grid)
     files = {

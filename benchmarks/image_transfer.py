@@ -1,150 +1,212 @@
-"""The generate bundle (or $BUNDLE) on real images, as shipped and after training.
+"""A generate bundle over priors of real places that it was not trained on (image_places.py).
 
-Landsat over Pennsylvania and Sentinel-2 tiles where $DEMIURGE_DATA has them; the satellite image of
-Rocky Mountain National Park ships. Priors are block means of the reference DEM.
+RMSE and slope error of `generate` ($BUNDLE) over those of the bicubic prior, RMSE over that of
+sharpening alone (`--detail 0`), the share of the detail that is kept, the share of the pixels in
+the 90 % interval, and mean uncertainty over RMSE. Priors are means of the truth, exact or with
+independent errors of their pixels, which `generate` does not know. For comparison it also gets
+`--prior-accuracy`: 0, and the true one. $RATIOS and $NOISES choose priors.
 """
 
 from __future__ import annotations
 
 import os
 import tempfile
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
 
-from common import Claim, at_most, main
-from demiurge import Options, generate, train
-from demiurge.demo.rocky import rocky_scenes
-from demiurge.raster.resample import block_means
-from demiurge.scene.bands import name_inputs
-from demiurge.scene.geotiff import write_planes
-from demiurge.scene.prepare import prepare
+from common import Claim, at_least, at_most, data_folder, main, print_rows
+from demiurge import Options, generate
+from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.scene.scene import Scene
-from image_folds import judged, tiles, write_tile
+from image_places import image_and_truth, over_prior, present
+
+Array = np.ndarray
 
 #: Name or file.
 BUNDLE = os.environ.get("BUNDLE", "generate")
-DATA = Path(os.environ.get("DEMIURGE_DATA", ""))
-STEPS = (
-    "chips.size=64", "chips.batch=16", "chips.per_epoch=320", "epochs=6", "optimiser.rate=1e-3",
-    "ema=0.98", "split.axis=y", "split.validation=0.3", "split.buffer=8", "window=128",
-)  # fmt: skip
-QUICK = ("epochs=1", "chips.per_epoch=16")
+#: Pixels of the image per pixel of the prior: those of the goals, and others at which nothing may
+#: get worse; noise of the prior's pixels in metres.
+RATIOS, OTHERS = (3.0, 6.0, 10.0, 20.0), (0.3, 0.5, 1.0, 1.5, 2.0)
+NOISES = (0.0, 2.5, 3.0)
+QUICK_PLACES, QUICK_RATIOS, QUICK_NOISES = ("chile", "slovenia"), (1.0, 3.0, 10.0), (0.0, 3.0)
+#: Side in pixels of the rim that is left out, and metres that are added to both RMSE of a ratio,
+#: because an exact prior as fine as the image has no error.
+RIM, FLOOR = 8, 0.01
+#: RMSE over the prior's that counts as no worse: 1.00, rounded.
+NO_WORSE = 1.005
+COLUMNS = {
+    "prior": "%.2f", "ratio": "%.3f", "sharpened": "%.3f", "exact": "%.3f", "stated": "%.3f",
+    "slopes": "%.3f", "detail": "%.2f", "inside": "%.3f", "stated_in": "%.3f",
+    "uncertainty": "%.2f",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Figures:
+    """Figures of one image over one prior.
+
+    Attributes
+    ----------
+    place, coarseness, noise
+        The place, pixels of the image per pixel of the prior, noise of the prior in metres.
+    prior
+        RMSE in metres of the bicubic prior.
+    ratio, sharpened
+        RMSE of ``generate``, and of sharpening alone, over that of the prior.
+    exact, stated
+        The same of ``generate`` with an accuracy of 0, and with the true one.
+    slopes
+        RMSE of the slopes over that of the prior's.
+    detail
+        Share of the network's detail that is added; NaN if the prior is as fine as the image.
+    inside, stated_in
+        Share of pixels in the 90 % interval; without accuracy, and with the true one.
+    uncertainty
+        Mean uncertainty over the RMSE.
+    """
+
+    place: str
+    coarseness: float
+    noise: float
+    prior: float
+    ratio: float
+    sharpened: float
+    exact: float
+    stated: float
+    slopes: float
+    detail: float
+    inside: float
+    stated_in: float
+    uncertainty: float
+
+    @property
+    def gain(self) -> float:
+        """Return the RMSE over that of sharpening alone."""
+        return self.ratio / self.sharpened
 
 
 def measure(quick: bool) -> list[Claim]:
-    """RMSE over the upsampled prior's, as shipped and fine-tuned on half; relative heights."""
+    """Errors over the prior's by coarseness and noise of the prior; nothing may get worse."""
+    bundle, found = load_bundle(BUNDLE), []
+    ratios = _given("RATIOS") or (QUICK_RATIOS if quick else (*RATIOS, *OTHERS))
+    noises = _given("NOISES") or (QUICK_NOISES if quick else NOISES)
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        return [*_pennsylvania(folder, quick), *_rocky(folder, quick), *_tiles(folder)]
+        for scene in _scenes(folder, quick):
+            rows = {}
+            for ratio in ratios:
+                for noise in noises:
+                    figures = judged(over_prior(scene, ratio, folder, noise), noise, bundle, folder)
+                    one = Figures(scene.name, ratio, noise, **figures)
+                    rows[f"{scene.name}, {ratio:g} times, noise {noise:g} m"] = vars(one)
+                    found.append(one)
+            print_rows(rows, COLUMNS, "place, prior")
+    return claims(found) if found else []
 
 
-def _pennsylvania(folder: Path, quick: bool) -> list[Claim]:
-    place = DATA / "pennsylvania_landsat7"
-    if not (place / "dem.tif").exists():
-        print("DEMIURGE_DATA names no folder with pennsylvania_landsat7: it is left out")
-        return []
-    claims = []
-    for factor in (3, 6):
-        entire, west, east = (
-            _scene(place, folder, factor, half) for half in ("entire", "west", "east")
-        )
-        title = f"Pennsylvania, Landsat, prior of {30 * factor} m"
-        claims += _shipped(title, entire, folder)
-        claims += _tuned(title, west, east, folder, quick)
-    return claims
+def _given(variable: str) -> tuple[float, ...]:
+    """Return the numbers of an environment variable."""
+    return tuple(float(part) for part in os.environ.get(variable, "").split(",") if part)
 
 
-def _scene(place: Path, folder: Path, factor: int, half: str) -> Scene:
-    with rasterio.open(place / "dem.tif") as file:
-        dem = file.read(1, masked=True).filled(np.nan).astype(np.float32)
-        transform, crs, box = file.transform, file.crs.to_wkt(), file.bounds
-    step = transform.a * factor
-    coarse = folder / f"prior_{factor}.tif"
-    rows, columns = (n // factor * factor for n in dem.shape)
-    write_planes(coarse, block_means(dem[:rows, :columns], factor)[None], crs,
-                 from_origin(transform.c, transform.f, step, step))  # fmt: skip
-    files = name_inputs(
-        [str(place / "rgb.tif"), f"truth_dtm={place / 'dem.tif'}", f"dem_prior={coarse}"]
-    )
-    middle = (box.left + box.right) / 2
-    extent = {
-        "entire": tuple(box),
-        "west": (box.left, box.bottom, middle - step, box.top),
-        "east": (middle + step, box.bottom, box.right, box.top),
-    }[half]
-    return prepare(files, folder / f"{half}_{factor}", extent=extent)
+def _scenes(folder: Path, quick: bool) -> Iterable[Scene]:
+    """Yield the kept-out places without a prior: the first image of each."""
+    data = data_folder()
+    for place in present(data, "kept out"):
+        if not quick or place.name in QUICK_PLACES:
+            yield image_and_truth(place, 0, data, folder / "bare")
 
 
-def _rocky(folder: Path, quick: bool) -> list[Claim]:
-    west, east = rocky_scenes(folder)
-    title = "Rocky Mountains, pixels of 100 m (outside the bundle's range), prior of 1.4 km"
-    # Too small for an assessment: all detail is kept, to show its effect.
-    full_detail = {"detail": 1.0}
-    return [
-        *_shipped(title, east, folder, **full_detail),
-        *_tuned(title, west, east, folder, quick, **full_detail),
-    ]
+def judged(scene: Scene, noise: float, bundle: Bundle, folder: Path) -> dict[str, float]:
+    """Return errors of heights and slopes, the share of the detail and the intervals."""
+    heights, uncertainty, tags = own = _generated(scene, bundle, folder)
+    detail = float(tags.get("detail", "nan"))
+    alone = _generated(scene, bundle, folder, detail=0.0) if detail > 0 else own
+    exact = _generated(scene, bundle, folder, prior_accuracy=0.0)
+    stated = _generated(scene, bundle, folder, prior_accuracy=noise) if noise else exact
+    prior, truth = scene.read(layers=["dem_prior", "truth_dtm"]).astype(np.float64)
+    known = np.isfinite(heights) & np.isfinite(prior) & np.isfinite(truth)
+    known[:RIM] = known[-RIM:] = known[:, :RIM] = known[:, -RIM:] = False
+    base, rmse = _rms((prior - truth)[known]) + FLOOR, _rms((heights - truth)[known]) + FLOOR
+    slopes = [np.hypot(*np.gradient(h, scene.pixel_size)) for h in (heights, prior, truth)]
+    both = known & np.isfinite(slopes).all(axis=0)
+    steep = [_rms((slope - slopes[2])[both]) + FLOOR / 10 for slope in slopes[:2]]
+    ratios = [(_rms((h - truth)[known]) + FLOOR) / base for h, _, _ in (alone, exact, stated)]
+    return {
+        "prior": base - FLOOR,
+        "ratio": rmse / base,
+        **dict(zip(("sharpened", "exact", "stated"), ratios, strict=True)),
+        "slopes": steep[0] / steep[1],
+        "detail": detail,
+        "inside": _inside(heights - truth, uncertainty, known),
+        "stated_in": _inside(stated[0] - truth, stated[1], known),
+        "uncertainty": float(uncertainty[known].mean() / rmse),
+    }
 
 
-def _shipped(title: str, scene: Scene, folder: Path, **options: float) -> list[Claim]:
-    ratio, slope, held = _judged(scene, BUNDLE, folder, **options)
-    sharpened = _judged(scene, BUNDLE, folder, detail=0.0)[0]
-    alone = _judged(scene, BUNDLE, folder, prior_accuracy=np.inf)[0]
-    return [
-        at_most(f"{title}: RMSE over the prior's, as shipped", ratio, "", 1.0),
-        at_most("  slope error over the prior's", slope, "", 1.0),
-        Claim("  share of errors within the 90 % interval", held, ""),
-        Claim("  RMSE over the prior's, of the prior, sharpened without the bundle", sharpened, ""),
-        Claim("  of the network alone, without the prior constraint", alone, ""),
-    ]
+def _inside(errors: Array, uncertainty: Array, known: Array) -> float:
+    """Return the share in the 90 % interval of a Laplace distribution, whose deviation is √2 b."""
+    return float(np.mean(np.abs(errors)[known] <= uncertainty[known] * np.log(10) / np.sqrt(2)))
 
 
-def _tuned(
-    title: str, west: Scene, east: Scene, folder: Path, quick: bool, **options: float
-) -> list[Claim]:
-    bundle = folder / "tuned.bundle"
-    changes = (*STEPS, *(QUICK if quick else ()))
-    train([west], bundle, begin_from=BUNDLE, changes=changes, overwrite=True)
-    ratio = _judged(east, bundle, folder, **options)[0]
-    return [at_most(f"{title}: trained in the west, tested in the east", ratio, "", 0.85)]
-
-
-def _judged(
-    scene: Scene, bundle: str | Path, folder: Path, **options: float
-) -> tuple[float, float, float]:
-    """Return errors of heights and slopes over the prior's, and the share in the 90 % interval."""
+def _generated(
+    scene: Scene, bundle: Bundle, folder: Path, **options: float
+) -> tuple[Array, Array, dict[str, str]]:
+    """Return heights and uncertainties, float64 (rows, columns), and the tags."""
     out = folder / "out.tif"
     chosen = Options(overwrite=True, any_pixel_size=True, **options)
     generate(scene, out, bundle=bundle, options=chosen)
-    prior, truth = scene.read(layers=["dem_prior", "truth_dtm"]).astype(np.float64)
     with rasterio.open(out) as file:
-        heights, uncertainty = file.read().astype(np.float64)
-    inner = (slice(8, -8), slice(8, -8))
-    rmse = [np.sqrt(np.nanmean((h - truth)[inner] ** 2)) for h in (heights, prior)]
-    slopes = [np.hypot(*np.gradient(h, scene.pixel_size))[inner] for h in (heights, prior, truth)]
-    steep = [np.sqrt(np.nanmean((h - slopes[2]) ** 2)) for h in slopes[:2]]
-    # An interval of a Laplace distribution, whose standard deviation is √2 scales.
-    held = np.abs(heights - truth)[inner] <= uncertainty[inner] * np.log(10) / np.sqrt(2)
-    return float(rmse[0] / rmse[1]), float(steep[0] / steep[1]), float(np.mean(held))
+        heights, uncertainty = file.read(masked=True).filled(np.nan).astype(np.float64)
+        return heights, uncertainty, file.tags()
 
 
-def _tiles(folder: Path) -> list[Claim]:
-    """Tiles of the pix2pix paper. Their heights are scaled, so relative heights are compared."""
-    pairs = tiles(DATA)
-    if not pairs:
-        print("DEMIURGE_DATA names no folder with imagetodem_tiles: they are left out")
-        return []
-    ratios = [
-        judged(write_tile(image, None, folder / "tile.tif"), truth, BUNDLE, folder)[1]
-        for image, truth in pairs
-    ]
-    title = (
-        "real Sentinel-2 tiles without a prior, after the affine fit: RMSE over the mean height's"
-    )
-    return [Claim(title, float(np.median(ratios)), "")]
+def _rms(errors: Array) -> float:
+    return float(np.sqrt(np.mean(np.square(errors)))) if errors.size else float("nan")
+
+
+def claims(found: Sequence[Figures]) -> list[Claim]:
+    """Return the goals over all places, and a summary by coarseness and noise."""
+    rows = {}
+    for ratio, noise in sorted({(f.coarseness, f.noise) for f in found}):
+        here = [f for f in found if (f.coarseness, f.noise) == (ratio, noise)]
+        rows[f"{ratio:g} times, noise {noise:g} m"] = {
+            **{key: float(np.median([getattr(f, key) for f in here])) for key in COLUMNS},
+            "worst": max(f.ratio for f in here),
+            "least in": min(f.inside for f in here),
+        }
+    print_rows(rows, {**COLUMNS, "worst": "%.3f", "least in": "%.3f"}, "medians of the places")
+    exact = [f for f in found if not f.noise and f.coarseness in RATIOS]
+    fine = [f.ratio for f in exact if f.coarseness <= 6]
+    coarse = [f.ratio for f in exact if f.coarseness > 6]
+    worst = max(found, key=lambda f: f.ratio)
+    judged_priors = [f for f in found if f.coarseness in RATIOS]
+    return [
+        at_most("exact priors 3 and 6 times coarser: median RMSE over the prior's",
+                float(np.median(fine)), "", 0.8),
+        at_most("  10 and 20 times coarser", float(np.median(coarse)), "", 0.75),
+        at_least("  share of images and priors a tenth better than sharpening alone",
+                 float(np.mean([f.gain <= 0.9 for f in exact])), "", 0.5),
+        at_most("  worst RMSE over that of sharpening alone", max(f.gain for f in exact), "",
+                NO_WORSE),
+        at_most("  worst slope error over the prior's", max(f.slopes for f in exact), "", NO_WORSE),
+        at_most(f"all priors: worst RMSE over the prior's ({worst.place}, {worst.coarseness:g} "
+                f"times, {worst.noise:g} m)", worst.ratio, "", NO_WORSE),
+        Claim("  share of images and priors that get worse",
+              float(np.mean([f.ratio > NO_WORSE for f in found])), ""),
+        Claim("  with --prior-accuracy 0",
+              float(np.mean([f.exact > NO_WORSE for f in found])), ""),
+        at_least("priors 3 to 20 times coarser: least share in the 90 % interval",
+                 min(f.inside for f in judged_priors), "", 0.85),
+        Claim("  share of images and priors with 85 to 95 % in it",
+              float(np.mean([0.85 <= f.inside <= 0.95 for f in judged_priors])), ""),
+        Claim("  median of the mean uncertainty over the RMSE",
+              float(np.median([f.uncertainty for f in judged_priors])), ""),
+    ]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -175,6 +175,7 @@ class Job:
             **tags,
             "detail": f"{self.prior.detail:.4g}",
             "detail_from": "as given" if given else source,
+            "prior_means_restored": f"{self.prior.restored:.4g}",
             "uncertainty_factor": f"{self.prior.uncertainty_factor:.4g}",
         }
 

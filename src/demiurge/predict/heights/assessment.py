@@ -21,6 +21,7 @@ from demiurge.arrays import Array, Mask, Values
 from demiurge.layers import PRIOR
 from demiurge.predict.heights.backprojection import PriorCells, back_project, cells_under
 from demiurge.predict.heights.prior import PriorConstraint
+from demiurge.predict.heights.sharpening import restored_share
 from demiurge.predict.inference import Network, predict_windows
 from demiurge.predict.reduced import read_averaged
 from demiurge.predict.tiling import Tiling
@@ -62,6 +63,8 @@ class Assessment:
         Expected RMSE in metres; NaN if the prior has too few pixels.
     given
         The user chose ``detail``.
+    restored
+        Share of the means lost by interpolation that is restored, 0 to 1.
     """
 
     detail: float
@@ -71,6 +74,7 @@ class Assessment:
     reason: str = ""
     expected_rmse: float = math.nan
     given: bool = False
+    restored: float = 1.0
 
     @property
     def assessed(self) -> bool:
@@ -78,8 +82,11 @@ class Assessment:
         return not self.reason
 
     def constrain(self, constraint: PriorConstraint) -> PriorConstraint:
-        """Return a constraint with the share of the detail and the uncertainty factor."""
-        return replace(constraint, detail=self.detail, uncertainty_factor=self.uncertainty_factor)
+        """Return a constraint with the shares of detail and lost means and the factor."""
+        return replace(
+            constraint, detail=self.detail, restored=self.restored,
+            uncertainty_factor=self.uncertainty_factor,
+        )  # fmt: skip
 
     def __str__(self) -> str:
         error = (
@@ -89,6 +96,12 @@ class Assessment:
             else f"the expected RMSE is about {self.expected_rmse:.3g} m, the error of the prior "
             "made 2 times coarser and sharpened again"
         )
+        if self.restored < 1:
+            error += (
+                f"; {self.restored:.0%} of what interpolation takes from the means of the prior's "
+                "pixels is restored, because errors would be amplified, too: --prior-accuracy "
+                "states how large they are, and 0 restores all"
+            )
         given = ", as requested," if self.given else ""
         if self.assessed:
             return (
@@ -153,6 +166,7 @@ def assess(
     """
     rows, columns = scene.shape
     factor = max(2, round(constraint.cells(Window(rows // 2, columns // 2, 1, 1), 8).size))
+    restored = restored_share(scene, constraint, _places(scene.shape, factor)[1])
     reason, windows = _windows(scene.shape, factor, tiling.size)
     areas = list(_areas(scene, network, tiling.size, factor, windows))
     sums = [part for area in areas for part in area.sums(_block(factor))]
@@ -160,16 +174,20 @@ def assess(
         reason = "the prior has too many voids"
     given = detail is not None
     if reason:
-        rmse, uncertainty = _expected(scene, network, tiling, factor)
-        return Assessment(detail or 0.0, uncertainty, math.nan, factor, reason, rmse, given)
+        rmse, uncertainty = _expected(scene, network, tiling, factor, restored)
+        return Assessment(
+            detail or 0.0, uncertainty, math.nan, factor, reason, rmse, given, restored
+        )
     share = _safe_share(np.array(sums)) if detail is None else detail
     interpolated = _rmse([a.interpolated - a.truth for a in areas])
     sharpened = _rmse([a.sharpened - a.truth for a in areas])
     added = _rmse([a.sharpened + np.float32(share) * a.detail - a.truth for a in areas])
     gain = added / sharpened if sharpened > 0 else 1.0
-    rmse, uncertainty = _expected(scene, network, tiling, factor, gain)
+    rmse, uncertainty = _expected(scene, network, tiling, factor, restored, gain)
     ratio = added / interpolated if interpolated > 0 else 1.0
-    return Assessment(share, uncertainty, ratio, factor, expected_rmse=rmse, given=given)
+    return Assessment(
+        share, uncertainty, ratio, factor, expected_rmse=rmse, given=given, restored=restored
+    )
 
 
 def _block(factor: int) -> int:
@@ -259,7 +277,12 @@ def _spread_out(shape: tuple[int, int], side: int, counts: list[int]) -> list[Wi
 
 
 def _expected(
-    scene: Scene, network: Network, tiling: Tiling, factor: int, gain: float = 1.0
+    scene: Scene,
+    network: Network,
+    tiling: Tiling,
+    factor: int,
+    restored: float,
+    gain: float = 1.0,
 ) -> tuple[float, float]:
     """Return the expected RMSE in metres, and the factor that scales the predicted one to it.
 
@@ -275,7 +298,7 @@ def _expected(
     side, places = _places(scene.shape, factor)
     if side < _FEW or not network.contract.uncertainty:
         return math.nan, 1.0
-    errors = [e for place in places for e in _prior_errors(scene, place, factor)]
+    errors = [e for place in places for e in _prior_errors(scene, place, factor, restored)]
     if sum(e.size for e in errors) < _FEW**2:
         return math.nan, 1.0
     rmse = gain * math.sqrt(_mean([e**2 for e in errors]) * (1 - 1 / factor))
@@ -297,14 +320,15 @@ def _places(shape: tuple[int, int], factor: int) -> tuple[int, list[Window]]:
     return side, _spread_out(shape, side * factor, [count, count])
 
 
-def _prior_errors(scene: Scene, place: Window, factor: int) -> Iterator[Array]:
+def _prior_errors(scene: Scene, place: Window, factor: int, restored: float) -> Iterator[Array]:
     """Yield the errors of the prior in an area, made 2 times coarser and sharpened again."""
     truth = read_averaged(scene, place, [PRIOR], factor)[0]
     known = np.isfinite(truth)
     if known.any():
         cells = cells_under(len(truth), ((0, 0.5, 0), (0, 0, 0.5)))
         prior = _interpolated_means(truth, known, cells)
-        yield (back_project(np.zeros_like(prior), prior, cells) - truth)[known]
+        none = np.zeros_like(prior)
+        yield (back_project(none, prior, cells, restored=restored) - truth)[known]
 
 
 def _uncertainties(

@@ -238,6 +238,11 @@ def means_of_interpolated(values: Array, *, spline: bool = True) -> Array:
     return np.asarray(means, np.float32)
 
 
+def lost_means(values: Array) -> Array:
+    """Return what interpolation takes from the means of cells, float32 (rows, columns)."""
+    return values - means_of_interpolated(values, spline=False)
+
+
 def back_project(
     change: Array,
     prior: Array,
@@ -246,6 +251,7 @@ def back_project(
     known: Mask | None = None,
     detail: float = 1.0,
     trust: Array | float = 1.0,
+    restored: float = 1.0,
 ) -> Array:
     """Return heights whose means over the prior's pixels are the prior's.
 
@@ -263,16 +269,18 @@ def back_project(
     trust
         Weight of the prior's means against those of the changed heights, 0 to 1; one number, or
         float32 ``cells.shape``. With 0 and ``detail`` 1 the changed heights are returned.
+    restored
+        Share of the means lost by interpolation that is restored, 0 to 1.
 
     Returns
     -------
     float32 (size, size) in metres.
     """
     cell_values = cells.centre_values(prior)
-    lost = cell_values - means_of_interpolated(cell_values, spline=False)
+    lost = lost_means(cell_values)
     coarse = cells.means(change)
     weight: Array | float = 1 - trust - detail
-    lost = lost * np.asarray(trust, np.float32)
+    lost = lost * np.asarray(trust * np.float32(restored), np.float32)
     if known is not None and not known.all():
         void = cells.means((~known).astype(np.float32)) > 0
         lost[void] = 0

@@ -32,6 +32,8 @@ class PriorConstraint:
     detail
         Share of the network's detail that is kept, 0 to 1. Detail is the part of the change that
         is finer than the prior's pixels.
+    restored
+        Share of the means lost by interpolation that is restored, 0 to 1.
     uncertainty_factor
         Factor of the predicted uncertainty of the detail.
     fine
@@ -42,6 +44,7 @@ class PriorConstraint:
     native: GeoBox
     accuracy: float | None
     detail: float = 1.0
+    restored: float = 1.0
     uncertainty_factor: float = 1.0
     fine: bool = False
 
@@ -74,8 +77,9 @@ class PriorConstraint:
             if uncertainty is not None and self.accuracy:
                 trust = 1 - self._network_weight(cells.means(uncertainty))
             constrained[plane] = back_project(
-                heights - prior, prior, cells, known=known, detail=self.detail, trust=trust
-            )
+                heights - prior, prior, cells,
+                known=known, detail=self.detail, trust=trust, restored=self.restored,
+            )  # fmt: skip
             if uncertainty is not None:
                 coarse = self._network_weight(uncertainty)
                 finer = (1 - coarse) * np.float32(self.uncertainty_factor**2)
