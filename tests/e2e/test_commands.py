@@ -127,30 +127,35 @@ class Refuse:
 
 sys.meta_path.insert(0, Refuse())
 from demiurge.cli.main import run
-run(sys.argv[1:])
+for command in sys.argv[1:]:
+    try:
+        run(command.split())
+    except SystemExit as end:
+        if end.code:
+            raise
 """
 
 
-@pytest.mark.parametrize(
-    "command",
-    [
+def test_applying_needs_no_torch(place: Path) -> None:
+    commands = (
         "prepare dsm.tif truth_dsm=truth.tif -o scene",
         "refine dsm.tif --bundle refine.bundle -o out.tif",
         "evaluate dsm.tif --reference truth.tif",
         "bundle info refine.bundle",
         "recipes --keys",
-    ],
-)
-def test_applying_needs_no_torch(place: Path, command: str) -> None:
+    )
     done = subprocess.run(
-        [sys.executable, "-c", NO_TORCH, *command.split()], capture_output=True, text=True
+        [sys.executable, "-c", NO_TORCH, *commands], capture_output=True, text=True
     )
     assert done.returncode == 0, done.stderr
+    assert Path("scene/scene.yaml").exists()
+    assert Path("out.tif").exists()
+    assert "chips.size" in done.stdout, "the last command ran"
 
 
 def test_training_without_torch_names_the_extra(place: Path) -> None:
     demiurge("prepare dsm.tif truth_dsm=truth.tif -o scene -q")
-    command = [sys.executable, "-c", NO_TORCH, "train", "scene", "-o", "m.bundle"]
+    command = [sys.executable, "-c", NO_TORCH, "train scene -o m.bundle"]
     done = subprocess.run(command, capture_output=True, text=True)
     assert done.returncode == 4
     assert "pip install 'demiurge[train]'" in done.stderr
