@@ -309,7 +309,7 @@ def _documented(text: str, fields: Mapping[str, FieldInfo]) -> str:
 
 
 #: libyaml's loader if PyYAML was built with it: many times faster.
-_SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+SafeLoader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 def read_yaml(path: Path, kind: str) -> dict[str, Any]:
@@ -321,7 +321,7 @@ def read_yaml(path: Path, kind: str) -> dict[str, Any]:
         If the file is missing, or is no mapping.
     """
     try:
-        content = yaml.load(path.read_text(encoding="utf-8"), _SafeLoader)
+        content = yaml.load(path.read_text(encoding="utf-8"), SafeLoader)
     except FileNotFoundError:
         raise ResourceError(f"{path}: there is no such {kind}", "check the path") from None
     except OSError as error:

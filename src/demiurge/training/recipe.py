@@ -12,7 +12,7 @@ import yaml
 from pydantic import Field, ValidationError, model_validator
 
 from demiurge import layers as vocabulary
-from demiurge.config import first_fault, read_yaml
+from demiurge.config import SafeLoader, first_fault, read_yaml
 from demiurge.errors import ConfigError, DemiurgeError, ResourceError
 from demiurge.model.clean import CleanInput
 from demiurge.model.contract import Width
@@ -272,7 +272,7 @@ def _apply(content: dict[str, Any], change: str) -> None:
     if not equals or not key:
         raise ConfigError(f"--set {change}: is no setting", "write it as epochs=10")
     try:
-        value = yaml.safe_load(text)
+        value = yaml.load(text, SafeLoader)
     except yaml.YAMLError:
         raise ConfigError(f"--set {change}: the value is not valid YAML") from None
     *path, last = key.split(".")
