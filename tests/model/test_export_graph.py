@@ -1,5 +1,6 @@
 """Export of networks to bundles, and loading of their weights."""
 
+import functools
 from pathlib import Path
 
 import numpy as np
@@ -40,12 +41,8 @@ def _card() -> Card:
 
 
 def test_the_exported_graph_equals_the_network(tmp_path: Path) -> None:
-    torch.manual_seed(0)
-    network = build_network(SMALL, 2, 2)
-    for parameter in network.parameters():
-        torch.nn.init.normal_(parameter, std=0.05)
-    network.eval()
-    bundle = save_bundle(tmp_path / "a.bundle", _card(), to_onnx(network, 2), no_weights())
+    network, graph = _exported("unet")
+    bundle = save_bundle(tmp_path / "a.bundle", _card(), graph, no_weights())
     for size in (64, 96):
         planes = np.random.default_rng(size).standard_normal((2, size, size)).astype("f4")
         runtime = OpenVinoRuntime(bundle, size, "f32")
@@ -76,19 +73,31 @@ def _trained(changes: dict[str, object]) -> torch.nn.Module:
     return network
 
 
-@pytest.mark.parametrize("changes", NETWORKS.values(), ids=NETWORKS)
-def test_weights_are_stored_once_and_restored(tmp_path: Path, changes: dict[str, object]) -> None:
-    network = _trained(changes)
-    wanted = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+@functools.cache
+def _exported(name: str) -> tuple[torch.nn.Module, bytes]:
+    """Return a trained network and its graph; an export takes seconds."""
+    network = _trained(NETWORKS[name])
+    wanted = {key: tensor.clone() for key, tensor in network.state_dict().items()}
     graph = to_onnx(network, 2)
+    for key, tensor in network.state_dict().items():
+        assert torch.equal(tensor, wanted[key]), "the export changes no weight"
+    return network, graph
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_weights_are_stored_once_and_restored(tmp_path: Path, name: str) -> None:
+    network, graph = _exported(name)
     weights = to_safetensors(network, graph)
-    assert all(name.endswith("num_batches_tracked") for name in safetensors.load(weights))
+    assert all(key.endswith("num_batches_tracked") for key in safetensors.load(weights))
     assert str(Path(torch.__file__).parent).encode() not in graph, "no local paths"
     bundle = save_bundle(tmp_path / "a.bundle", _card(), graph, weights)
-    other = build_network(SMALL.model_copy(update=changes), 2, 2)
+    other, wanted = (
+        build_network(SMALL.model_copy(update=NETWORKS[name]), 2, 2),
+        network.state_dict(),
+    )
     load_weights(other, bundle)
-    for name, tensor in other.state_dict().items():
-        assert torch.equal(tensor, wanted[name]), name
+    for key, tensor in other.state_dict().items():
+        assert torch.equal(tensor, wanted[key]), key
 
 
 def test_bundles_with_all_weights_in_safetensors_load(tmp_path: Path) -> None:

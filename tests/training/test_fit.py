@@ -1,7 +1,9 @@
 """Training end to end, on scenes whose initial DSM is 3 m too high."""
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import pytest
@@ -17,7 +19,7 @@ from demiurge.scene.scene import Scene
 from demiurge.training import fit
 from demiurge.training.recipe import Recipe
 
-from .conftest import MakeScene, tiny_recipe
+from .conftest import MakeScene, cache_exports, hills, tiny_recipe
 
 # Warnings of the frameworks about their own code.
 pytestmark = [
@@ -35,12 +37,50 @@ LEARNING = {
 }
 
 
-def test_it_learns_writes_a_bundle_and_the_bundle_works(
-    make_scene: MakeScene, tmp_path: Path
-) -> None:
-    scene = make_scene()
-    path = tmp_path / "m.bundle"
-    bundle = demiurge.train([scene], path, recipe=tiny_recipe(**LEARNING))
+class Trained(NamedTuple):
+    """A scene, and a bundle trained on it."""
+
+    scene: Scene
+    bundle: Bundle
+    path: Path
+
+
+def _trained(folder: Path, recipe: Recipe) -> Trained:
+    scene, path = hills(folder), folder / "m.bundle"
+    return Trained(scene, demiurge.train([scene], path, recipe=recipe), path)
+
+
+@pytest.fixture(scope="module")
+def exports(graphs: Path) -> Iterator[None]:
+    """Cached exports for the fixtures of this module."""
+    with pytest.MonkeyPatch.context() as patch:
+        cache_exports(patch, graphs)
+        yield
+
+
+@pytest.fixture(scope="module")
+def learnt(tmp_path_factory: pytest.TempPathFactory, exports: None) -> Trained:
+    """Train long enough to learn."""
+    return _trained(tmp_path_factory.mktemp("learnt"), tiny_recipe(**LEARNING))
+
+
+@pytest.fixture(scope="module")
+def plain(tmp_path_factory: pytest.TempPathFactory, exports: None) -> Trained:
+    """Train the tiny recipe without interruption or loader processes."""
+    return _trained(tmp_path_factory.mktemp("plain"), tiny_recipe())
+
+
+@pytest.fixture(scope="module")
+def stopped(tmp_path_factory: pytest.TempPathFactory, exports: None) -> Path:
+    """Interrupt a training of the tiny recipe after its first epoch; return its folder."""
+    folder = tmp_path_factory.mktemp("stopped")
+    with pytest.MonkeyPatch.context() as patch:
+        interrupted([hills(folder)], folder / "m.bundle", tiny_recipe(), patch)
+    return folder
+
+
+def test_it_learns_writes_a_bundle_and_the_bundle_works(learnt: Trained, tmp_path: Path) -> None:
+    scene, bundle, path = learnt
     metrics = bundle.card.metrics
     assert metrics["input_mae"] == pytest.approx(3, abs=0.3)
     assert metrics["mae"] < 0.6 * metrics["input_mae"]
@@ -54,13 +94,9 @@ def test_it_learns_writes_a_bundle_and_the_bundle_works(
     assert error < 0.6 * 3
 
 
-def test_the_same_training_twice_gives_the_same_weights(
-    make_scene: MakeScene, tmp_path: Path
-) -> None:
-    scene = make_scene()
-    one = demiurge.train([scene], tmp_path / "1.bundle", recipe=tiny_recipe())
-    two = demiurge.train([scene], tmp_path / "2.bundle", recipe=tiny_recipe())
-    assert one.card.sha256 == two.card.sha256
+def test_the_same_training_twice_gives_the_same_weights(plain: Trained, tmp_path: Path) -> None:
+    again = demiurge.train([plain.scene], tmp_path / "2.bundle", recipe=tiny_recipe())
+    assert again.card.sha256 == plain.bundle.card.sha256
 
 
 def test_a_resumed_training_gives_the_same_weights(
@@ -98,11 +134,17 @@ def interrupted(
     return path.with_name(f"{path.name}.work") / "last.ckpt"
 
 
+def _copy(stopped: Path, folder: Path) -> tuple[Scene, Path]:
+    """Copy the interrupted training and its scene into the folder of a test."""
+    shutil.copytree(stopped, folder, dirs_exist_ok=True)
+    return demiurge.open_scene(folder / "scene"), folder / "m.bundle.work" / "last.ckpt"
+
+
 def test_a_training_is_resumed_only_on_the_same_scenes(
-    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_scene: MakeScene, tmp_path: Path, stopped: Path
 ) -> None:
-    scene, recipe, path = make_scene(), tiny_recipe(), tmp_path / "m.bundle"
-    checkpoint = interrupted([scene], path, recipe, monkeypatch).read_bytes()
+    (scene, last), recipe = _copy(stopped, tmp_path), tiny_recipe()
+    path, checkpoint = tmp_path / "m.bundle", last.read_bytes()
 
     def refused(scenes: list[Scene], match: str, **options: Bundle) -> None:
         with pytest.raises(ConfigError, match=match):
@@ -124,14 +166,17 @@ def test_a_training_is_resumed_only_on_the_same_scenes(
 
 
 def test_a_training_is_resumed_only_from_the_same_bundle(
-    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain: Trained, tmp_path: Path, stopped: Path
 ) -> None:
-    scene, recipe = make_scene(), tiny_recipe(epochs=1)
-    first = demiurge.train([scene], tmp_path / "1.bundle", recipe=recipe)
-    recipe = tiny_recipe()
-    interrupted([scene], tmp_path / "m.bundle", recipe, monkeypatch)
+    scene, _ = _copy(stopped, tmp_path)
     with pytest.raises(ConfigError, match="another bundle to start from"):
-        demiurge.train([scene], tmp_path / "m.bundle", recipe=recipe, resume=True, begin_from=first)
+        demiurge.train(
+            [scene],
+            tmp_path / "m.bundle",
+            recipe=tiny_recipe(),
+            resume=True,
+            begin_from=plain.bundle,
+        )
 
 
 class _Harmful:
@@ -142,13 +187,10 @@ class _Harmful:
         return Path.touch, (self.path,)
 
 
-def test_a_checkpoint_runs_no_code(
-    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_checkpoint_runs_no_code(stopped: Path, tmp_path: Path) -> None:
     import torch
 
-    scene, recipe, path = make_scene(), tiny_recipe(), tmp_path / "m.bundle"
-    last = interrupted([scene], path, recipe, monkeypatch)
+    (scene, last), recipe, path = _copy(stopped, tmp_path), tiny_recipe(), tmp_path / "m.bundle"
     content, trace = last.read_bytes(), tmp_path / "ran"
     state = torch.load(last, weights_only=True)
     torch.save({**state, "extra": _Harmful(trace)}, last)
@@ -211,14 +253,13 @@ def test_warnings_of_the_check_are_shown_and_stored(
 
 
 def test_loader_processes_do_not_change_the_weights(
-    make_scene: MakeScene, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    plain: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Loader processes are used on machines with a GPU. Also after an interruption."""
     from demiurge.training import fit
     from demiurge.training.callbacks import ProgressCallback
 
-    scene, recipe = make_scene(), tiny_recipe(epochs=2)
-    alone = demiurge.train([scene], tmp_path / "alone.bundle", recipe=recipe)
+    scene, alone, recipe = plain.scene, plain.bundle, tiny_recipe()
     monkeypatch.setattr(fit, "_workers", lambda gpu: 1)
     path = tmp_path / "helped.bundle"
     with monkeypatch.context() as patch:
@@ -246,9 +287,8 @@ def test_the_batch_of_a_bundle_is_not_that_of_its_gpu() -> None:
     assert fit._recipe(None, ["chips.batch=48"], bundle).chips.batch == 48
 
 
-def test_training_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> None:
-    scene = make_scene()
-    first = demiurge.train([scene], tmp_path / "1.bundle", recipe=tiny_recipe(**LEARNING))
+def test_training_from_a_bundle(learnt: Trained, tmp_path: Path) -> None:
+    scene, first, path = learnt
     second = demiurge.train(
         [scene],
         tmp_path / "2.bundle",
@@ -260,7 +300,7 @@ def test_training_from_a_bundle(make_scene: MakeScene, tmp_path: Path) -> None:
         [scene],
         tmp_path / "3.bundle",
         changes=["epochs=1", "split.buffer=8"],
-        begin_from=tmp_path / "1.bundle",
+        begin_from=path,
     )
     assert third.card.provenance["begun_from"]["graph.onnx"] == first.card.sha256["graph.onnx"]
     own = {**first.card.recipe, "epochs": 1, "split": third.card.recipe["split"]}
