@@ -51,6 +51,7 @@ def make_scene(folder: Path) -> None:
     (folder / "tiny.yaml").write_text(yaml.safe_dump(RECIPE))
 
 
+@pytest.mark.slow
 def test_two_processes_train_like_one(tmp_path: Path) -> None:
     make_scene(tmp_path)
     curves = []
@@ -66,6 +67,7 @@ def test_two_processes_train_like_one(tmp_path: Path) -> None:
 FOLDS = ("--folds", "3", "--set", "epochs=1", "--set", "split.buffer=0")
 
 
+@pytest.mark.slow
 def test_two_processes_cross_validate(tmp_path: Path) -> None:
     make_scene(tmp_path)
     _train(tmp_path, 2, *FOLDS, timeout=500)
