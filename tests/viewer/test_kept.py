@@ -31,7 +31,7 @@ def client(made: list[str]) -> Callable[[int], TestClient]:
         made.append("point")
         return ""
 
-    return lambda most: TestClient(KeptTiles(app, most))  # type: ignore[arg-type]
+    return lambda most: TestClient(KeptTiles(app, lambda: made.count("point"), most))  # type: ignore[arg-type]
 
 
 def test_a_tile_is_drawn_once(client: Callable[[int], TestClient], made: list[str]) -> None:
@@ -51,6 +51,17 @@ def test_errors_and_other_answers_are_not_kept(
         assert page.get("/tiles/missing").status_code == 404
         page.get("/api/point")
     assert made == ["missing", "point"] * 2
+
+
+def test_tiles_of_files_written_again_are_drawn_again(
+    client: Callable[[int], TestClient], made: list[str]
+) -> None:
+    page = client(10_000)
+    for _ in range(2):
+        page.get("/tiles/a")
+        page.get("/tiles/a")
+        page.get("/api/point")  # the state of the test
+    assert made == ["a", "point"] * 2
 
 
 def test_memory_is_limited(client: Callable[[int], TestClient], made: list[str]) -> None:

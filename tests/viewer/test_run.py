@@ -5,6 +5,8 @@ import json
 import re
 import socket
 import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,16 +81,11 @@ def test_unfinished_requests_keep_nobody_waiting(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "REQUEST", 1.0)
-    viewer = serve(files)
-    slow = [connected(viewer, b"GET /api/catalogue HTTP/1.1\r\nHost: ") for _ in range(300)]
-    try:
+    begun = b"GET /api/catalogue HTTP/1.1\r\nHost: "
+    with serving(files) as viewer, clients(viewer, begun, 300) as slow:
         time.sleep(1.5)
         assert get(viewer.url, "/api/catalogue").status == 200
         assert all(received(one) == 0 for one in slow)
-    finally:
-        viewer.close()
-        for one in slow:
-            one.close()
 
 
 @built
@@ -96,19 +93,30 @@ def test_answers_that_nobody_reads_are_dropped(
     files: list[Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(connections, "ANSWER", 1.0)
-    viewer = serve(files)
     largest = max((PAGE / "assets").iterdir(), key=lambda file: file.stat().st_size)
     count = 1 + 40_000_000 // largest.stat().st_size  # more than the buffers of a connection
-    head = f"GET /assets/{largest.name} HTTP/1.1\r\nHost: {viewer.url[7:-1]}\r\n\r\n"
-    slow = [connected(viewer, head.encode() * count) for _ in range(10)]
+    with serving(files) as viewer:
+        head = f"GET /assets/{largest.name} HTTP/1.1\r\nHost: {viewer.url[7:-1]}\r\n\r\n"
+        with clients(viewer, head.encode() * count, 10) as slow:
+            assert get(viewer.url, "/api/catalogue").status == 200
+            time.sleep(2)
+            assert all(received(one) < count * largest.stat().st_size for one in slow)
+
+
+@contextmanager
+def serving(files: list[Path]) -> Iterator[Viewer]:
+    viewer = serve(files)
     try:
-        assert get(viewer.url, "/api/catalogue").status == 200
-        time.sleep(2)
-        assert all(received(one) < count * largest.stat().st_size for one in slow)
+        yield viewer
     finally:
         viewer.close()
-        for one in slow:
-            one.close()
+
+
+@contextmanager
+def clients(viewer: Viewer, sent: bytes, count: int) -> Iterator[list[socket.socket]]:
+    """Open connections that send something and read nothing."""
+    with ExitStack() as stack:
+        yield [stack.enter_context(connected(viewer, sent)) for _ in range(count)]
 
 
 def connected(viewer: Viewer, sent: bytes) -> socket.socket:

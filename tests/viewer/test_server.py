@@ -12,7 +12,7 @@ from demiurge.scene.crs import transform
 from demiurge.viewer.catalogue import Catalogue, open_catalogue
 from demiurge.viewer.server import create_app
 from demiurge.viewer.tiles import tile_grid
-from view_rasters import GSD, NORTH, WEST
+from view_rasters import GSD, NORTH, WEST, heights, write
 
 Image = pytest.importorskip("PIL.Image")
 
@@ -58,6 +58,19 @@ def test_a_terrain_tile_has_the_heights_of_the_raster(client: TestClient) -> Non
     column, row = ~grid.affine * (float(mx[0]), float(my[0]))
     r, g, b = rgba[int(row), int(column), :3].astype(float)
     assert r * 256 + g + b / 256 - 32768 == pytest.approx(128, abs=0.15)
+
+
+def test_tiles_of_a_raster_that_is_written_again_are_new(
+    client: TestClient, files: list[Path]
+) -> None:
+    z, x, y = tile_of(*place(60, 60))
+    address = f"/tiles/WebMercatorQuad/{z}/{x}/{y}.png?layer=L4&style=terrain"
+    before = picture(client, address)
+    file = next(file for file in files if file.name == "initial.tif")
+    write(file, heights()[None] + np.float32(500))
+    after = picture(client, address)
+    assert (before != after).any()
+    np.testing.assert_array_equal(picture(client, address), after)
 
 
 def test_image_tiles_have_the_image_colours(client: TestClient) -> None:

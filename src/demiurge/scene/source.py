@@ -382,12 +382,17 @@ def _key(grid: GeoBox) -> Hashable:
 _OPEN = threading.local()
 
 
+def file_state(path: str) -> tuple[int, int, int] | None:
+    """Return what changes when a file is written again; None for what is no local file."""
+    file = local_file(path)
+    state = file.stat() if file is not None and file.exists() else None
+    return None if state is None else (state.st_size, state.st_mtime_ns, state.st_ino)
+
+
 def _shared(path: str) -> Any:
     """Return this thread's open raster, shared by all bands, so that blocks are decoded once."""
     cache: WeakValueDictionary[Any, Any] = _OPEN.__dict__.setdefault("files", WeakValueDictionary())
-    file = local_file(path)
-    state = file.stat() if file is not None and file.exists() else None
-    key = (path, None if state is None else (state.st_size, state.st_mtime_ns, state.st_ino))
+    key = (path, file_state(path))
     dataset = cache.get(key)
     if dataset is None or dataset.closed:
         dataset = cache[key] = open_raster(path)

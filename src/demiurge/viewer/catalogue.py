@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -75,6 +75,11 @@ class Catalogue:
         if not (first.growing or second.growing):
             self._differences[key] = made
         return made
+
+    @property
+    def state(self) -> Hashable:
+        """Return what changes when one of the files is written again."""
+        return tuple(one.state for one in self.layers.values())
 
     @property
     def local(self) -> bool:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable, Hashable
 from typing import Any
 
 from demiurge.viewer.guard import App, Receive, Scope, Send
@@ -15,19 +16,24 @@ _MOST, _LARGEST = 64 * 2**20, 2**20
 class KeptTiles:
     """ASGI middleware: answers a repeated request for a tile from memory.
 
-    Not for rasters that change.
+    Parameters
+    ----------
+    state
+        Returns what changes when one of the files is written again; tiles of before are not sent.
+    most
+        Most bytes of kept tiles.
     """
 
-    def __init__(self, app: App, most: int = _MOST) -> None:
-        self.app, self._most = app, most
-        self._kept, self._size = OrderedDict[tuple[str, bytes], Messages](), 0
+    def __init__(self, app: App, state: Callable[[], Hashable], most: int = _MOST) -> None:
+        self.app, self._state, self._most = app, state, most
+        self._kept, self._size = OrderedDict[Hashable, Messages](), 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer a request."""
         if scope["type"] != "http" or "/tiles/" not in scope["path"] or scope["method"] != "GET":
             await self.app(scope, receive, send)
             return
-        key = (scope["path"], scope["query_string"])
+        key = (scope["path"], scope["query_string"], self._state())
         known = self._kept.get(key)
         if known is not None:
             self._kept.move_to_end(key)
@@ -45,7 +51,7 @@ class KeptTiles:
         if sent and sent[0].get("status") == 200:
             self._keep(key, sent)
 
-    def _keep(self, key: tuple[str, bytes], sent: Messages) -> None:
+    def _keep(self, key: Hashable, sent: Messages) -> None:
         size = _size(sent)
         if size > _LARGEST or key in self._kept:
             return

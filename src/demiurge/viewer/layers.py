@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
-from functools import partial
+from collections.abc import Hashable
+from dataclasses import dataclass, replace
 from typing import Any, Literal, Protocol
 
 import numpy as np
@@ -14,7 +14,7 @@ from demiurge.arrays import Array
 from demiurge.errors import DemiurgeError, UsageError
 from demiurge.scene.footprint import bounds_in
 from demiurge.scene.grid import LOCAL_NAME, Bounds, Window, crs_name, pixel_size
-from demiurge.scene.warp import Tiles
+from demiurge.scene.source import file_state
 
 #: What a layer's values mean for its display.
 Show = Literal["height", "difference", "uncertainty", "image", "index", "class"]
@@ -65,8 +65,6 @@ class ViewLayer:
         Key of the layer of its standard deviations, empty if there is none.
     growing
         Its pixels are still being computed.
-    tiles
-        Pixels of the tiles shown last: the page asks for each in several styles.
     """
 
     key: str
@@ -79,12 +77,16 @@ class ViewLayer:
     high: float = 1.0
     uncertainty: str = ""
     growing: bool = False
-    tiles: Tiles = field(default_factory=partial(Tiles, 128), compare=False, repr=False)
 
     @property
     def grid(self) -> GeoBox:
         """Return the grid of its first band."""
         return self.sources[0].grid
+
+    @property
+    def state(self) -> Hashable:
+        """Return what changes when one of its files is written again."""
+        return tuple(file_state(source.path) for source in self.sources)
 
     def with_uncertainty(self, key: str) -> ViewLayer:
         """Return the layer with the key of its standard deviations."""

@@ -50,7 +50,7 @@ def create_app(catalogue: Catalogue, progress: Callable[[], Any] | None = None) 
     )  # fmt: skip
     app.include_router(factory(catalogue).router)
     if progress is None:
-        app.add_middleware(KeptTiles)
+        app.add_middleware(KeptTiles, state=lambda: catalogue.state)
     app.add_exception_handler(DemiurgeError, _sentence)
     _add_queries(app, catalogue, progress)
     _add_files(app, catalogue)

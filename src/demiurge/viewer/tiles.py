@@ -6,6 +6,7 @@ import math
 import struct
 import zlib
 from collections.abc import Callable
+from functools import partial
 from types import TracebackType
 from typing import Annotated, Any, Self
 
@@ -24,6 +25,7 @@ from titiler.core.factory import TilerFactory
 
 from demiurge.arrays import Array
 from demiurge.errors import DemiurgeError
+from demiurge.scene.warp import Tiles
 from demiurge.viewer.catalogue import Catalogue
 from demiurge.viewer.layers import ViewLayer
 from demiurge.viewer.styles import (
@@ -44,6 +46,8 @@ _HALF = math.pi * 6378137
 SIZE = 256
 #: Deepest zoom level: pixels of 2 mm at the equator.
 DEEPEST = 26
+#: Number of kept tiles of pixels, of 0.3 MB for each band.
+_KEPT = 128
 _MERCATOR = CRS.from_epsg(3857)
 #: Known parameters of a tile
 _QUERY = {
@@ -86,10 +90,16 @@ def png(image: ImageData, **_options: Any) -> tuple[bytes, str]:
 
 
 class LayerReader:
-    """Reader of a layer's tiles, in the form that TiTiler calls."""
+    """Reader of a layer's tiles, in the form that TiTiler calls.
 
-    def __init__(self, src_path: ViewLayer, **_options: Any) -> None:
-        self.layer = src_path
+    Parameters
+    ----------
+    kept
+        Pixels of the tiles read last, of all layers: the page asks for each in several styles.
+    """
+
+    def __init__(self, src_path: ViewLayer, kept: Tiles, **_options: Any) -> None:
+        self.layer, self._kept = src_path, kept
 
     def __enter__(self) -> Self:
         return self
@@ -126,7 +136,8 @@ class LayerReader:
         grid = tile_grid(z, x, y, BUFFER)
         if self.layer.growing:
             return self.layer.read(grid)
-        return self.layer.tiles.get((z, x, y), lambda: self.layer.read(grid))
+        key = (self.layer.key, self.layer.state, z, x, y)
+        return self._kept.get(key, lambda: self.layer.read(grid))
 
 
 @define(kw_only=True)
@@ -150,7 +161,7 @@ class _Mercator(TileMatrixSets):
 def factory(catalogue: Catalogue) -> TilerFactory:
     """Return the tile endpoint of a catalogue."""
     return LayerTiles(
-        reader=LayerReader,  # type: ignore[arg-type]
+        reader=partial(LayerReader, kept=Tiles(_KEPT)),  # type: ignore[arg-type]
         path_dependency=_layer_of(catalogue),
         layer_dependency=DefaultDependency,
         dataset_dependency=DefaultDependency,
