@@ -11,6 +11,7 @@ from demiurge.layers import PANCHROMATIC, PRIOR, Kind
 from demiurge.model.bundle import Bundle, Task
 from demiurge.predict.above_ground import over_ground
 from demiurge.predict.heights.prior import PriorConstraint, constrain_to_prior
+from demiurge.predict.heights.sharpening import LARGEST_ASSUMED
 from demiurge.predict.options import OPTION_OF, Options
 from demiurge.raster.smoothness import smoothness
 from demiurge.scene.check import require_fit
@@ -37,8 +38,8 @@ _CORRECTED = (
     "of {accuracy:g} m allows, but adds no detail"
 )
 _NO_ACCURACY = (
-    "the uncertainty does not include the prior's own errors, which are not known; give their "
-    "standard deviation with --prior-accuracy"
+    "the prior's own errors are not known: the uncertainty includes assumed ones of at most "
+    f"{LARGEST_ASSUMED:g} m; give their standard deviation with --prior-accuracy"
 )
 
 

@@ -176,8 +176,13 @@ class Job:
             "detail": f"{self.prior.detail:.4g}",
             "detail_from": "as given" if given else source,
             "prior_means_restored": f"{self.prior.restored:.4g}",
+            **self._assumed_tags(),
             "uncertainty_factor": f"{self.prior.uncertainty_factor:.4g}",
         }
+
+    def _assumed_tags(self) -> dict[str, str]:
+        assumed = 0.0 if self.assessment is None else self.assessment.sharpening.assumed
+        return {"prior_errors_assumed": f"{assumed:.3g} m"} if assumed else {}
 
     @property
     def key(self) -> str:

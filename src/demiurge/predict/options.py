@@ -89,7 +89,7 @@ class Options(OptionModel):
         ge=0,
         description="Standard deviation in metres of the prior's errors at its own pixel size. "
         "0: the prior is exact. inf: the prior is ignored. If not given, the value that the bundle "
-        "measured on its training priors; without one, errors of 3 m only limit the sharpening.",
+        "measured on its training priors; without one, errors of at most 3 m are assumed.",
     )
     detail: Annotated[
         Number | None,

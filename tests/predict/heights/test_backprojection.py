@@ -134,10 +134,28 @@ def test_without_detail_the_change_is_ignored() -> None:
     np.testing.assert_allclose(actual, nothing, atol=1e-3)
 
 
-def test_voids_of_the_prior_do_not_constrain() -> None:
+def test_a_change_of_the_means_stays_out_of_voids_and_of_their_border() -> None:
     cells, prior = upright(), terrain(SIZE, SIZE)
     known = np.ones((SIZE, SIZE), bool)
     known[40:80, 40:80] = False
-    actual = back_project(np.full_like(prior, 7), prior, cells, known=known)
-    np.testing.assert_allclose((actual - prior)[55:65, 55:65], 7, atol=0.5)
-    np.testing.assert_allclose((actual - prior)[:20, :20].mean(), 0, atol=0.5)
+    known[:, 90:] = False  # the prior ends here, within a cell
+    change = np.where(known, np.float32(2), np.float32(90))
+    nothing = back_project(0 * prior, prior, cells, known=known)
+    for detail in (0.0, 1.0):
+        actual = back_project(np.full_like(prior, 7), prior, cells, known=known, detail=detail)
+        np.testing.assert_allclose(actual, nothing, atol=0.05)
+    without = back_project(change, prior, cells, known=known, detail=0.0)
+    np.testing.assert_allclose(without, nothing, atol=1e-3)
+    free = back_project(change, prior, cells, known=known, trust=0.0)
+    np.testing.assert_allclose(free, prior + change, atol=1e-3)
+
+
+def test_nothing_is_restored_where_a_mean_is_not_known() -> None:
+    cells, prior = upright(), terrain(SIZE, SIZE)
+    known = np.ones((SIZE, SIZE), bool)
+    known[30:90, 30:90] = False
+    added = back_project(0 * prior, prior, cells, known=known) - prior
+    everywhere = back_project(0 * prior, prior, cells) - prior
+    middle, outside = (slice(55, 65),) * 2, (slice(0, 15),) * 2
+    assert np.abs(added[middle]).max() < 0.2 * np.abs(everywhere[middle]).max()
+    np.testing.assert_allclose(added[outside], everywhere[outside], atol=0.01)

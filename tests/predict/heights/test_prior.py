@@ -15,6 +15,7 @@ from demiurge.model.bundle import Bundle
 from demiurge.predict.heights import assessment
 from demiurge.predict.job import plan
 from demiurge.predict.options import Options
+from demiurge.raster.voids import fill_voids
 from demiurge.scene.bands import name_inputs
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.scene.prepare import prepare
@@ -151,6 +152,37 @@ def test_voids_of_the_prior_are_left_out_of_the_assessment(raster: Write, tmp_pa
     assert ratio < 0.8
 
 
+@pytest.mark.parametrize("accuracy", [None, 0.0])
+def test_a_change_of_the_means_stays_out_at_the_border_of_the_prior(
+    raster: Write, tmp_path: Path, accuracy: float | None
+) -> None:
+    """The bundle adds 50 m everywhere; the prior ends within the image and has a void."""
+    heights, ratio = terrain(128, 128), 10
+    coarse = heights[:120, :90].reshape(12, ratio, 9, ratio).mean(axis=(1, 3))
+    coarse[5, 4] = np.nan
+    wide = PIXEL * ratio
+    files = {
+        "red": raster("red.tif", heights),
+        "dem_prior": raster(
+            "prior.tif", coarse, transform=from_origin(LEFT, TOP, wide, wide), nodata=float("nan")
+        ),
+    }  # fmt: skip
+    scene = prepare(files, tmp_path / "scene")
+    bundle = make_bundle(
+        tmp_path / "b.bundle", task="generate", layers=("dem_prior", "red"), base="dem_prior",
+        targets=("dtm",), answers=[5.0, 0.0], pixel=(1.0, 20.0), window=128,
+    )  # fmt: skip
+    options = Options(prior_accuracy=accuracy)
+    surface = demiurge.generate(scene, tmp_path / "o.tif", bundle=bundle, options=options)
+    with rasterio.open(surface.path) as file:
+        values = file.read(1)
+    prior = scene.read(layers=["dem_prior"])[0]
+    known = np.isfinite(values)
+    assert known[:118, :88].all(), "the void is filled"
+    relief = float(np.nanmax(coarse) - np.nanmin(coarse))
+    assert np.abs(values - fill_voids(prior))[known].max() < min(5.0, 0.25 * relief)
+
+
 def test_the_offset_of_a_prior_is_weighted_by_its_accuracy(scene: Scene, tmp_path: Path) -> None:
     """The bundle adds 5 m everywhere and predicts an uncertainty of √2 m.
 
@@ -176,7 +208,7 @@ def test_the_offset_of_a_prior_is_weighted_by_its_accuracy(scene: Scene, tmp_pat
     assert uncertainties[0] > uncertainties[1], "less of the relief is restored"
     assert uncertainties[1] / errors[1] == pytest.approx(uncertainties[0] / errors[0], rel=0.3)
     assert errors[0] < uncertainties[0] < 3 * errors[0]
-    assert any("does not include the prior's own errors" in n for n in notes)
+    assert any("the prior's own errors are not known" in n for n in notes)
 
 
 def test_the_prior_may_lie_in_degrees(raster: Write, tmp_path: Path) -> None:
@@ -312,6 +344,9 @@ def test_a_prior_as_fine_as_the_image_is_kept(
     assert np.isfinite(heights).all(), "its voids are filled"
     exact = 1e-4 if change == 0 else 0.01  # blending rounds
     np.testing.assert_allclose(heights[known], prior[known] + change, atol=exact)
+    filled = fill_voids(prior, known)[~known]
+    if options.get("prior_accuracy") != float("inf"):
+        np.testing.assert_allclose(heights[~known], filled + change, atol=0.01)
     np.testing.assert_allclose(uncertainty[known], 1 if change == 2.5 else 2**0.5, rtol=1e-3)
     text = "corrects its heights" if change == 2.5 else "its heights stay as they are"
     assert any(text in note for note in surface.notes) == (change < 5)

@@ -16,12 +16,13 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
+from scipy.special import stdtrit
 
 from demiurge.arrays import Array, Mask, Values
 from demiurge.layers import PRIOR
 from demiurge.predict.heights.backprojection import PriorCells, back_project, cells_under
 from demiurge.predict.heights.prior import PriorConstraint
-from demiurge.predict.heights.sharpening import restored_share
+from demiurge.predict.heights.sharpening import EXACT, Sharpening, sharpening_of
 from demiurge.predict.inference import Network, predict_windows
 from demiurge.predict.reduced import read_averaged
 from demiurge.predict.tiling import Tiling
@@ -34,8 +35,8 @@ from demiurge.scene.scene import Scene
 _AREA_SIDE, _MOST_PIXELS = 1536, 2 * 10**8
 #: Minimum side of an area, and of a jackknife block, in coarse pixels; minimum number of blocks.
 _MIN_SIDE, _BLOCK, _MIN_BLOCKS = 32, 12, 4
-#: The share of the detail is the best share less this many standard errors.
-_STANDARD_ERRORS = 1.0
+#: Probability that the true best share of the detail is at least the share that is added.
+_SAFE = 0.975
 #: Bounds of the uncertainty factor.
 _FACTORS = (0.02, 20.0)
 #: Side in pixels of the prior of the areas that give the expected error: minimum; minimum for a
@@ -63,8 +64,8 @@ class Assessment:
         Expected RMSE in metres; NaN if the prior has too few pixels.
     given
         The user chose ``detail``.
-    restored
-        Share of the means lost by interpolation that is restored, 0 to 1.
+    sharpening
+        How far the prior is sharpened.
     """
 
     detail: float
@@ -74,7 +75,7 @@ class Assessment:
     reason: str = ""
     expected_rmse: float = math.nan
     given: bool = False
-    restored: float = 1.0
+    sharpening: Sharpening = EXACT
 
     @property
     def assessed(self) -> bool:
@@ -82,10 +83,10 @@ class Assessment:
         return not self.reason
 
     def constrain(self, constraint: PriorConstraint) -> PriorConstraint:
-        """Return a constraint with the shares of detail and lost means and the factor."""
+        """Return a constraint with the shares of detail and lost means, factor and errors."""
         return replace(
-            constraint, detail=self.detail, restored=self.restored,
-            uncertainty_factor=self.uncertainty_factor,
+            constraint, detail=self.detail, restored=self.sharpening.restored,
+            uncertainty_factor=self.uncertainty_factor, errors=self.sharpening.errors,
         )  # fmt: skip
 
     def __str__(self) -> str:
@@ -96,9 +97,15 @@ class Assessment:
             else f"the expected RMSE is about {self.expected_rmse:.3g} m, the error of the prior "
             "made 2 times coarser and sharpened again"
         )
-        if self.restored < 1:
+        restored, assumed = self.sharpening.restored, self.sharpening.assumed
+        if assumed:
             error += (
-                f"; {self.restored:.0%} of what interpolation takes from the means of the prior's "
+                f"; the prior is assumed to err by {assumed:.2g} m, independently from pixel to "
+                "pixel, which the uncertainty includes"
+            )
+        if restored < 1:
+            error += (
+                f"; {restored:.0%} of what interpolation takes from the means of the prior's "
                 "pixels is restored, because errors would be amplified, too: --prior-accuracy "
                 "states how large they are, and 0 restores all"
             )
@@ -166,7 +173,8 @@ def assess(
     """
     rows, columns = scene.shape
     factor = max(2, round(constraint.cells(Window(rows // 2, columns // 2, 1, 1), 8).size))
-    restored = restored_share(scene, constraint, _places(scene.shape, factor)[1])
+    sharpening = sharpening_of(scene, constraint, _places(scene.shape, factor)[1])
+    restored = sharpening.restored
     reason, windows = _windows(scene.shape, factor, tiling.size)
     areas = list(_areas(scene, network, tiling.size, factor, windows))
     sums = [part for area in areas for part in area.sums(_block(factor))]
@@ -176,7 +184,7 @@ def assess(
     if reason:
         rmse, uncertainty = _expected(scene, network, tiling, factor, restored)
         return Assessment(
-            detail or 0.0, uncertainty, math.nan, factor, reason, rmse, given, restored
+            detail or 0.0, uncertainty, math.nan, factor, reason, rmse, given, sharpening
         )
     share = _safe_share(np.array(sums)) if detail is None else detail
     interpolated = _rmse([a.interpolated - a.truth for a in areas])
@@ -186,7 +194,7 @@ def assess(
     rmse, uncertainty = _expected(scene, network, tiling, factor, restored, gain)
     ratio = added / interpolated if interpolated > 0 else 1.0
     return Assessment(
-        share, uncertainty, ratio, factor, expected_rmse=rmse, given=given, restored=restored
+        share, uncertainty, ratio, factor, expected_rmse=rmse, given=given, sharpening=sharpening
     )
 
 
@@ -348,7 +356,9 @@ def _uncertainties(
 
 
 def _safe_share(sums: Values) -> float:
-    """Return the least-squares share of the detail less its jackknife standard error, 0 to 1.
+    """Return a share of the detail that does no harm, 0 to 1.
+
+    It is the lower confidence bound of the least-squares share, by the jackknife and Student's t.
 
     Parameters
     ----------
@@ -361,7 +371,8 @@ def _safe_share(sums: Values) -> float:
     without = (total[0] - sums[:, 0]) / np.maximum(total[1] - sums[:, 1], 1e-12 * total[1])
     count = len(sums)
     error = math.sqrt((count - 1) / count * float(((without - without.mean()) ** 2).sum()))
-    return float(np.clip(total[0] / total[1] - _STANDARD_ERRORS * error, 0, 1))
+    margin = float(stdtrit(count - 1, _SAFE)) * error
+    return float(np.clip(total[0] / total[1] - margin, 0, 1))
 
 
 def _mean(planes: list[Array]) -> float:

@@ -262,8 +262,9 @@ def back_project(
     prior
         float32 (size, size) in metres: the prior interpolated to the window, voids filled.
     known
-        bool (size, size): where the prior has data; None: everywhere. Cells that contain a void
-        do not constrain the heights.
+        bool (size, size): where the prior has data; None: everywhere. The means of cells that
+        contain a void are not known, so nothing is restored there; elsewhere as well as there, the
+        change comes in only as far as ``trust`` lets it.
     detail
         Share of the change's detail that is kept. Detail is the part that cell means lack.
     trust
@@ -279,12 +280,10 @@ def back_project(
     cell_values = cells.centre_values(prior)
     lost = lost_means(cell_values)
     coarse = cells.means(change)
-    weight: Array | float = 1 - trust - detail
+    weight = np.asarray(1 - trust - detail, np.float32)
     lost = lost * np.asarray(trust * np.float32(restored), np.float32)
     if known is not None and not known.all():
-        void = cells.means((~known).astype(np.float32)) > 0
-        lost[void] = 0
-        weight = np.where(void, np.float32(1 - detail), np.float32(weight))
+        lost[cells.means((~known).astype(np.float32)) > 0] = 0
     # The correction is interpolated, too: correct its own loss with one more step.
     correction = 2 * lost - means_of_interpolated(lost)
     coarse = 2 * coarse - means_of_interpolated(coarse)

@@ -28,7 +28,7 @@ class PriorConstraint:
         Grid of the scene, and of the prior.
     accuracy
         Standard deviation in metres of the prior's errors at its own pixels; 0: exact; None:
-        unknown, treated as exact.
+        unknown: the network does not correct the means.
     detail
         Share of the network's detail that is kept, 0 to 1. Detail is the part of the change that
         is finer than the prior's pixels.
@@ -36,6 +36,9 @@ class PriorConstraint:
         Share of the means lost by interpolation that is restored, 0 to 1.
     uncertainty_factor
         Factor of the predicted uncertainty of the detail.
+    errors
+        Standard deviation in metres of the errors that the heights are assumed to have from the
+        prior, which the uncertainty includes; 0 if the accuracy is known.
     fine
         The prior is as fine as the image, so that there is no detail.
     """
@@ -46,6 +49,7 @@ class PriorConstraint:
     detail: float = 1.0
     restored: float = 1.0
     uncertainty_factor: float = 1.0
+    errors: float = 0.0
     fine: bool = False
 
     def cells(self, window: Window, size: int) -> PriorCells:
@@ -83,21 +87,23 @@ class PriorConstraint:
             if uncertainty is not None:
                 coarse = self._network_weight(uncertainty)
                 finer = (1 - coarse) * np.float32(self.uncertainty_factor**2)
-                constrained[count + plane] = uncertainty * np.sqrt(coarse + finer)
+                variance = uncertainty**2 * (coarse + finer) + np.float32(self.errors**2)
+                constrained[count + plane] = np.sqrt(variance)
         return constrained
 
     def _corrected_prior(self, prior: Array, known: Mask, values: Array, count: int) -> Array:
         """Return a fine prior's heights, corrected by the network as far as its accuracy allows.
 
-        In voids the network's heights are used if the accuracy is known.
+        The same holds in voids, which are filled smoothly; their uncertainty is the network's.
         """
         corrected = values.copy()
         for plane in range(count):
             weight = np.zeros_like(prior)
             if self.accuracy and len(values) > count:
                 uncertainty = values[count + plane]
-                weight = np.where(known, self._network_weight(uncertainty), np.float32(1))
-                corrected[count + plane] = uncertainty * np.sqrt(weight)
+                weight = self._network_weight(uncertainty)
+                share = np.where(known, weight, np.float32(1))
+                corrected[count + plane] = uncertainty * np.sqrt(share)
             corrected[plane] = prior + weight * (values[plane] - prior)
         return corrected
 
