@@ -15,7 +15,8 @@ import rasterio
 from rasterio.transform import Affine, from_origin
 
 from demiurge.model.bundle import Bundle, Card, PixelSizes, SunRange, WindowPlan, save_bundle
-from demiurge.model.contract import Contract, Heights, InputLayer
+from demiurge.model.contract import Contract, Heights
+from demiurge.model.normals import InputLayer
 
 #: Fixtures of the viewer.
 pytest_plugins = ("view_rasters",)

@@ -5,7 +5,8 @@ import pytest
 from pydantic import ValidationError
 
 from conftest import terrain
-from demiurge.model.contract import Contract, Heights, InputLayer
+from demiurge.model.contract import Contract, Heights
+from demiurge.model.normals import InputLayer
 
 
 def contract(**changes: object) -> Contract:

@@ -15,9 +15,10 @@ from conftest import no_weights  # noqa: E402
 from demiurge.errors import ConfigError  # noqa: E402
 from demiurge.model.backend.openvino import OpenVinoRuntime  # noqa: E402
 from demiurge.model.bundle import Card, PixelSizes, save_bundle  # noqa: E402
-from demiurge.model.contract import Contract, InputLayer  # noqa: E402
+from demiurge.model.contract import Contract  # noqa: E402
 from demiurge.model.export import load_weights, to_onnx, to_safetensors  # noqa: E402
 from demiurge.model.network import build_network  # noqa: E402
+from demiurge.model.normals import InputLayer  # noqa: E402
 from demiurge.model.settings import NetworkSettings  # noqa: E402
 
 SMALL = NetworkSettings(encoder="resnet18", depth=3, decoder_channels=[32, 16, 8])

@@ -10,8 +10,9 @@ pytest.importorskip("lightning")
 import torch
 
 from demiurge.errors import ConfigError
-from demiurge.model.contract import Contract, InputLayer
+from demiurge.model.contract import Contract
 from demiurge.model.network import build_network
+from demiurge.model.normals import InputLayer
 from demiurge.training.module import AdversarialModule, HeightModule, make_module
 from demiurge.training.recipe import Recipe, load_recipe
 

@@ -9,7 +9,8 @@ import rasterio
 
 from conftest import write_raster
 from demiurge.errors import DataError
-from demiurge.model.contract import Heights, InputLayer
+from demiurge.model.contract import Heights
+from demiurge.model.normals import InputLayer
 from demiurge.scene.open import open_scene, scene_from_files
 from demiurge.training.dataset import TrainingChips
 from demiurge.training.normalisation import make_contract

@@ -23,6 +23,7 @@ from demiurge.layers import Kind
 from demiurge.model.clean import CleanInput
 from demiurge.model.encoded import Encoded
 from demiurge.model.light import DIRECTION, encode_sun
+from demiurge.model.normals import InputLayer, normals_of
 from demiurge.raster.gaps import compress_gaps
 from demiurge.raster.morphology import smooth_opening, tent_mean
 from demiurge.raster.voids import fill_voids
@@ -43,32 +44,6 @@ _SQRT2 = float(np.sqrt(2))
 _MAX_GAP = 36
 #: Maximum uncertainty, in pixel sizes, that shrinks a change: larger changes are not noise.
 _MAX_SHRINK = 24
-
-
-class InputLayer(Strict):
-    """One input layer.
-
-    Images and indices are normalised to ``(value - offset) / scale``; heights relative to their
-    mean are divided by ``scale`` times the contract's unit.
-    """
-
-    name: str
-    offset: float = 0.0
-    scale: Annotated[float, Field(gt=0)] = 1.0
-    normalise: Literal["bundle", "scene"] = Field(
-        "bundle", description="normalise by statistics of the training scenes, or of each scene"
-    )
-    optional: bool = Field(False, description="the network was trained with and without the layer")
-    grain: tuple[float, float] | None = Field(
-        None,
-        description="range over the training scenes of the mean difference of neighbouring pixels "
-        "of an image, divided by its standard deviation",
-    )
-
-    @property
-    def kind(self) -> Kind:
-        """Return the kind of the layer: heights, image, index or mask."""
-        return vocabulary.layer(self.name).kind
 
 
 class Heights(Strict):
@@ -247,15 +222,7 @@ class Contract(Strict):
 
     def normals(self, scene: Scene) -> dict[str, tuple[float, float]]:
         """Return offset and scale of each layer for a scene."""
-        normals = {}
-        for entry in self.layers:
-            offset, scale = entry.offset, entry.scale
-            if entry.normalise == "scene" and entry.name in scene.layers:
-                statistics = scene.statistics(entry.name)
-                if statistics["measured"] and statistics["std"] > 0:
-                    offset, scale = statistics["mean"], statistics["std"]
-            normals[entry.name] = (offset, scale)
-        return normals
+        return normals_of(self.layers, scene)
 
     def encode(
         self,

@@ -220,7 +220,7 @@ def _unlike(scene: Scene, bundle: Bundle) -> Iterator[str]:
             continue
         if entry.grain is not None:
             yield from _grain(scene, bundle, entry.name, *entry.grain)
-        if entry.normalise == "scene":
+        if entry.normalise != "bundle":
             continue
         statistics = scene.statistics(entry.name)
         if entry.kind in (Kind.MASK, Kind.HEIGHT) or not statistics["measured"]:

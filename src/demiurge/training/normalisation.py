@@ -8,7 +8,8 @@ import numpy as np
 
 from demiurge.errors import DataError
 from demiurge.layers import PANCHROMATIC, Kind, layer
-from demiurge.model.contract import Contract, Heights, InputLayer
+from demiurge.model.contract import Contract, Heights
+from demiurge.model.normals import InputLayer
 from demiurge.progress import progress
 from demiurge.training.dataset import TrainingChips, has_data
 from demiurge.training.recipe import Recipe

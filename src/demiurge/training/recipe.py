@@ -66,8 +66,10 @@ class Recipe(Section):
         "network; every chip is turned and mirrored so that the sun is in the south-south-east, "
         "which needs augment.flip=false; only for generate",
     )
-    images: Literal["bundle", "scene"] = Field(
-        "scene", description="image statistics of the training scenes or of each scene"
+    images: Literal["bundle", "scene", "joint"] = Field(
+        "scene",
+        description="image statistics: of the training scenes; of each scene, band by band; joint: "
+        "of each scene over its required bands together, so that colours keep their ratios",
     )
     heights: HeightSettings = HeightSettings()
     network: NetworkSettings = NetworkSettings()
