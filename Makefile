@@ -79,8 +79,10 @@ scenes: $(LEARN)
 	  $(OTHERS) -o $(SCENES)/stereo/on_$$(basename $$place) --surface $$place/dsm.tif --terrain $$place/dtm.tif $$albedo --sites $${rest%%:*} --size $${rest#*:} --seed 13; \
 	done
 
-bundles: scenes  ## train the shipped bundles into src/demiurge/bundles; refine must pass benchmarks/gates.py
+bundles: scenes  ## train the shipped bundles into src/demiurge/bundles; each must pass benchmarks/gates.py
 	$(TRAIN) $(SCENES)/stereo/*/site_* $(if $(CREDIT),--credit "$(CREDIT)") -o build/refine.bundle --recipe demiurge
-	$(TRAIN) --set split.validation=0.05 $(SCENES)/optical/*/site_* $(PAIRS) $(if $(IMAGE_CREDIT),--credit "$(IMAGE_CREDIT)") -o $(SHIPPED)/generate.bundle --recipe generate
-	$(TRAIN) $(SCENES)/optical/*/site_00* $(PAIRS) $(if $(IMAGE_CREDIT),--credit "$(IMAGE_CREDIT)") -o $(SHIPPED)/generate-relative.bundle --recipe generate-relative
-	$(BIN)/python benchmarks/gates.py build/refine.bundle --install $(SHIPPED)/refine.bundle
+	$(TRAIN) --set split.validation=0.05 $(SCENES)/optical/*/site_* $(PAIRS) $(if $(IMAGE_CREDIT),--credit "$(IMAGE_CREDIT)") -o build/generate.bundle --recipe generate
+	$(TRAIN) $(SCENES)/optical/*/site_00* $(PAIRS) $(if $(IMAGE_CREDIT),--credit "$(IMAGE_CREDIT)") -o build/generate-relative.bundle --recipe generate-relative
+	@failed=; for name in refine generate generate-relative; do \
+	  $(BIN)/python benchmarks/gates.py build/$$name.bundle --install $(SHIPPED)/$$name.bundle || failed="$$failed $$name"; \
+	done; test -z "$$failed" || { echo "not installed:$$failed"; exit 1; }

@@ -1,11 +1,13 @@
-"""The limits that a refine bundle must keep before it replaces the shipped one.
+"""The limits that a bundle must keep before it replaces the shipped one.
 
-``python benchmarks/gates.py BUNDLE --install FILE`` measures BUNDLE on the real surfaces that the
-shipped bundle was not trained on (kept_out.py): exact heights as input (identity.py), inputs
-between exact and stereo (ladder.py), simulated stereo with no image, one and two (transfer.py),
-bare earth and 90 % intervals. It installs the bundle as FILE, with the figures in its card, or
-exits with 3 and leaves FILE as it is. Without the folder of real rasters nothing is measured, and
-the card says so.
+``python benchmarks/gates.py BUNDLE --install FILE`` measures BUNDLE on real places that it was not
+trained on, and installs it as FILE, with the figures in its card, or exits with 3 and leaves FILE
+as it is. Without the folder of real rasters nothing is measured, and the card says so.
+
+A bundle of refine is measured on surfaces (kept_out.py): exact heights as input (identity.py),
+inputs between exact and stereo (ladder.py), simulated stereo with no image, one and two
+(transfer.py), bare earth and 90 % intervals. A bundle of generate is measured on images with
+heights (image_places.py): over priors, or without one if its heights are relative (image_gates.py).
 """
 
 from __future__ import annotations
@@ -13,17 +15,16 @@ from __future__ import annotations
 import argparse
 import itertools
 import sys
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import identity
+import image_gates
 import ladder
 import transfer
 from common import data_folder
 from demiurge.errors import DataError, DemiurgeError, UsageError
-from demiurge.model.bundle import Bundle, load_bundle, save_bundle
+from demiurge.model.bundle import Bundle, load_bundle
+from gate import Gate, install, print_gates, require_within
 from kept_out import TAKES, add_scenes_argument, present, scenes_folder
 
 Figures = dict[str, float]
@@ -38,36 +39,6 @@ STEREO = {
     "two": {"all": 0.77, "insides": 0.85, "steps": 0.83, "open": 0.58},
 }
 STEREO_GOALS = {"all": 0.75, "insides": 1.0, "steps": 0.8, "open": 0.65}
-
-
-@dataclass(frozen=True)
-class Gate:
-    """A figure of a bundle with its goal and its limit.
-
-    The limit is what the shipped bundle reaches, rounded outwards; a new bundle may not be worse.
-
-    Attributes
-    ----------
-    least
-        Whether goal and limit are lower bounds.
-    """
-
-    name: str
-    value: float
-    goal: float
-    limit: float
-    unit: str = ""
-    least: bool = False
-
-    @property
-    def holds(self) -> bool:
-        """Return whether the limit is kept; a figure that is not a number breaks it."""
-        return self.value >= self.limit if self.least else self.value <= self.limit
-
-    @property
-    def reached(self) -> bool:
-        """Return whether the goal is reached."""
-        return self.value >= self.goal if self.least else self.value <= self.goal
 
 
 def identity_gates(rows: dict[str, Figures]) -> list[Gate]:
@@ -157,51 +128,19 @@ def measure(bundle: Bundle, data: Path, scenes: Path, *, takes: int = TAKES) -> 
     return [*identity_gates(exact), *ladder_gates(steps), *transfer_gates(stereo)]
 
 
-def with_figures(bundle: Bundle, gates: Sequence[Gate] | None) -> Bundle:
-    """Return the bundle with the figures in its card; None: they were not measured."""
-    table: Any = "not measured: the real surfaces were absent"
-    if gates is not None:
-        table = [{**asdict(g), "holds": g.holds, "reached": g.reached} for g in gates]
-    metrics = {**bundle.card.metrics, "gates": table}
-    return Bundle(bundle.path, bundle.card.model_copy(update={"metrics": metrics}))
-
-
-def install(bundle: Bundle, path: Path, gates: Sequence[Gate] | None) -> None:
-    """Write the bundle with its figures, unless a limit is broken.
+def measured(bundle: Bundle, data: Path, scenes: Path, *, takes: int = TAKES) -> list[Gate]:
+    """Measure a bundle by its task.
 
     Raises
     ------
-    DataError
-        If a limit is broken; ``path`` stays as it is.
+    UsageError
+        If there are no limits for the task or the targets.
     """
-    require_within(bundle, gates or ())
-    described = with_figures(bundle, gates)
-    graph, weights = bundle.graph(), bundle.weights()
-    save_bundle(path, described.card, graph, weights, overwrite=True)
-
-
-def require_within(bundle: Bundle, gates: Sequence[Gate]) -> None:
-    """Raise DataError that names the broken limits, if any."""
-    broken = [gate for gate in gates if not gate.holds]
-    if broken:
-        first = broken[0]
-        raise DataError(
-            f"{bundle.path}: breaks {len(broken)} of {len(gates)} limits, first: {first.name}: "
-            f"{first.value:.3g} {first.unit}".rstrip()
-            + f", limit {first.limit:g}",
-            "it was not installed; train it longer or on other data",
-        )
-
-
-def print_gates(gates: Sequence[Gate]) -> None:
-    """Print the figures, their goals and limits."""
-    width = max(len(gate.name) for gate in gates)
-    for gate in gates:
-        sign = ">=" if gate.least else "<="
-        word = "BROKEN" if not gate.holds else "" if gate.reached else "goal missed"
-        value = f"{gate.value:.3f} {gate.unit}".ljust(10)
-        bounds = f"goal {sign} {gate.goal:<5g} limit {sign} {gate.limit:<5g}"
-        print(f"{gate.name.ljust(width)}  {value} {bounds}  {word}".rstrip())
+    if bundle.card.task == "refine":
+        return measure(bundle, data, scenes, takes=takes)
+    if bundle.card.task != "generate" or bundle.contract.above_ground:
+        raise UsageError(f"no limits are known for bundle '{bundle.card.name}'")
+    return image_gates.measure(bundle, data)
 
 
 def main() -> None:
@@ -214,13 +153,11 @@ def main() -> None:
     arguments = parser.parse_args()
     try:
         bundle = load_bundle(arguments.bundle)
-        if bundle.card.task != "refine":
-            raise UsageError(f"bundle '{bundle.card.name}' is not one of refine")
         gates = None
         data = data_folder()
         if data is not None:
             with scenes_folder(arguments.scenes) as scenes:
-                gates = measure(bundle, data, scenes, takes=arguments.takes)
+                gates = measured(bundle, data, scenes, takes=arguments.takes)
             print_gates(gates)
         if arguments.install:
             install(bundle, arguments.install, gates)

@@ -121,48 +121,68 @@ def _scenes(folder: Path, quick: bool) -> Iterable[Scene]:
             yield image_and_truth(place, 0, data, folder / "bare")
 
 
+@dataclass(frozen=True)
+class Generated:
+    """Heights and uncertainties in metres, float64 (rows, columns), NaN for no data, and tags."""
+
+    heights: Array
+    uncertainty: Array
+    tags: dict[str, str]
+
+    def inside(self, truth: Array, known: Array) -> float:
+        """Return the share in the 90 % interval of a Laplace distribution of that deviation."""
+        errors = np.abs(self.heights - truth)[known]
+        return float(np.mean(errors <= self.uncertainty[known] * np.log(10) / np.sqrt(2)))
+
+
 def judged(scene: Scene, noise: float, bundle: Bundle, folder: Path) -> dict[str, float]:
     """Return errors of heights and slopes, the share of the detail and the intervals."""
-    heights, uncertainty, tags = own = _generated(scene, bundle, folder)
-    detail = float(tags.get("detail", "nan"))
-    alone = _generated(scene, bundle, folder, detail=0.0) if detail > 0 else own
-    exact = _generated(scene, bundle, folder, prior_accuracy=0.0)
-    stated = _generated(scene, bundle, folder, prior_accuracy=noise) if noise else exact
+    own = generated(scene, bundle, folder)
+    detail = float(own.tags.get("detail", "nan"))
+    alone = generated(scene, bundle, folder, detail=0.0) if detail > 0 else own
+    exact = generated(scene, bundle, folder, prior_accuracy=0.0)
+    stated = generated(scene, bundle, folder, prior_accuracy=noise) if noise else exact
     prior, truth = scene.read(layers=["dem_prior", "truth_dtm"]).astype(np.float64)
-    known = np.isfinite(heights) & np.isfinite(prior) & np.isfinite(truth)
-    known[:RIM] = known[-RIM:] = known[:, :RIM] = known[:, -RIM:] = False
-    base, rmse = _rms((prior - truth)[known]) + FLOOR, _rms((heights - truth)[known]) + FLOOR
-    slopes = [np.hypot(*np.gradient(h, scene.pixel_size)) for h in (heights, prior, truth)]
+    known = known_pixels(own.heights, prior, truth)
+    slopes = [np.hypot(*np.gradient(h, scene.pixel_size)) for h in (own.heights, prior, truth)]
     both = known & np.isfinite(slopes).all(axis=0)
     steep = [_rms((slope - slopes[2])[both]) + FLOOR / 10 for slope in slopes[:2]]
-    ratios = [(_rms((h - truth)[known]) + FLOOR) / base for h, _, _ in (alone, exact, stated)]
     return {
-        "prior": base - FLOOR,
-        "ratio": rmse / base,
-        **dict(zip(("sharpened", "exact", "stated"), ratios, strict=True)),
+        "prior": _rms((prior - truth)[known]),
+        "ratio": ratio_of(own.heights, prior, truth, known),
+        "sharpened": ratio_of(alone.heights, prior, truth, known),
+        "exact": ratio_of(exact.heights, prior, truth, known),
+        "stated": ratio_of(stated.heights, prior, truth, known),
         "slopes": steep[0] / steep[1],
         "detail": detail,
-        "inside": _inside(heights - truth, uncertainty, known),
-        "stated_in": _inside(stated[0] - truth, stated[1], known),
-        "uncertainty": float(uncertainty[known].mean() / rmse),
+        "inside": own.inside(truth, known),
+        "stated_in": stated.inside(truth, known),
+        "uncertainty": float(
+            own.uncertainty[known].mean() / (_rms((own.heights - truth)[known]) + FLOOR)
+        ),
     }
 
 
-def _inside(errors: Array, uncertainty: Array, known: Array) -> float:
-    """Return the share in the 90 % interval of a Laplace distribution, whose deviation is √2 b."""
-    return float(np.mean(np.abs(errors)[known] <= uncertainty[known] * np.log(10) / np.sqrt(2)))
+def known_pixels(heights: Array, prior: Array, truth: Array) -> Array:
+    """Return bool (rows, columns): pixels where all are known, without the rim."""
+    known = np.isfinite(heights) & np.isfinite(prior) & np.isfinite(truth)
+    known[:RIM] = known[-RIM:] = known[:, :RIM] = known[:, -RIM:] = False
+    return known
 
 
-def _generated(
-    scene: Scene, bundle: Bundle, folder: Path, **options: float
-) -> tuple[Array, Array, dict[str, str]]:
-    """Return heights and uncertainties, float64 (rows, columns), and the tags."""
+def ratio_of(heights: Array, prior: Array, truth: Array, known: Array) -> float:
+    """Return the RMSE over that of the prior."""
+    return (_rms((heights - truth)[known]) + FLOOR) / (_rms((prior - truth)[known]) + FLOOR)
+
+
+def generated(scene: Scene, bundle: Bundle, folder: Path, **options: float) -> Generated:
+    """Run ``generate`` and read its result."""
     out = folder / "out.tif"
     chosen = Options(overwrite=True, any_pixel_size=True, **options)
     generate(scene, out, bundle=bundle, options=chosen)
     with rasterio.open(out) as file:
         heights, uncertainty = file.read(masked=True).filled(np.nan).astype(np.float64)
-        return heights, uncertainty, file.tags()
+        return Generated(heights, uncertainty, file.tags())
 
 
 def _rms(errors: Array) -> float:

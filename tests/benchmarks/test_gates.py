@@ -53,7 +53,7 @@ def test_a_broken_limit_leaves_the_installed_bundle(script, tmp_path: Path) -> N
     card = load_bundle(old).card
     (figure,) = card.metrics["gates"]
     assert (figure["value"], figure["holds"], figure["reached"]) == (0.2, True, False)
-    assert ("held-out surfaces", "1 of 1 limits kept, 0 goals reached") in card_summary(card)
+    assert ("held-out places", "1 of 1 limits kept, 0 goals reached") in card_summary(card)
     assert load_bundle(old).graph() == new.graph()
 
 
@@ -61,7 +61,7 @@ def test_without_surfaces_the_card_says_that_nothing_was_measured(script, tmp_pa
     new = make_bundle(tmp_path / "new.bundle")
     script("gates").install(new, tmp_path / "out.bundle", None)
     card = load_bundle(tmp_path / "out.bundle").card
-    assert "not measured" in dict(card_summary(card))["held-out surfaces"]
+    assert "not measured" in dict(card_summary(card))["held-out places"]
 
 
 def test_errors_are_scaled(script) -> None:

@@ -330,10 +330,10 @@ def _sun_row(suns: SunRange | None) -> list[tuple[str, str]]:
 def _gates_row(gates: Any) -> list[tuple[str, str]]:
     """Return the row on the limits of ``benchmarks/gates.py``, if they were to be measured."""
     if not isinstance(gates, list):
-        return [("held-out surfaces", str(gates))] if gates else []
+        return [("held-out places", str(gates))] if gates else []
     reached, kept = (sum(bool(gate[key]) for gate in gates) for key in ("reached", "holds"))
     text = f"{kept} of {len(gates)} limits kept, {reached} goals reached"
-    return [("held-out surfaces", text)]
+    return [("held-out places", text)]
 
 
 def _base_text(contract: Contract) -> str:
