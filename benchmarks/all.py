@@ -24,6 +24,7 @@ SCRIPTS = (
     "refine",
     "inputs",
     "generate",
+    "large_tile",
     "image_alone",
     "image_recipes",
     "image_halves",
