@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -18,6 +19,7 @@ import yaml
 pytest.importorskip("lightning")
 
 from conftest import terrain, write_raster
+from demiurge.cli.main import run
 from demiurge.model.bundle import load_bundle
 from demiurge.scene.prepare import prepare
 
@@ -82,43 +84,78 @@ def test_two_processes_cross_validate(tmp_path: Path) -> None:
     assert not list(tmp_path.glob("*.work"))
 
 
-def test_a_failed_fold_is_one_sentence(tmp_path: Path) -> None:
+@pytest.fixture
+def command(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Change to a folder with a scene; return a command for two processes, to run in this one."""
     make_scene(tmp_path)
-    command, environment = _command(2, *FOLDS, "--from", "refine")
-    done = subprocess.run(
-        command, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=120
-    )
-    assert done.returncode == 3, done.stderr
-    assert len(done.stderr.splitlines()) == 1
-    assert "start from a bundle with the same layers and targets" in done.stderr
+    command, environment = _command(2, *FOLDS)
+    monkeypatch.chdir(tmp_path)
+    for name in os.environ.keys() | environment.keys():
+        monkeypatch.setenv(name, environment[name])
+    return command[3:]
+
+
+def test_a_failed_fold_is_one_sentence(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as ended:
+        run([*command, "--from", "refine"])
+    printed = capfd.readouterr().err
+    assert ended.value.code == 3, printed
+    assert len(printed.splitlines()) == 1
+    assert "start from a bundle with the same layers and targets" in printed
     assert not list(tmp_path.glob("2.fold*"))
 
 
-@pytest.mark.parametrize(
-    ("number", "code", "message"), [(signal.SIGINT, 130, "interrupted"), (signal.SIGKILL, -9, "")]
-)
-def test_no_process_outlives_the_command(
-    tmp_path: Path, number: int, code: int, message: str
+def _helpers(folder: Path, number: int) -> list[psutil.Process]:
+    """Wait for the first checkpoint; return the processes that the command started."""
+    checkpoint, end = folder / "2.fold1.bundle.work/last.ckpt", time.monotonic() + 240
+    while not checkpoint.exists() and psutil.pid_exists(number) and time.monotonic() < end:
+        time.sleep(0.2)
+    helpers = psutil.Process(number).children(recursive=True)
+    return [helper for helper in helpers if "demiurge.training.processes" in helper.cmdline()]
+
+
+def test_no_process_outlives_an_interruption(
+    command: list[str], tmp_path: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    helpers: list[psutil.Process] = []
+
+    def interrupt() -> None:
+        helpers.extend(_helpers(tmp_path, os.getpid()))
+        # Only this wakes the thread that waits for the process.
+        signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    try:
+        with pytest.raises(SystemExit) as ended:
+            run([*command, "--set", "epochs=10000"])
+    finally:
+        thread.join()
+    assert ended.value.code == 130
+    assert capfd.readouterr().err == "demiurge: interrupted\n"
+    assert len(helpers) == 2, "the process of the fold, and Lightning's second process"
+    assert psutil.wait_procs(helpers, timeout=60)[1] == []
+
+
+def test_no_process_outlives_a_killed_command(tmp_path: Path) -> None:
     make_scene(tmp_path)
     command, environment = _command(2, *FOLDS, "--set", "epochs=10000")
     environment["TMPDIR"] = str(tmp_path)  # SIGKILL leaves temporary folders
-    run = subprocess.Popen(
+    started = subprocess.Popen(
         command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
     )
     try:
-        checkpoint, end = tmp_path / "2.fold1.bundle.work/last.ckpt", time.monotonic() + 120
-        while not checkpoint.exists() and run.poll() is None and time.monotonic() < end:
-            time.sleep(0.2)
-        helpers = psutil.Process(run.pid).children(recursive=True)
+        helpers = _helpers(tmp_path, started.pid)
         assert len(helpers) == 2, "the process of the fold, and Lightning's second process"
-        run.send_signal(number)
+        started.kill()
         assert psutil.wait_procs(helpers, timeout=60)[1] == []
-        _, printed = run.communicate(timeout=60)
+        _, printed = started.communicate(timeout=60)
     finally:
-        run.kill()
-    assert run.returncode == code
-    assert printed == (f"demiurge: {message}\n" if message else "")
+        started.kill()
+    assert started.returncode == -signal.SIGKILL
+    assert printed == ""
 
 
 def _command(count: int, *more: str) -> tuple[list[str], dict[str, str]]:

@@ -91,9 +91,12 @@ def test_profile_along_a_line(raster: Write) -> None:
         read_line("1,2,3")
 
 
-def test_report_contains_profiles_and_the_variogram(raster: Write, tmp_path: Path) -> None:
+def test_report_contains_profiles_and_the_variogram(
+    raster: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     pytest.importorskip("xdem")
     pytest.importorskip("matplotlib")
+    monkeypatch.setattr("demiurge.evaluation.spatial._RUNS", 1)
     truth = _hills()
     noise = np.random.default_rng(0).standard_normal(truth.shape).astype(np.float32)
     page = tmp_path / "r.html"

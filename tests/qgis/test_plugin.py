@@ -1,5 +1,7 @@
 """The plugin in QGIS, without a window: each algorithm gives the pixels of the command line."""
 
+import contextlib
+import io
 import json
 import re
 import shutil
@@ -13,6 +15,7 @@ import rasterio
 from plugin_parts import FOLDER, program, without_settings
 
 from conftest import CRS, LEFT, TOP, make_bundle, terrain, write_raster
+from demiurge.cli.main import run
 
 #: Debian's wrapper passes an option that qgis_process does not know.
 QGIS = shutil.which("qgis_process.bin") or shutil.which("qgis_process")
@@ -47,11 +50,12 @@ class Desk:
         return done.stdout + done.stderr
 
     def command(self, *words: Any) -> str:
-        done = subprocess.run(
-            [self.program, *map(str, words)], capture_output=True, text=True, timeout=300
-        )
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        """Run the command line in this process; return what it prints."""
+        with io.StringIO() as printed, contextlib.redirect_stdout(printed):
+            with pytest.raises(SystemExit) as ended:
+                run([str(word) for word in words])
+            assert ended.value.code == 0
+            return printed.getvalue()
 
 
 @pytest.fixture(scope="module")

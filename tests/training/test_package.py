@@ -74,17 +74,22 @@ def test_places_without_truth_are_ignored(tmp_path: Path) -> None:
 
 def test_cached_exports_equal_real_ones() -> None:
     """The other tests of this folder replace the weights in an exported graph."""
-    pytest.importorskip("torch")
-    import torch
+    onnx = pytest.importorskip("onnx")
+    torch = pytest.importorskip("torch")
 
     from demiurge.model import export
     from demiurge.model.network import build_network
 
-    settings = tiny_recipe().network
-    networks = [build_network(settings, 3, 2) for _ in range(2)]
+    settings, sizes = tiny_recipe().network, ((3, 2), (5, 4), (5, 4))
+    networks = [build_network(settings, *size) for size in sizes]
     for network in networks:
         torch.nn.init.normal_(next(network.parameters()))
-    graphs = [export.to_onnx(network, 3) for network in networks]
+    graphs = [
+        export.to_onnx(network, channels)
+        for network, (channels, _) in zip(networks, sizes, strict=True)
+    ]
     assert isinstance(export.to_onnx, partial), "the export is replaced"
-    assert graphs[1] == export.to_onnx.args[0](networks[1], 3)
-    assert graphs[0] != graphs[1]
+    real = onnx.load_from_string(export.to_onnx.args[0](networks[2], 5))
+    del real.graph.value_info[:]
+    assert graphs[2] == real.SerializeToString(deterministic=True)
+    assert graphs[1] != graphs[2]
