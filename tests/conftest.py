@@ -6,6 +6,7 @@ import json
 import socket
 import struct
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,11 @@ def write_raster(
 
 def terrain(rows: int = 160, columns: int = 192, seed: int = 0) -> np.ndarray:
     """Smooth hills between about 60 and 140 m, float32."""
+    return _terrain(rows, columns, seed).copy()
+
+
+@lru_cache(maxsize=8)
+def _terrain(rows: int, columns: int, seed: int) -> np.ndarray:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[:rows, :columns].astype(np.float64)
     heights = np.full((rows, columns), 100.0)

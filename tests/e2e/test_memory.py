@@ -13,9 +13,9 @@ from conftest import make_bundle, terrain, write_raster
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="peak memory is read in /proc")
 
-WIDTH, SHORT, LONG = 512, 4096, 12288
+WIDTH, SHORT, LONG = 512, 2048, 10240
 #: Rows for `prepare`, which holds the same number of blocks only from about 10,000 rows on.
-BLOCKS_SHORT, BLOCKS_LONG = LONG, 3 * LONG
+BLOCKS_SHORT, BLOCKS_LONG = 12288, 36864
 #: MiB by which the peak of the longer raster may be higher; two float32 rasters are 32 MiB.
 SLACK = 30
 
@@ -61,7 +61,7 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> Path:
         base="dem_prior",
         window=128,
     )
-    for rows in (SHORT, LONG, BLOCKS_LONG):
+    for rows in (SHORT, LONG, BLOCKS_SHORT, BLOCKS_LONG):
         data = np.tile(terrain(128, 128), (rows // 128, WIDTH // 128))
         write_raster(folder / f"dsm{rows}.tif", data, tiled=True)
         write_raster(folder / f"image{rows}.tif", (data * 7).astype(np.uint16), tiled=True)

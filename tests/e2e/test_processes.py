@@ -107,9 +107,9 @@ def test_a_failed_fold_is_one_sentence(
     assert not list(tmp_path.glob("2.fold*"))
 
 
-def _helpers(folder: Path, number: int) -> list[psutil.Process]:
-    """Wait for the first checkpoint; return the processes that the command started."""
-    checkpoint, end = folder / "2.fold1.bundle.work/last.ckpt", time.monotonic() + 240
+def _helpers(checkpoint: Path, number: int) -> list[psutil.Process]:
+    """Wait for the first checkpoint; return the processes that train."""
+    end = time.monotonic() + 240
     while not checkpoint.exists() and psutil.pid_exists(number) and time.monotonic() < end:
         time.sleep(0.2)
     helpers = psutil.Process(number).children(recursive=True)
@@ -122,7 +122,7 @@ def test_no_process_outlives_an_interruption(
     helpers: list[psutil.Process] = []
 
     def interrupt() -> None:
-        helpers.extend(_helpers(tmp_path, os.getpid()))
+        helpers.extend(_helpers(tmp_path / "2.fold1.bundle.work/last.ckpt", os.getpid()))
         # Only this wakes the thread that waits for the process.
         signal.pthread_kill(threading.main_thread().ident, signal.SIGINT)
 
@@ -139,16 +139,24 @@ def test_no_process_outlives_an_interruption(
     assert psutil.wait_procs(helpers, timeout=60)[1] == []
 
 
-def test_no_process_outlives_a_killed_command(tmp_path: Path) -> None:
+#: The command imports Lightning to check the machine; the function that waits needs nothing.
+WAIT = """
+from demiurge.training.processes import train_in_process
+train_in_process(scenes=["scene"], output="2.bundle", recipe="tiny.yaml", devices=2,
+                 changes=["epochs=10000"])
+"""
+
+
+def test_no_process_outlives_a_killed_one(tmp_path: Path) -> None:
     make_scene(tmp_path)
-    command, environment = _command(2, *FOLDS, "--set", "epochs=10000")
-    environment["TMPDIR"] = str(tmp_path)  # SIGKILL leaves temporary folders
+    environment = _command(2)[1] | {"TMPDIR": str(tmp_path)}  # SIGKILL leaves temporary folders
     started = subprocess.Popen(
-        command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True
-    )
+        [sys.executable, "-c", WAIT],
+        cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
     try:
-        helpers = _helpers(tmp_path, started.pid)
-        assert len(helpers) == 2, "the process of the fold, and Lightning's second process"
+        helpers = _helpers(tmp_path / "2.bundle.work/last.ckpt", started.pid)
+        assert len(helpers) == 2, "the process of the training, and Lightning's second process"
         started.kill()
         assert psutil.wait_procs(helpers, timeout=60)[1] == []
         _, printed = started.communicate(timeout=60)

@@ -42,7 +42,7 @@ def _card() -> Card:
 
 
 def test_the_exported_graph_equals_the_network(tmp_path: Path) -> None:
-    network, graph = _exported("unet")
+    network, graph = _exported("branch at full resolution")
     bundle = save_bundle(tmp_path / "a.bundle", _card(), graph, no_weights())
     for size in (64, 96):
         planes = np.random.default_rng(size).standard_normal((2, size, size)).astype("f4")
@@ -53,8 +53,8 @@ def test_the_exported_graph_equals_the_network(tmp_path: Path) -> None:
         np.testing.assert_allclose(output, expected, atol=1e-4 * np.abs(expected).max())
 
 
+#: A plain U-Net is part of the first; trainings in ``tests/training/test_fit.py`` export it.
 NETWORKS: dict[str, dict[str, object]] = {
-    "unet": {},
     "branch at full resolution": {"detail": 8},
     "pix2pix": {"architecture": "pix2pix", "depth": 4, "decoder_channels": [8]},
     "resdepth": {"architecture": "resdepth", "decoder_channels": [8]},

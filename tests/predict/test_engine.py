@@ -15,7 +15,7 @@ from affine import Affine
 from odc.geo.geobox import GeoBox
 
 import demiurge.predict
-from conftest import CRS, LEFT, PIXEL, TOP, blur_graph, make_bundle, terrain
+from conftest import CRS, LEFT, PIXEL, TOP, blur_graph, make_bundle, terrain, write_raster
 from demiurge import Options
 from demiurge.errors import DataError, ResourceError, UsageError
 from demiurge.model.bundle import Bundle
@@ -49,16 +49,24 @@ def read(path: Path) -> np.ndarray:
     return pixels
 
 
-@pytest.fixture
-def bundle(tmp_path: Path) -> Bundle:
-    return make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with the heights in a file."""
+    folder = tmp_path_factory.mktemp("engine")
+    write_raster(folder / "dsm.tif", heights(), nodata=float("nan"))
+    return folder
 
 
-@pytest.fixture
-def expected(raster: Write, bundle: Bundle, tmp_path: Path) -> np.ndarray:
-    path = raster("dsm.tif", heights(), nodata=float("nan"))
-    demiurge.predict.run(path, bundle, tmp_path / "expected.tif")
-    return read(tmp_path / "expected.tif")
+@pytest.fixture(scope="module")
+def bundle(folder: Path) -> Bundle:
+    return make_bundle(folder / "a.bundle", graph=blur_graph(2, 2), scale=1.0)
+
+
+@pytest.fixture(scope="module")
+def expected(folder: Path, bundle: Bundle) -> np.ndarray:
+    """Return the bands of the result from the file."""
+    demiurge.predict.run(folder / "dsm.tif", bundle, folder / "expected.tif")
+    return read(folder / "expected.tif")
 
 
 @dataclass
@@ -108,7 +116,9 @@ def test_arrays_give_the_pixels_of_files(
         assert file.transform == GRID.affine
 
 
-def test_every_kind_of_array(bundle: Bundle, expected: np.ndarray, tmp_path: Path) -> None:
+def test_every_kind_of_array(
+    folder: Path, bundle: Bundle, expected: np.ndarray, tmp_path: Path
+) -> None:
     filled = np.where(np.isfinite(heights()), heights(), -32768)
     mapped = np.memmap(tmp_path / "in.f32", np.float32, "w+", shape=SHAPE)
     mapped[:] = heights()
@@ -120,8 +130,8 @@ def test_every_kind_of_array(bundle: Bundle, expected: np.ndarray, tmp_path: Pat
             "source": heights()[::-1],
             "grid": GeoBox(SHAPE, Affine(PIXEL, 0, LEFT, 0, PIXEL, TOP - PIXEL * SHAPE[0]), CRS),
         },
-        "scene": {"source": scene_from_files({"dsm": tmp_path / "dsm.tif"}), "grid": None},
-        "file": {"source": {"dsm": tmp_path / "dsm.tif"}, "grid": None},
+        "scene": {"source": scene_from_files({"dsm": folder / "dsm.tif"}), "grid": None},
+        "file": {"source": {"dsm": folder / "dsm.tif"}, "grid": None},
         "reader": {"source": Reader(GRID, ("dsm",), heights()), "grid": None},
     }
     for name, how in kinds.items():

@@ -72,20 +72,30 @@ def test_the_direction_is_that_after_turning(tmp_path: Path) -> None:
         np.testing.assert_allclose(added, part, atol=2e-5)
 
 
-@pytest.mark.parametrize("plane", [INCIDENCE, RIGHT, 1])
+TURNED_SUN = Direction(151.25, 37)
+
+
+@pytest.fixture(scope="module", params=[INCIDENCE, RIGHT, 1])
+def plain(
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> tuple[Bundle, np.ndarray]:
+    """Return a bundle that adds a plane, and its heights of the scene as it is."""
+    folder = tmp_path_factory.mktemp("plain")
+    bundle = bundle_of(folder / "t.bundle", request.param)
+    return bundle, heights_of(scene_of(folder, sun=TURNED_SUN), bundle, folder)
+
+
 @pytest.mark.parametrize("orientation", ORIENTATIONS[8])
 def test_turned_scenes_under_turned_suns_give_turned_results(
-    tmp_path: Path, orientation: Orientation, plane: int
+    tmp_path: Path, orientation: Orientation, plain: tuple[Bundle, np.ndarray]
 ) -> None:
     """To the bit."""
-    bundle = bundle_of(tmp_path / "t.bundle", plane)
-    sun = Direction(151.25, 37)
-    plain = heights_of(scene_of(tmp_path, sun=sun), bundle, tmp_path)
+    bundle, expected = plain
     # The inverse of apply moves the vector that undo_vector gets.
-    right, up, _ = _applied(orientation, sun)
+    right, up, _ = _applied(orientation, TURNED_SUN)
     moved = Direction(float(np.degrees(np.arctan2(right, up)) % 360), 37)
     turned = heights_of(scene_of(tmp_path, orientation, moved), bundle, tmp_path)
-    np.testing.assert_array_equal(turned, orientation.apply(plain[None])[0])
+    np.testing.assert_array_equal(turned, orientation.apply(expected[None])[0])
 
 
 def _applied(orientation: Orientation, sun: Direction) -> np.ndarray:

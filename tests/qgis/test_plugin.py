@@ -49,6 +49,17 @@ class Desk:
         assert done.returncode == 0, done.stdout + done.stderr
         return done.stdout + done.stderr
 
+    def run_all(self, runs: dict[str, tuple[str, dict[str, Any]]]) -> dict[str, str]:
+        """Run algorithms in one process of QGIS; return their logs by the keys."""
+        file = self.folder / "runs.json"
+        file.write_text(json.dumps(list(runs.values()), default=str))
+        done = subprocess.run(
+            ["/usr/bin/python3", Path(__file__).with_name("run_algorithms.py"), file],
+            capture_output=True, text=True, timeout=600, env=self.environment,
+        )  # fmt: skip
+        assert done.returncode == 0, done.stdout + done.stderr
+        return dict(zip(runs, json.loads(file.read_text()), strict=True))
+
     def command(self, *words: Any) -> str:
         """Run the command line in this process; return what it prints."""
         with io.StringIO() as printed, contextlib.redirect_stdout(printed):
@@ -130,36 +141,6 @@ def test_refine(desk: Desk, files: dict[str, Path], tmp_path: Path) -> None:
     assert "--window 96" in log, "the command line is in the log"
 
 
-def test_generate(desk: Desk, files: dict[str, Path], tmp_path: Path) -> None:
-    bundle = files["generate"]
-    desk.run(
-        "generate", image=files["image"], prior=files["prior"], bundle=bundle, detail=1,
-        output=tmp_path / "q.tif",
-    )  # fmt: skip
-    words = ("--prior", files["prior"], "--bundle", bundle, "--detail", 1)
-    desk.command("generate", files["image"], *words, "-o", tmp_path / "c.tif")
-    same(tmp_path / "q.tif", tmp_path / "c.tif")
-
-
-def test_prepare_and_a_scene_folder(desk: Desk, files: dict[str, Path], tmp_path: Path) -> None:
-    desk.run(
-        "prepare", inputs_dsm=files["dsm"], inputs_truth_dsm=files["truth"],
-        inputs=files["image"], gsd=4, out=tmp_path / "q",
-    )  # fmt: skip
-    layers = [f"dsm={files['dsm']}", f"truth_dsm={files['truth']}", files["image"]]
-    desk.command("prepare", *layers, "--gsd", 4, "-o", tmp_path / "c")
-    rasters = sorted(p.name for p in (tmp_path / "c").glob("*.tif"))
-    assert rasters == sorted(p.name for p in (tmp_path / "q").glob("*.tif"))
-    assert rasters
-    for name in rasters:
-        same(tmp_path / "q" / name, tmp_path / "c" / name)
-    words = {"bundle": files["refine"], "any_pixel_size": "true", "any_input": "true"}
-    desk.run("refine", dsm_folder=tmp_path / "q", **words, output=tmp_path / "q.tif")
-    flags = ("--bundle", files["refine"], "--any-pixel-size", "--any-input")
-    desk.command("refine", tmp_path / "c", *flags, "-o", tmp_path / "c.tif")
-    same(tmp_path / "q.tif", tmp_path / "c.tif")
-
-
 @pytest.fixture(scope="module")
 def surface(desk: Desk, files: dict[str, Path]) -> Path:
     words = ("--bundle", files["refine"], "--any-input", "-o", files["surface"])
@@ -167,66 +148,114 @@ def surface(desk: Desk, files: dict[str, Path]) -> Path:
     return files["surface"]
 
 
-def test_evaluate(desk: Desk, files: dict[str, Path], surface: Path, tmp_path: Path) -> None:
-    log = desk.run(
-        "evaluate", surface=surface, surface_band=3, reference=files["truth"],
-        baseline=files["dsm"], allow_offset="true",
-        json_file=tmp_path / "q.json", report=tmp_path / "q.html",
-    )  # fmt: skip
+@pytest.fixture(scope="module")
+def logs(desk: Desk, files: dict[str, Path], surface: Path) -> dict[str, str]:
+    """Run algorithms into the folder ``ran``; return their logs."""
+    folder = desk.folder / "ran"
+    folder.mkdir()
+    layer = folder / "points.gpkg"
+    names = (f"{axis.upper()}_POSSIBLE_NAMES={axis}" for axis in "xyz")
+    options = [word for name in names for word in ("-oo", name)]
+    convert = ["ogr2ogr", *options, "-a_srs", CRS, str(layer), str(files["points"])]
+    subprocess.run(convert, check=True, env=desk.environment)
+    certified = {"surface": surface, "confidence": 0.9, "allow_offset": True}
+    anything = {"any_pixel_size": True, "any_input": True}
+    return desk.run_all({
+        "generate": ("generate", {
+            "image": files["image"], "prior": files["prior"], "bundle": files["generate"],
+            "detail": 1, "output": folder / "generated.tif",
+        }),
+        "prepare": ("prepare", {
+            "inputs_dsm": files["dsm"], "inputs_truth_dsm": files["truth"],
+            "inputs": [str(files["image"])], "gsd": 4, "out": folder / "scene",
+        }),
+        "refine": ("refine", {
+            "dsm_folder": folder / "scene", "bundle": files["refine"], **anything,
+            "output": folder / "refined.tif",
+        }),
+        "evaluate": ("evaluate", {
+            "surface": surface, "surface_band": 3, "reference": files["truth"],
+            "baseline": files["dsm"], "allow_offset": True,
+            "json_file": folder / "evaluated.json", "report": folder / "evaluated.html",
+        }),
+        "certify": ("certify", {
+            "points": files["points"], **certified, "points_crs": CRS,
+            "output": folder / "certified.tif", "json_file": folder / "certified.json",
+        }),
+        "layer": ("certify", {
+            "points_layer": layer, **certified, "json_file": folder / "layer.json",
+        }),
+        "export": ("export", {
+            "surface": surface, "band": 3, "tolerance": 0.5, "image": files["image"],
+            "output": folder / "exported.laz",
+        }),
+    })  # fmt: skip
+
+
+@pytest.fixture
+def ran(desk: Desk, logs: dict[str, str]) -> Path:
+    return desk.folder / "ran"
+
+
+def test_generate(desk: Desk, files: dict[str, Path], ran: Path, tmp_path: Path) -> None:
+    words = ("--prior", files["prior"], "--bundle", files["generate"], "--detail", 1)
+    desk.command("generate", files["image"], *words, "-o", tmp_path / "c.tif")
+    same(ran / "generated.tif", tmp_path / "c.tif")
+
+
+def test_prepare_and_a_scene_folder(
+    desk: Desk, files: dict[str, Path], ran: Path, tmp_path: Path
+) -> None:
+    layers = [f"dsm={files['dsm']}", f"truth_dsm={files['truth']}", files["image"]]
+    desk.command("prepare", *layers, "--gsd", 4, "-o", tmp_path / "c")
+    rasters = sorted(p.name for p in (tmp_path / "c").glob("*.tif"))
+    assert rasters == sorted(p.name for p in (ran / "scene").glob("*.tif"))
+    assert rasters
+    for name in rasters:
+        same(ran / "scene" / name, tmp_path / "c" / name)
+    flags = ("--bundle", files["refine"], "--any-pixel-size", "--any-input")
+    desk.command("refine", tmp_path / "c", *flags, "-o", tmp_path / "c.tif")
+    same(ran / "refined.tif", tmp_path / "c.tif")
+
+
+def test_evaluate(
+    desk: Desk, files: dict[str, Path], surface: Path, logs: dict[str, str], ran: Path,
+    tmp_path: Path,
+) -> None:  # fmt: skip
     words = ("--reference", files["truth"], "--baseline", files["dsm"], "--allow-offset")
     shown = desk.command("evaluate", f"{surface}:3", *words, "--json", tmp_path / "c.json")
-    assert json.loads((tmp_path / "q.json").read_text()) == json.loads(
+    assert json.loads((ran / "evaluated.json").read_text()) == json.loads(
         (tmp_path / "c.json").read_text()
     )
-    assert (tmp_path / "q.html").stat().st_size > 10_000
-    assert "all pixels: surface MAE" in log
+    assert (ran / "evaluated.html").stat().st_size > 10_000
+    assert "all pixels: surface MAE" in logs["evaluate"]
     assert "all pixels: surface MAE" in shown
 
 
 def test_certify_with_a_file_and_with_a_layer(
-    desk: Desk, files: dict[str, Path], surface: Path, tmp_path: Path
+    desk: Desk, files: dict[str, Path], surface: Path, ran: Path, tmp_path: Path
 ) -> None:
-    places = {"output": tmp_path / "q.tif", "json_file": tmp_path / "q.json"}
-    given = {"surface": surface, "confidence": 0.9, "points_crs": CRS, "allow_offset": "true"}
-    desk.run("certify", points=files["points"], **given, **places)
     flags = ("--confidence", 0.9, "--points-crs", CRS, "--allow-offset")
     words = ("--map", tmp_path / "c.tif", "--json", tmp_path / "c.json")
     desk.command("certify", surface, "--points", files["points"], *flags, *words)
-    same(tmp_path / "q.tif", tmp_path / "c.tif")
-    figures = [json.loads((tmp_path / f"{x}.json").read_text())["figures"] for x in "qc"]
-    assert figures[0] == figures[1]
-    layer = tmp_path / "points.gpkg"
-    options = [
-        "-oo",
-        "X_POSSIBLE_NAMES=x",
-        "-oo",
-        "Y_POSSIBLE_NAMES=y",
-        "-oo",
-        "Z_POSSIBLE_NAMES=z",
-    ]
-    convert = ["ogr2ogr", *options, "-a_srs", CRS, str(layer), str(files["points"])]
-    subprocess.run(convert, check=True, env=desk.environment)
-    del given["points_crs"]
-    desk.run("certify", points_layer=layer, **given, json_file=tmp_path / "layer.json")
-    by_layer = json.loads((tmp_path / "layer.json").read_text())["figures"]
-    for name, figure in figures[0].items():
+    same(ran / "certified.tif", tmp_path / "c.tif")
+    given, by_layer, expected = (
+        json.loads(path.read_text())["figures"]
+        for path in (ran / "certified.json", ran / "layer.json", tmp_path / "c.json")
+    )
+    assert given == expected
+    for name, figure in expected.items():
         assert by_layer[name]["value"] == pytest.approx(figure["value"], abs=1e-4)
 
 
-def test_export(desk: Desk, files: dict[str, Path], surface: Path, tmp_path: Path) -> None:
+def test_export(
+    desk: Desk, files: dict[str, Path], surface: Path, ran: Path, tmp_path: Path
+) -> None:
     import laspy
 
-    desk.run(
-        "export",
-        surface=surface,
-        band=3,
-        tolerance=0.5,
-        image=files["image"],
-        output=tmp_path / "q.laz",
-    )
     words = ("--band", 3, "--thin", 0.5, "--image", files["image"], "-o", tmp_path / "c.laz")
     desk.command("export", surface, *words)
-    first, second = laspy.read(tmp_path / "q.laz"), laspy.read(tmp_path / "c.laz")
+    first, second = laspy.read(ran / "exported.laz"), laspy.read(tmp_path / "c.laz")
     assert len(first.points) == len(second.points) > 100
     for axis in ("x", "y", "z", "red"):
         np.testing.assert_array_equal(first[axis], second[axis])

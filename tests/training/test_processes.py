@@ -1,27 +1,27 @@
-"""Training in a separate process."""
+"""Training in a separate process; ``tests/e2e/test_processes.py`` starts real ones."""
 
 import os
 import pickle
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 pytest.importorskip("lightning")
 
 from demiurge.errors import ConfigError, ResourceError
-from demiurge.training import processes
+from demiurge.training import fit, processes
 from demiurge.training.package import DivergedError
 from demiurge.training.processes import train_in_process
 
-from .conftest import MakeScene, tiny_recipe
+from .conftest import tiny_recipe
 
 
-def test_errors_of_the_process_are_raised(make_scene: MakeScene, tmp_path: Path) -> None:
-    recipe = tiny_recipe(chips={"size": 32, "per_epoch": 8, "batch": 5})
+def test_processes_share_a_batch_equally() -> None:
+    chips: Any = SimpleNamespace(recipe=tiny_recipe(chips={"size": 32, "batch": 5}))
     with pytest.raises(ConfigError, match="5 chips cannot be shared by 2 processes"):
-        train_in_process(
-            scenes=[make_scene()], output=tmp_path / "x.bundle", recipe=recipe, devices=2
-        )
+        fit._loaders(chips, chips, 2)
 
 
 def test_a_process_that_dies_without_an_error(
