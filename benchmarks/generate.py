@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 import tempfile
-import time
 from pathlib import Path
 
 import numpy as np
 import rasterio
-from rasterio.transform import from_origin
 
 from common import Claim, at_most, interleaved, main, median
 from demiurge import Options, generate, open_scene, simulate
@@ -31,7 +27,7 @@ def measure(quick: bool) -> list[Claim]:
         folder = Path(name)
         return [
             *_simulated(folder, quick),
-            *_speed(folder, quick),
+            *_against_pix2pix(quick),
             *_points(),
             *_large(),
         ]
@@ -91,43 +87,6 @@ def _simulated(folder: Path, quick: bool) -> list[Claim]:
             ),
         ]  # fmt: skip
     return claims
-
-
-def _speed(folder: Path, quick: bool) -> list[Claim]:
-    """A Sentinel-2 tile of four bands, from copies of one simulated scene."""
-    size = 1098 if quick else 10_980
-    (place,) = simulate(folder / "tile", family="optical", config={"size": 1098}, seed=SEED + 9)
-    bands = ["red", "green", "blue", "nir"]
-    planes = open_scene(place).read(layers=[*bands, "dem_prior"])
-    times = size // 1098
-    image, prior = folder / "tile.tif", folder / "tile_prior.tif"
-    profile = {
-        "driver": "GTiff", "crs": "EPSG:32633", "tiled": True, "blockxsize": 512,
-        "blockysize": 512, "compress": "deflate",
-    }  # fmt: skip
-    with rasterio.open(
-        image, "w", count=4, dtype="uint16", width=size, height=size,
-        transform=from_origin(3e5, 5e6, 10, 10), **profile,
-    ) as file:  # fmt: skip
-        for band, plane in enumerate(planes[:4], start=1):
-            file.write(np.tile(plane.astype(np.uint16), (times, times)), band)
-            file.set_band_description(band, bands[band - 1])
-    coarse = np.tile(planes[4][4::9, 4::9], (times, times))
-    with rasterio.open(
-        prior, "w", count=1, dtype="float32", width=coarse.shape[1], height=coarse.shape[0],
-        transform=from_origin(3e5, 5e6, 90, 90), **profile,
-    ) as file:  # fmt: skip
-        file.write(coarse, 1)
-    command = [sys.executable, "-m", "demiurge.cli.main", "generate", str(image), "--quiet",
-               "--prior", str(prior), "--bundle", BUNDLE, "-o", str(folder / "dem.tif"),
-               "--overwrite"]  # fmt: skip
-    seconds = []
-    for _ in range(1 if quick else 3):
-        start = time.perf_counter()
-        subprocess.run(command, check=True)
-        seconds.append(time.perf_counter() - start)
-    text = f"{size:,} x {size:,} pixels, four bands and a prior: entire process"
-    return [at_most(text, median(seconds), "s", 60), *_against_pix2pix(quick)]
 
 
 def _against_pix2pix(quick: bool) -> list[Claim]:

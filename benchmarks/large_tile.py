@@ -53,6 +53,7 @@ def measure(quick: bool) -> list[Claim]:
     side = QUICK_SIDE if quick else SIDE
     with tempfile.TemporaryDirectory() as name:
         folder = Path(os.environ.get("KEEP", name))
+        folder.mkdir(parents=True, exist_ok=True)
         planes = _place(folder / "place")
         image = _write(folder / f"image_{side}.tif", planes[:3], side, PIXEL, "uint16")
         claims: list[Claim] = []
