@@ -27,7 +27,7 @@ from demiurge.scene.spec import HeightTransformation, Vertical
 from demiurge.scene.undeclared import SuspectValue, common_nodata, inspect, isolated_value
 from demiurge.scene.validity import Validity, clean, read_stored, validity_of
 from demiurge.scene.vertical import read_vertical, require_metres, vertical_of
-from demiurge.scene.warp import Tiles, from_tiles, halves, warp, warp_affine
+from demiurge.scene.warp import Tiles, from_tiles, halves, tiles_across, warp, warp_affine
 
 #: Largest number of source pixels that are warped at once.
 _MOST = 2**22
@@ -288,9 +288,10 @@ class Source:
 
     def _tile(self, grid: GeoBox, tile: Window) -> Array:
         """Return a warped tile of a grid, from the cache if possible."""
-        key = (_key(grid), tile)
         return self._tiles.get(
-            key, lambda: self._warped(window_grid(grid, tile), self._scale(grid))
+            (_key(grid), tile),
+            lambda: self._warped(window_grid(grid, tile), self._scale(grid)),
+            tiles_across(grid),
         )
 
     def _warped(self, target: GeoBox, scale: float | None, display: bool = False) -> Array:

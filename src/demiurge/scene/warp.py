@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable, Hashable
 from functools import partial
-from threading import Lock
+from threading import Event, Lock
 
 import numpy as np
 from odc.geo.geobox import GeoBox
 
 from demiurge.arrays import Array, Values
+from demiurge.raster.interpolation import along, cubic
 from demiurge.scene.crs import is_degrees, transform, wrapped
 from demiurge.scene.footprint import Lattice, centre, lattice
 from demiurge.scene.grid import Window, at, window_grid, wkt
@@ -23,26 +24,57 @@ WARP_TOLERANCE = 0.001
 _AFFINE, _LEAST_WEIGHT = 0.1, 1e-3
 #: Side in pixels of the tiles that warped windows are assembled from.
 TILE = 256
+#: Rows of tiles that a row of windows touches; maximum number of tiles kept for them (64 MB).
+_TILE_ROWS, _MOST_TILES = 5, 256
 
 
 class Tiles:
-    """Cache of the tiles used last, shared by all threads of a process."""
+    """Cache of the tiles used last, shared by all threads of a process.
+
+    A tile that one thread computes is not computed by another: that one waits.
+    """
 
     def __init__(self, most: int = 64) -> None:
         self._most, self._kept, self._lock = most, OrderedDict[Hashable, Array](), Lock()
+        self._computing: dict[Hashable, Event] = {}
 
-    def get(self, key: Hashable, make: Callable[[], Array]) -> Array:
-        """Return a tile from the cache, or compute and cache it."""
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        tile = make()
-        with self._lock:
-            self._kept[key] = tile
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
-        return tile
+    def get(self, key: Hashable, make: Callable[[], Array], most: int = 0) -> Array:
+        """Return a tile from the cache, or compute and cache it.
+
+        Parameters
+        ----------
+        most
+            From now on keep at least so many tiles.
+        """
+        while True:
+            with self._lock:
+                self._most = max(self._most, most)
+                if key in self._kept:
+                    self._kept.move_to_end(key)
+                    return self._kept[key]
+                other = self._computing.get(key)
+                if other is None:
+                    self._computing[key] = Event()
+                    break
+            other.wait()
+        try:
+            tile = make()
+            with self._lock:
+                self._kept[key] = tile
+                while len(self._kept) > self._most:
+                    self._kept.popitem(last=False)
+            return tile
+        finally:
+            with self._lock:
+                self._computing.pop(key).set()
+
+
+def tiles_across(grid: GeoBox) -> int:
+    """Return the number of tiles to keep where windows of a grid are read row by row.
+
+    The next row of windows overlaps the last one, so that tiles are needed again after a row.
+    """
+    return min(_TILE_ROWS * -(-int(grid.shape[1]) // TILE), _MOST_TILES)
 
 
 def from_tiles(window: Window, shape: tuple[int, int], tile: Callable[[Window], Array]) -> Array:
@@ -102,6 +134,10 @@ def warp(data: Array, source: GeoBox, target: GeoBox, resampling: str, scale: fl
     -------
     float32 on the target grid, NaN for no data.
     """
+    if resampling == "cubic" and scale >= 1:
+        upright = warp_cubic(data, source, target)
+        if upright is not None:
+            return upright
     from rasterio.enums import Resampling
     from rasterio.io import MemoryFile
     from rasterio.vrt import WarpedVRT
@@ -135,6 +171,35 @@ def warp(data: Array, source: GeoBox, target: GeoBox, resampling: str, scale: fl
             writer.write(data, 1)
         with memory.open() as copy, WarpedVRT(copy, **options) as view:
             return np.asarray(view.read(1), np.float32)
+
+
+def warp_cubic(data: Array, source: GeoBox, target: GeoBox) -> Array | None:
+    """Interpolate a complete array at the smaller pixels of a parallel grid.
+
+    Equal to GDAL's ``cubic`` up to rounding, in a tenth of the time.
+
+    Returns
+    -------
+    float32 on the target grid. None if the grids have different CRSs or are not parallel, if any
+    pixel of the array is NaN, or if the target needs pixels around it.
+    """
+    if str(source.crs) != str(target.crs) or not np.isfinite(data).all():
+        return None
+    matrix = ~source.affine @ target.affine
+    if abs(matrix.b) + abs(matrix.d) > 0:
+        return None
+    lines = []
+    for start, step, few, many in (
+        (matrix.f, matrix.e, target.shape[0], data.shape[0]),
+        (matrix.c, matrix.a, target.shape[1], data.shape[1]),
+    ):
+        places = start + step * (np.arange(few) + 0.5) - 0.5
+        if places.min() < 1 or places.max() >= many - 2:
+            return None
+        lines.append(along(places, many, cubic))
+    # Less one height, so that large ones keep their precision.
+    origin = data[0, 0]
+    return np.asarray(lines[0] @ (data - origin) @ lines[1].T + origin, np.float32)
 
 
 def warp_affine(data: Array, source: GeoBox, target: GeoBox, resampling: str) -> Array | None:

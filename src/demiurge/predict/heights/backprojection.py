@@ -7,24 +7,25 @@ difference between the prior and the means of the interpolated heights.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-import numpy.typing as npt
 from scipy import ndimage
 
 from demiurge.arrays import Array, Indices, Mask, Values
+from demiurge.raster.interpolation import (
+    along,
+    cubic,
+    cubic_spline,
+    neighbours,
+    sampled,
+    sampled_in_strips,
+)
 from demiurge.scene.footprint import Lattice
-
-#: Weights of four neighbours for a position between the second and the third.
-Kernel = Callable[[Array], Array]
 
 #: Cells on each side that affect the mean of interpolated values over a cell.
 _REACH = 4
-#: Rows interpolated at a time; the temporary arrays fit into the processor's cache.
-_STRIP = 16
 #: Rotations below this many cells over a window are treated as zero.
 _UPRIGHT = 0.02
 
@@ -77,23 +78,19 @@ class PriorCells:
 
         By cubic splines, or by GDAL's ``cubic`` with which priors are read.
         """
-        kernel, knots = _cubic, values
+        kernel, knots = cubic, values
         if spline:
-            kernel = _spline
+            kernel = cubic_spline
             knots = ndimage.spline_filter(values, order=3, output=np.float32, mode="nearest")
         if self.rows.shape[1] == 1:
-            down = _matrix(self.rows[:, 0], self.shape[0], kernel)
-            across = _matrix(self.columns[0], self.shape[1], kernel)
+            down = along(self.rows[:, 0], self.shape[0], kernel)
+            across = along(self.columns[0], self.shape[1], kernel)
             return np.asarray(down @ knots @ across.T, np.float32)
-        pixels = np.empty(self.rows.shape, np.float32)
-        for top in range(0, len(pixels), _STRIP):
-            part = slice(top, top + _STRIP)
-            pixels[part] = _sample(knots, self.rows[part], self.columns[part], kernel)
-        return pixels
+        return sampled_in_strips(knots, self.rows, self.columns, kernel)
 
     def centre_values(self, plane: Array) -> Array:
         """Return a plane of pixels at the centres of the cells, float32 ``shape``."""
-        return _sample(plane, self.centres[0], self.centres[1], _cubic).reshape(self.shape)
+        return sampled(plane, self.centres[0], self.centres[1], cubic).reshape(self.shape)
 
 
 def cells_under(size: int, lattice: Lattice) -> PriorCells:
@@ -135,74 +132,6 @@ def cells_under(size: int, lattice: Lattice) -> PriorCells:
     )
 
 
-def _cubic(part: Array) -> Array:
-    """Return the weights of a point's four neighbours in GDAL's ``cubic`` interpolation.
-
-    Keys' cubic convolution (1981, doi 10.1109/TASSP.1981.1163711).
-
-    Parameters
-    ----------
-    part
-        float32 (…): position between the second and the third neighbour, 0 to 1.
-
-    Returns
-    -------
-    float32 (4, …).
-    """
-    squared = part * part
-    cubed = squared * part
-    return np.stack([
-        squared - (cubed + part) / 2,
-        1 + (3 * cubed - 5 * squared) / 2,
-        2 * squared + (part - 3 * cubed) / 2,
-        (cubed - squared) / 2,
-    ])  # fmt: skip
-
-
-def _spline(part: Array) -> Array:
-    """Return the weights of a point's four knots of a cubic spline; see :func:`_cubic`."""
-    squared = part * part
-    cubed = squared * part
-    last = cubed / 6
-    third = (1 + 3 * (part + squared - cubed)) / 6
-    second = 2 / np.float32(3) - squared + cubed / 2
-    return np.stack([1 - second - third - last, second, third, last])
-
-
-def _neighbours(at: Array, length: int, kernel: Kernel) -> tuple[npt.NDArray[np.int32], Array]:
-    """Return index and weight of the four neighbours of points, (4, …); the ends are repeated."""
-    before = np.floor(at)
-    steps = np.arange(-1, 3, dtype=np.int32).reshape(4, *(1,) * at.ndim)
-    places = before.astype(np.int32) + steps
-    return np.clip(places, 0, length - 1, out=places), kernel(at - before)
-
-
-def _matrix(at: Array, length: int, kernel: Kernel) -> Array:
-    """Return the interpolation along one axis as a matrix, float32 (points, length)."""
-    matrix = np.zeros((at.size, length), np.float32)
-    for index, weight in zip(*_neighbours(at, length, kernel), strict=True):
-        np.add.at(matrix, (np.arange(at.size), index), weight)
-    return matrix
-
-
-def _sample(plane: Array, rows: Array, columns: Array, kernel: Kernel) -> Array:
-    """Return a plane interpolated at points, from their sixteen neighbours.
-
-    Equal to ``scipy.ndimage.map_coordinates`` for splines, which takes 1.2 times as long and has no
-    cubic convolution.
-    """
-    down, weights = _neighbours(rows, plane.shape[0], kernel)
-    across, shares = _neighbours(columns, plane.shape[1], kernel)
-    values = np.zeros(rows.shape, np.float32)
-    flat = np.ascontiguousarray(plane).ravel()
-    for row, weight in zip(down * plane.shape[1], weights, strict=True):
-        line = np.zeros_like(values)
-        for column, share in zip(across, shares, strict=True):
-            line += share * flat.take(row + column)
-        values += weight * line
-    return values
-
-
 @lru_cache(maxsize=2)
 def _mean_weights(*, spline: bool) -> Values:
     """Return the weights of a cell and its neighbours in the mean of interpolated values."""
@@ -213,10 +142,10 @@ def _mean_weights(*, spline: bool) -> Values:
     at = (middle + within).astype(np.float32)
     if spline:
         knots = ndimage.spline_filter1d(impulse, order=3, axis=1, output=np.float32)
-        index, weights = _neighbours(at, impulse.size, _spline)
+        index, weights = neighbours(at, impulse.size, cubic_spline)
     else:
         knots = impulse
-        index, weights = _neighbours(at, impulse.size, _cubic)
+        index, weights = neighbours(at, impulse.size, cubic)
     means = (weights * knots[0, index]).sum(axis=0).mean(axis=1, dtype=np.float64)
     return np.asarray(means / means.sum())
 
