@@ -10,6 +10,7 @@ import pytest
 from conftest import blur_graph, make_bundle, terrain, write_raster
 from demiurge.errors import BundleError, ResourceError
 from demiurge.model.backend import choose as chosen
+from demiurge.model.backend import openvino
 from demiurge.model.backend.choose import Choice, choose_runtime, make_runtime
 from demiurge.model.bundle import load_bundle
 from demiurge.predict.api import refine
@@ -68,6 +69,22 @@ def test_the_number_of_threads_does_not_change_a_pixel(tmp_path: Path) -> None:
     ]  # fmt: skip
     np.testing.assert_array_equal(actual[0], actual[1])
     np.testing.assert_array_equal(actual[0], actual[2])
+
+
+def test_large_windows_on_few_cores_get_one_stream_and_the_same_pixels(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A stream of windows of 768 px needs 200 MB."""
+    bundle = make_bundle(tmp_path / "a.bundle", graph=blur_graph(2, 2))
+    choice, results = Choice("openvino", "CPU", "f32"), []
+    for large, cores in ((64, 2), (64, 16), (65, 2)):
+        monkeypatch.setattr(openvino, "_LARGE", large)
+        monkeypatch.setattr(openvino, "usable_cores", lambda cores=cores: cores)
+        runtime = make_runtime(bundle, 64, choice, threads=0)
+        streams = int(runtime._compiled.get_property("NUM_STREAMS"))
+        assert streams == 1 or (large, cores) != (64, 2)
+        results += [np.stack(list(runtime.run(WINDOWS, few))) for few in (1, 2, 9)]
+    assert all(np.array_equal(one, results[0]) for one in results)
 
 
 def test_pytorch_and_openvino_agree_on_a_trained_network() -> None:
