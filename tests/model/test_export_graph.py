@@ -54,10 +54,10 @@ def test_the_exported_graph_equals_the_network(tmp_path: Path) -> None:
 
 
 #: A plain U-Net is part of the first; trainings in ``tests/training/test_fit.py`` export it.
+#: ``tests/training/test_package.py`` exports the network of ResDepth.
 NETWORKS: dict[str, dict[str, object]] = {
     "branch at full resolution": {"detail": 8},
     "pix2pix": {"architecture": "pix2pix", "depth": 4, "decoder_channels": [8]},
-    "resdepth": {"architecture": "resdepth", "decoder_channels": [8]},
 }
 
 

@@ -76,20 +76,28 @@ def test_cached_exports_equal_real_ones() -> None:
     """The other tests of this folder replace the weights in an exported graph."""
     onnx = pytest.importorskip("onnx")
     torch = pytest.importorskip("torch")
+    safetensors = pytest.importorskip("safetensors.torch")
 
     from demiurge.model import export
     from demiurge.model.network import build_network
 
     settings, sizes = tiny_recipe().network, ((3, 2), (5, 4), (5, 4))
     networks = [build_network(settings, *size) for size in sizes]
-    for network in networks:
-        torch.nn.init.normal_(next(network.parameters()))
+    for network, (channels, _) in zip(networks, sizes, strict=True):
+        for parameter in network.parameters():
+            torch.nn.init.normal_(parameter, std=0.05)
+        with torch.no_grad():
+            network(torch.randn(2, channels, 64, 64))  # statistics of the batch norms
     graphs = [
         export.to_onnx(network, channels)
         for network, (channels, _) in zip(networks, sizes, strict=True)
     ]
     assert isinstance(export.to_onnx, partial), "the export is replaced"
-    real = onnx.load_from_string(export.to_onnx.args[0](networks[2], 5))
-    del real.graph.value_info[:]
-    assert graphs[2] == real.SerializeToString(deterministic=True)
+    real = export.to_onnx.args[0](networks[2], 5)
+    weights = export.to_safetensors(networks[2], real)
+    assert all(key.endswith("num_batches_tracked") for key in safetensors.load(weights))
+    assert str(Path(torch.__file__).parent).encode() not in real, "no local paths"
+    model = onnx.load_from_string(real)
+    del model.graph.value_info[:]
+    assert graphs[2] == model.SerializeToString(deterministic=True)
     assert graphs[1] != graphs[2]
