@@ -158,7 +158,10 @@ def test_no_process_outlives_a_killed_one(tmp_path: Path) -> None:
         helpers = _helpers(tmp_path / "2.bundle.work/last.ckpt", started.pid)
         assert len(helpers) == 2, "the process of the training, and Lightning's second process"
         started.kill()
-        assert psutil.wait_procs(helpers, timeout=60)[1] == []
+        left = psutil.wait_procs(helpers, timeout=60)[1]
+        for helper in left:
+            helper.kill()
+        assert left == []
         _, printed = started.communicate(timeout=60)
     finally:
         started.kill()
