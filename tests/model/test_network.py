@@ -65,6 +65,7 @@ def test_detail_preserves_single_pixels() -> None:
         ({"architecture": "linknet", "decoder_channels": [8] * 5}, "has no decoder_channels"),
         ({"architecture": "pix2pix", "depth": 8, "detail": 8}, "neither detail nor pretrained"),
         ({"architecture": "resdepth", "pretrained": True}, "neither detail nor pretrained"),
+        ({"architecture": "resdepth", "members": 2}, "is one network; members must be 1"),
         ({"depth": 3, "decoder_channels": [8, 0, 8]}, "greater than 0"),
         ({"decoder_channels": []}, "at least 1"),
     ],

@@ -11,6 +11,8 @@ from torch import distributed as dist
 from demiurge.baselines.pix2pix import Pix2PixGenerator
 from demiurge.baselines.resdepth import ResDepthUNet
 from demiurge.errors import ConfigError, ResourceError
+from demiurge.model.contract import Contract
+from demiurge.model.ensemble import Ensemble
 from demiurge.model.losses import process_count
 from demiurge.model.settings import NetworkSettings
 
@@ -18,8 +20,18 @@ from demiurge.model.settings import NetworkSettings
 _SIDE = 64
 
 
+def network_of(settings: NetworkSettings, contract: Contract) -> nn.Module:
+    """Build the network of a contract, of several members if the settings say so.
+
+    Input, output and errors are those of :func:`build_network`.
+    """
+    sizes = contract.channels, contract.outputs
+    members = [build_network(settings, *sizes) for _ in range(settings.members)]
+    return members[0] if len(members) == 1 else Ensemble(members, len(contract.targets))
+
+
 def build_network(settings: NetworkSettings, channels: int, outputs: int) -> nn.Module:
-    """Build a network whose initial output is 0: no correction, unit scale.
+    """Build one network whose initial output is 0: no correction, unit scale.
 
     Its input is float32 (batch, channels, height, width), height and width multiples of
     ``settings.multiple``; its output is float32 (batch, outputs, height, width).

@@ -37,6 +37,13 @@ class NetworkSettings(Strict):
         ge=0,
         description="width of a branch at full resolution, merged before the last layer; 0: none",
     )
+    members: int = Field(
+        1,
+        ge=1,
+        le=8,
+        description="number of networks whose heights are averaged; what they differ by adds to "
+        "the uncertainty. Time and size grow with it",
+    )
     pretrained: bool = Field(
         False, description="start from ImageNet weights of the encoder (downloaded once)"
     )
@@ -51,6 +58,8 @@ class NetworkSettings(Strict):
             raise ValueError("fpn needs a depth of 5 and no detail")
         if own and (self.detail or self.pretrained):
             raise ValueError(f"{self.architecture} has neither detail nor pretrained weights")
+        if own and self.members > 1:
+            raise ValueError(f"{self.architecture} is one network; members must be 1")
         if widths is not None:
             if self.architecture in ("fpn", "linknet"):
                 raise ValueError(f"{self.architecture} has no decoder_channels")

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import psutil
 import torch
 
-from demiurge.model.network import build_network
+from demiurge.model.network import network_of
 from demiurge.progress import progress
 from demiurge.training.dataset import TrainingChips
 from demiurge.training.module import make_module, uses_bf16
@@ -63,7 +63,7 @@ def measure(regions: Sequence[Region], recipe: Recipe, *, quiet: bool = True) ->
     contract = make_contract(regions, recipe, quiet=quiet)
     chips = TrainingChips(regions, recipe, contract)
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    network = build_network(recipe.network, contract.channels, contract.outputs)
+    network = network_of(recipe.network, contract)
     shape = (contract.channels, len(contract.targets))
     module = make_module(network, recipe, shape, steps=_STEPS + 1).to(device)
     optimiser = torch.optim.AdamW(module.parameters(), lr=1e-6)

@@ -17,7 +17,7 @@ from demiurge.model.bundle import Bundle
 from demiurge.model.contract import Contract
 from demiurge.model.export import load_weights
 from demiurge.model.losses import centred, gradient_loss, laplace_nll, masked_mean, relief
-from demiurge.model.network import build_network
+from demiurge.model.network import network_of
 from demiurge.training.recipe import Recipe
 
 #: Weight of the absolute mean of relative heights in the loss.
@@ -233,7 +233,7 @@ def initial_network(recipe: Recipe, contract: Contract, begin: Bundle | None) ->
         If layers, targets or weights of the bundle do not fit.
     """
     L.seed_everything(recipe.seed, verbose=False)
-    network = build_network(recipe.network, contract.channels, contract.outputs)
+    network = network_of(recipe.network, contract)
     if begin is None:
         return network
     same = ("names", "targets", "ground", "relief", "local", "sun")

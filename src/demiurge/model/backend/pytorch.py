@@ -15,7 +15,7 @@ from demiurge.errors import BundleError, ResourceError
 from demiurge.model.backend.base import PrecisionName
 from demiurge.model.bundle import Bundle
 from demiurge.model.export import load_weights
-from demiurge.model.network import build_network
+from demiurge.model.network import network_of
 from demiurge.model.settings import NetworkSettings
 
 #: Pixels per batch on a GPU. The batch size is fixed, because results depend on it.
@@ -47,7 +47,7 @@ class TorchRuntime:
         try:
             settings = NetworkSettings(**{**bundle.card.recipe["network"], "pretrained": False})
             contract = bundle.contract
-            network: Any = build_network(settings, contract.channels, contract.outputs)
+            network: Any = network_of(settings, contract)
             load_weights(network, bundle)
         except (RuntimeError, ValueError, KeyError) as error:
             raise BundleError(
