@@ -50,8 +50,8 @@ clean:
 	rm -rf $(VENV) demo docs/_build .mypy_cache .ruff_cache .pytest_cache
 
 # Train the bundles on simulated scenes with fixed seeds, on one machine without a GPU. The shipped
-# `generate` is trained in this way, the shipped `generate-relative` on 11,520 chips of 32 simulated scenes and
-# 14 real pairs only, the shipped `refine` by tools/stream_training on one GPU.
+# `generate` is trained in this way, the shipped `refine` by tools/stream_training on one GPU. The shipped
+# `generate-relative` joins three trainings of three minutes on one GPU (tools/join_networks.py).
 # SURFACES="FOLDER:SITES:SIZE …" adds scenes from real surfaces: folders with dsm.tif, dtm.tif and
 # optionally rgb.tif or grey.tif; CREDIT names their source. PAIRS="FOLDER …" adds prepared scenes of real
 # images with heights to `generate`; IMAGE_CREDIT names their source.

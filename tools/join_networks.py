@@ -86,7 +86,7 @@ def join(bundles: Sequence[Bundle], scenes: Sequence[Path], out: Path) -> Bundle
     for key in ("seconds", "scenes"):
         card.provenance.pop(key)
     card.provenance.update(
-        scenes=_unique(s for b in bundles for s in b.card.provenance["scenes"]),
+        scenes=_scenes(bundles),
         credits=_unique(c for b in bundles for c in b.card.provenance.get("credits", [])),
         members=[
             {"name": b.path.stem, **{k: v for k, v in b.card.provenance.items() if k in _FACTS}}
@@ -103,6 +103,13 @@ def join(bundles: Sequence[Bundle], scenes: Sequence[Path], out: Path) -> Bundle
 
 #: What the card tells of the training of each member.
 _FACTS = ("created", "demiurge", "seconds", "machine", "training", "begun_from")
+
+
+def _scenes(bundles: Sequence[Bundle]) -> list[Any]:
+    """Return the scenes of the first bundle, and those of the others that have other names."""
+    own, *others = (bundle.card.provenance["scenes"] for bundle in bundles)
+    names = {scene["name"] for scene in own}
+    return [*own, *_unique(s for part in others for s in part if s["name"] not in names)]
 
 
 def _unique(entries: Iterable[Any]) -> list[Any]:
