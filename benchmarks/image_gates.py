@@ -27,7 +27,7 @@ RATIOS = {3.0: (0.8, 1.0), 10.0: (0.75, 0.96)}
 NOISES = (0.0, 3.0)
 #: Goal and limit of the least share of pixels in the 90 % interval.
 COVERED = (0.85, 0.83)
-#: Goals and limits of relative heights. The shipped bundle reaches the goals, so they are the limits.
+#: Goals of relative heights, and limits: the same, because the shipped bundle reaches them.
 CORRELATION, NEGATIVE, AFFINE = (0.5, 0.5), (0.1, 0.1), (0.85, 0.85)
 
 Rows = dict[tuple[str, float, float], dict[str, float]]

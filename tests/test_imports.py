@@ -32,7 +32,7 @@ PARTS = {"odc-stac"}
 #: Modules that only the learning side imports.
 LEARNING = (
     "baselines", "training", "simulation", "demo.jacksboro", "demo.learn",
-    "model.backend.pytorch", "model.export", "model.losses", "model.network",
+    "model.backend.pytorch", "model.ensemble", "model.export", "model.losses", "model.network",
 )  # fmt: skip
 #: Modules and packages from the bottom up. A module imports those of its floor and of lower ones.
 FLOORS = tuple(
