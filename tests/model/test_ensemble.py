@@ -81,11 +81,11 @@ def test_a_bundle_holds_all_members(tmp_path: Path) -> None:
     bundle = save_bundle(tmp_path / "a.bundle", card, graph, weights)
     planes = np.random.default_rng(0).standard_normal((2, 64, 64)).astype(np.float32)
     with torch.no_grad():
-        whole = network(torch.from_numpy(planes)[None])[0].numpy()
+        expected = network(torch.from_numpy(planes)[None])[0].numpy()
         first, second = (m(torch.from_numpy(planes)[None])[0, 0] for m in network.members)
     assert not torch.allclose(first, second)
-    tolerance = 1e-4 * np.abs(whole).max()
-    np.testing.assert_allclose(whole[0], ((first + second) / 2).numpy(), atol=tolerance)
+    tolerance = 1e-4 * np.abs(expected).max()
+    np.testing.assert_allclose(expected[0], ((first + second) / 2).numpy(), atol=tolerance)
     for runtime in (OpenVinoRuntime(bundle, 64, "f32"), TorchRuntime(bundle, 64, "CPU", "f32")):
         (output,) = runtime.run([planes], 1)
-        np.testing.assert_allclose(output, whole, atol=tolerance)
+        np.testing.assert_allclose(output, expected, atol=tolerance)
