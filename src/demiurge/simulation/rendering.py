@@ -202,9 +202,14 @@ def _splat(surface, brightness, coarse, slant, image):  # type: ignore[no-untype
 
 
 def expose(
-    image: Array, blur_sigma: float, noise: float, jitter: float, rng: np.random.Generator
+    image: Array,
+    blur_sigma: float,
+    noise: float,
+    jitter: float,
+    rng: np.random.Generator,
+    saturated: float = 0.0,
 ) -> Array:
-    """Return the digital numbers of a view: row jitter, blur, noise, 12 bits.
+    """Return the digital numbers of a view: row jitter, blur, noise, saturation, 12 bits.
 
     Parameters
     ----------
@@ -216,6 +221,8 @@ def expose(
         Share of full scale; half of it grows with the square root of the signal.
     jitter
         Largest smooth displacement of rows in pixels, across the rows and along them.
+    saturated
+        Share of the pixels that have the largest number, the brightest first.
 
     Returns
     -------
@@ -239,6 +246,8 @@ def expose(
     np.rint(signal, out=signal)
     np.clip(signal, 1, 4095, out=signal)
     signal[occluded] = np.nan
+    if saturated:
+        np.minimum(signal, np.float32(np.nanquantile(signal, 1 - saturated)), out=signal)
     return signal
 
 

@@ -173,6 +173,9 @@ class SensorSettings(Strict):
     multispectral: float = Field(
         4.0, ge=1, le=8, description="pixel size of the NDVI bands in pixels of the images"
     )
+    saturated: Share = Field(
+        0.0, description="share of the pixels of each image that are saturated, the brightest first"
+    )
 
 
 class OpticalSensorSettings(Strict):

@@ -174,7 +174,8 @@ def _take(
     slant = np.tan(np.radians(sensor.incidence[index])) / settings.gsd
     view = render(dsm, brightness, coarse, float(slant))
     jitter = sensor.jitter if index else 0.0
-    return View(expose(view.image, sensor.blur, sensor.noise, jitter, rng), view.slant)
+    image = expose(view.image, sensor.blur, sensor.noise, jitter, rng, sensor.saturated)
+    return View(image, view.slant)
 
 
 def _changed(albedo: Array, change: float, rng: np.random.Generator) -> Array:
