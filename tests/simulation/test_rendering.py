@@ -88,3 +88,14 @@ def test_exposure_keeps_occluded_pixels() -> None:
     assert np.nanmin(seen) >= 1
     assert np.nanmax(seen) <= 4095
     assert isinstance(View(seen, 0.1).slant, float)
+
+
+def test_the_brightest_pixels_are_saturated() -> None:
+    image = textured((80, 80), 8)
+    image[20:25, 20:25] = np.nan
+    clear, saturated = (expose(image, 0.5, 0.01, 0.2, rng(), share) for share in (0.0, 0.1))
+    largest = np.nanmax(saturated)
+    at_limit = saturated == largest
+    assert 0.09 < at_limit.sum() / np.isfinite(image).sum() < 0.12
+    assert (clear[at_limit] >= largest).all()
+    np.testing.assert_array_equal(saturated[~at_limit], clear[~at_limit])

@@ -79,3 +79,46 @@ def test_packed_surfaces_are_restored(tool, tmp_path: Path) -> None:
     np.testing.assert_allclose(surface.dtm[kept], dtm[kept] - level, atol=1 / 64)
     assert surface.gsd == 2.0
     assert surface.albedo is None
+
+
+def test_coarser_chips_are_means_of_known_pixels(tool) -> None:
+    torch = pytest.importorskip("torch")
+    pool = tool("pool")
+    planes = torch.arange(64, dtype=torch.float32).view(1, 1, 8, 8).repeat(1, 2, 1, 1)
+    planes[0, 0, 0, :2] = planes[0, 1, :2, :2] = float("nan")
+    planes[0, 1, 4, 4] = float("nan")
+    coarse = pool.coarsened(planes, 2)
+    assert coarse.shape == (1, 2, 4, 4)
+    assert torch.isnan(coarse[0, :, 0, 0]).all()  # half of a block is not enough
+    assert coarse[0, 0, 1, 1] == pytest.approx(np.mean([18, 19, 26, 27]))
+    assert coarse[0, 1, 2, 2] == pytest.approx(np.mean([37, 44, 45]))
+    assert pool.coarsened(planes, 1) is planes
+
+
+def test_pieces_of_towns_are_stretched_and_woods_lie_on_slopes(
+    tool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    worlds, surfaces, places = tool("worlds"), tool("surfaces"), tool("places")
+    heights = np.zeros((600, 600), np.float32)
+    heights[::20] = heights[:, ::20] = 10.0  # a grid of walls
+    ground = np.zeros_like(heights)
+    monkeypatch.setattr(worlds, "SIDE", 128)
+    monkeypatch.setattr(worlds, "SIZE", 64)
+    flat = surfaces.Surface(heights, ground, np.zeros(heights.shape, bool), None, 0.5)
+    widths, slopes = [], []
+    for share in (0.0, 1.0):
+        for name in ("STRETCHED", "BRIGHT", "STEEP"):
+            monkeypatch.setattr(worlds, name, share)
+        town, wood = [], []
+        for seed in range(8):
+            make = {"town": town, "wooded": wood}
+            for kind, found in make.items():
+                place = places.Place("x", "ahn", 1, **{kind: True})
+                gsd, world, _ = worlds._piece(flat, place, np.random.default_rng(seed))
+                found.append((gsd, world))
+        tall = [w.dsm - w.dtm for _, w in town]
+        # Height of the walls over the spacing of the grid, which a stretch lowers.
+        widths.append(np.mean([t.max() / g for (g, _), t in zip(town, tall, strict=True)]))
+        slopes.append(np.mean([np.ptp(w.dtm) / g for g, w in wood]))
+    assert widths[1] < 0.75 * widths[0]
+    assert slopes[1] > 5 * slopes[0] + 10

@@ -73,7 +73,9 @@ def _piece(surface: Surface, place: Place, rng: Random) -> tuple[float, StereoWo
     if min(surface.dsm.shape) / 2 > 150:
         step = int(rng.choice((1, 2, 3), p=(0.74, 0.2, 0.06)))
     base = surface.gsd * step
-    stretch = float(rng.uniform(1.3, 2.6)) if place.town and rng.random() < STRETCHED else 1.0
+    stretch = 1.0
+    if place.town and rng.random() < STRETCHED:  # 3 m are near the coarsest pixels
+        stretch = max(min(float(rng.uniform(1.3, 2.6)), 3 / base), 1.0)
     base *= stretch
     near = [g for g in PIXEL_SIZES if 0.62 <= g / base <= 1.6]
     shares = np.array([np.exp(-abs(np.log(g / base)) * 2.5) for g in near])

@@ -37,6 +37,7 @@ from demiurge.predict.heights.assessment import Assessment
 from demiurge.predict.heights.coarse import CoarsePass
 from demiurge.predict.heights.gcp import GcpPixels, place_gcps, require_gcps
 from demiurge.predict.heights.prior import PriorConstraint
+from demiurge.predict.heights.wide_ground import WideGround
 from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.light import sun_for, sun_tags, sun_warnings
 from demiurge.predict.options import Options
@@ -80,7 +81,7 @@ class Job:
         Direction to the sun and its origin, if the bundle sees it.
     started
         Monotonic clock in seconds at the start of the plan.
-    assessment, prior, coarse, adjustment
+    assessment, prior, coarse, adjustment, wide_ground
         What the stages of :mod:`demiurge.predict.pipeline` decide about the heights.
     """
 
@@ -101,6 +102,7 @@ class Job:
     assessment: Assessment | None = None
     coarse: CoarsePass | None = None
     adjustment: Adjustment | None = None
+    wide_ground: WideGround | None = None
 
     @property
     def assesses(self) -> bool:
@@ -226,7 +228,10 @@ class Job:
         stages = {"adjustment": self.adjustment, "coarse": self.coarse, "prior": self.prior}
         how: dict[str, Any] = {"keep_voids": self.options.keep_voids, "advance": advance, **stages}
         for rows in predict_rows(self.scene, network, self.tiling, area=area, **how):
-            values = rows.values[self.order]
+            values = rows.values
+            if self.wide_ground is not None:
+                values = self.wide_ground.weigh(rows.top, area.col, values, contract.targets)
+            values = values[self.order]
             if over_ground(self.scene, self.bundle):
                 add_ground(self.scene, Window(rows.top, area.col, *values.shape[1:]), values[0])
             known = np.isfinite(values[0])

@@ -16,7 +16,7 @@ import numpy as np
 from demiurge.arrays import Array
 from demiurge.layers import PRIOR
 from demiurge.outputs import replace_folder
-from demiurge.predict.checkpoint import Checkpoint, PixelCounts, open_checkpoint
+from demiurge.predict.checkpoint import Checkpoint, PixelCounts, key_of, open_checkpoint
 from demiurge.predict.cluster import publish_blocks, run_on_cluster
 from demiurge.predict.heights.adjustment import adjust, load_adjustment
 from demiurge.predict.heights.assessment import assess
@@ -24,10 +24,11 @@ from demiurge.predict.heights.coarse import CoarsePass, coarse_factor, load_coar
 from demiurge.predict.heights.gcp import GcpFit, fit_rows
 from demiurge.predict.heights.ground import correct_rows
 from demiurge.predict.heights.solver import SCALES
+from demiurge.predict.heights.wide_ground import WideGround, wide_factor, write_wide_ground
 from demiurge.predict.inference import predict_rows, predict_windows
 from demiurge.predict.job import Job, tiling_for
 from demiurge.predict.options import Options
-from demiurge.predict.reduced import reduced_in_memory
+from demiurge.predict.reduced import reduced, reduced_in_memory
 from demiurge.predict.sinks import CHUNK, ZARR, WindowWriter, ZarrWriter
 from demiurge.predict.stac import published_with_item
 from demiurge.predict.surface import MOSAIC, BandInfo, Prediction, Surface, finish_surface
@@ -63,18 +64,18 @@ def run(job: Job) -> Prediction:
                                    "unit": job.bands[0].unit})  # fmt: skip
         if job.assesses:
             job = _assessed(job)
-        job = _shaped(job, checkpoint)
+        job = _with_wide_ground(_shaped(job, checkpoint), checkpoint)
         if options.cluster is not None:
             job = run_on_cluster(job, checkpoint)
         else:
             _predict(job, checkpoint)
         checkpoint.complete = True
-        rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags | _relative_tags(job), None
+        rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags | _pass_tags(job), None
         uncertainty = _mean_uncertainty(job, checkpoint.counts)
         if options.ground == "interpolated":
             names = [band.name for band in bands]
             rows, corrected = correct_rows(rows, names, job.scene.shape, abs(grid.affine.a))
-            tags = tags | {"ground": f"interpolated under large roofs ({corrected} pixels)"}
+            tags |= {"ground": f"interpolated under large roofs ({corrected} pixels)"}
         if job.gcps is not None:
             relative, names = bands[0].unit == "relative", [band.name for band in bands]
             rows, fit, uncertainty = fit_rows(rows, names, grid, job.gcps, relative=relative)
@@ -132,10 +133,33 @@ def _shaped(job: Job, checkpoint: Checkpoint) -> Job:
     return _adjusted(job, checkpoint) if job.adjusts else job
 
 
-def _relative_tags(job: Job) -> dict[str, str]:
+def _with_wide_ground(job: Job, checkpoint: Checkpoint) -> Job:
+    """Predict the bare earth at reduced resolution, unless an interrupted run has done it."""
+    factor = wide_factor(job.scene, job.bundle)
+    if factor is None or not any(band.name == "dtm" for band in job.bands):
+        return job
+    path = checkpoint.folder / f"ground_{key_of({'key': job.key, 'factor': factor})[:16]}.npy"
+    if path.exists():
+        return replace(job, wide_ground=WideGround(path, factor))
+    scene = reduced(job.scene, factor, least=0.5)
+    tiling = tiling_for(scene, job.bundle, job.options)
+    runtime = job.runtime if tiling.size == job.tiling.size else None
+    small = replace(job, scene=scene, tiling=tiling, runtime=runtime)
+    total = tiling.count * tiling.size**2 / 1e6
+    with progress("ground", total, quiet=job.options.quiet, unit="Mpx of windows") as advance:
+        rows = predict_rows(scene, small.network(), tiling, advance=advance)
+        planes = (part.values for part in rows)
+        targets = [str(target) for target in job.bundle.contract.targets]
+        wide = write_wide_ground(path, planes, targets, scene.shape, factor)
+    return replace(job, wide_ground=wide)
+
+
+def _pass_tags(job: Job) -> dict[str, str]:
     tags = {"shape": "not checked"} if job.relative else {}
     if job.coarse is not None:
         tags["coarse_pass"] = f"{job.coarse.factor} times"
+    if job.wide_ground is not None:
+        tags["ground"] = f"weighed against a pass at pixels {job.wide_ground.factor} times coarser"
     return tags
 
 

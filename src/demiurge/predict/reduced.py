@@ -9,7 +9,7 @@ import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
 
-from demiurge.arrays import Array
+from demiurge.arrays import Array, Values
 from demiurge.layers import Kind, layer
 from demiurge.predict.sources import ArrayReader, scene_of
 from demiurge.scene.grid import Window, full_window
@@ -23,17 +23,19 @@ _STRIP = 2**20
 class ReducedReader:
     """Reads a scene with each pixel the mean of a block of pixels.
 
-    A pixel has no data if any pixel of its block has none. Rows and columns at the lower and right
-    edges that fill no block are left out.
+    Rows and columns at the lower and right edges that fill no block are left out.
 
     Attributes
     ----------
     scene, factor
         The scene, and the pixels along the side of a block.
+    least
+        Least share of a block that has data; below it, the mean has none.
     """
 
     scene: Scene
     factor: int
+    least: float = 1.0
 
     @property
     def grid(self) -> GeoBox:
@@ -51,21 +53,25 @@ class ReducedReader:
     def read(self, window: Window, layers: Sequence[str]) -> Array:
         """Read a window; see :class:`demiurge.predict.sources.WindowReader`."""
         covered = Window(*(self.factor * number for number in window))
-        return read_averaged(self.scene, covered, layers, self.factor)
+        return read_averaged(self.scene, covered, layers, self.factor, self.least)
 
 
-def read_averaged(scene: Scene, window: Window, names: Sequence[str], factor: int) -> Array:
+def read_averaged(
+    scene: Scene, window: Window, names: Sequence[str], factor: int, least: float = 1.0
+) -> Array:
     """Read layers averaged over blocks of pixels, strip by strip.
 
     Parameters
     ----------
     window
         Its height and width are multiples of ``factor``.
+    least
+        Least share of a block that has data.
 
     Returns
     -------
-    float32 (layers, height / factor, width / factor); NaN where any pixel of a block has no data.
-    Masks and classes are rounded.
+    float32 (layers, height / factor, width / factor); NaN where less of a block has data. Masks
+    and classes are rounded.
     """
     rows, columns = window.height // factor, window.width // factor
     out = np.empty((len(names), rows, columns), np.float32)
@@ -76,8 +82,7 @@ def read_averaged(scene: Scene, window: Window, names: Sequence[str], factor: in
         for plane, means, name in zip(
             scene.read(part, list(names)), out[:, top : top + count], names, strict=True
         ):
-            blocks = plane.reshape(count, factor, columns, factor)
-            means[:] = blocks.mean(axis=(1, 3), dtype=np.float64)
+            means[:] = _means(plane.reshape(count, factor, columns, factor), least)
             if layer(name).kind in (Kind.MASK, Kind.CLASS):
                 np.rint(means, out=means)
         if count < rows:
@@ -85,9 +90,19 @@ def read_averaged(scene: Scene, window: Window, names: Sequence[str], factor: in
     return out
 
 
-def reduced(scene: Scene, factor: int) -> Scene:
-    """Return a scene at reduced resolution, averaged when it is read."""
-    return _like(scene, scene_of(ReducedReader(scene, factor), scene.name))
+def _means(blocks: Array, least: float) -> Values:
+    """Return the means of blocks (rows, factor, columns, factor), NaN where too little is known."""
+    if least >= 1:
+        return np.asarray(blocks.mean(axis=(1, 3), dtype=np.float64))
+    known = np.isfinite(blocks)
+    share = known.mean(axis=(1, 3))
+    total = np.where(known, blocks, 0).mean(axis=(1, 3), dtype=np.float64)
+    return np.where((share >= least) & (share > 0), total / np.maximum(share, 1e-9), np.nan)
+
+
+def reduced(scene: Scene, factor: int, least: float = 1.0) -> Scene:
+    """Return a scene at reduced resolution; see :class:`ReducedReader`."""
+    return _like(scene, scene_of(ReducedReader(scene, factor, least), scene.name))
 
 
 def reduced_in_memory(scene: Scene, names: Sequence[str], factor: int) -> Scene:
