@@ -10,13 +10,14 @@ import demiurge
 from demiurge.errors import UsageError
 
 
-def town(path: Path) -> Path:
+def town(path: Path, side: int = 192, hall: int = 70) -> Path:
     """A DSM of a plane with a large flat hall."""
-    data = np.full((192, 192), 30, np.float32)
+    data = np.full((side, side), 30, np.float32)
     data += np.random.default_rng(0).normal(0, 0.2, data.shape).astype(np.float32)
-    data[60:130, 60:130] += 15
+    first = (side - hall) // 2
+    data[first : first + hall, first : first + hall] += 15
     with rasterio.open(
-        path, "w", driver="GTiff", width=192, height=192, count=1, dtype="float32",
+        path, "w", driver="GTiff", width=side, height=side, count=1, dtype="float32",
         crs="EPSG:32633", transform=rasterio.Affine(0.5, 0, 500000, 0, -0.5, 5000000),
     ) as file:  # fmt: skip
         file.write(data, 1)
@@ -25,7 +26,8 @@ def town(path: Path) -> Path:
 
 def test_only_the_bare_earth_changes(tmp_path: Path) -> None:
     dsm = town(tmp_path / "dsm.tif")
-    with rasterio.open(demiurge.refine(dsm, tmp_path / "a.tif").path) as file:
+    made = demiurge.refine(dsm, tmp_path / "a.tif", ground="network")
+    with rasterio.open(made.path) as file:
         plain, tags = file.read(), file.tags()
         names = list(file.descriptions)
     assert "ground" not in tags
@@ -44,3 +46,26 @@ def test_it_needs_both_surfaces(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="needs the DSM, the DTM"):
         demiurge.refine(dsm, tmp_path / "a.tif", ground="interpolated", target="dtm")
     assert not (tmp_path / "a.tif").exists()
+
+
+def test_a_wider_view_lowers_the_ground_under_a_hall(tmp_path: Path) -> None:
+    dsm = town(tmp_path / "dsm.tif", 320, 180)
+    planes = {}
+    for way in ("network", "wide"):
+        how = {} if way == "wide" else {"ground": way}  # the default
+        made = demiurge.refine(dsm, tmp_path / f"{way}.tif", **how)
+        assert not any("wider view" in text for text in made.notes)
+        with rasterio.open(made.path) as file:
+            planes[way] = dict(zip(file.descriptions, file.read(), strict=True))
+            assert file.tags().get("ground", "").startswith("lowered") == (way == "wide")
+    changed = planes["wide"]["dtm"] - planes["network"]["dtm"]
+    assert changed.max() <= 1e-4
+    assert changed.min() < -1e-3
+    assert not changed[:8, :8].any()  # 40 m from the hall and more
+    for name in ("dsm", "dsm_uncertainty"):
+        np.testing.assert_array_equal(planes["wide"][name], planes["network"][name])
+
+
+def test_the_bare_earth_alone_is_not_compared(tmp_path: Path) -> None:
+    made = demiurge.refine(town(tmp_path / "dsm.tif"), tmp_path / "a.tif", target="dtm")
+    assert any("wider view: for that, leave out --target" in text for text in made.notes)

@@ -18,9 +18,6 @@ from demiurge.training.recipe import Recipe
 from encoding import encode
 from pool import Pool, decoded, units
 
-#: How many pixels a side are averaged for the chips of a batch, and how often.
-FACTORS, SHARES = (1, 2, 4), (0.66, 0.17, 0.17)
-
 
 @dataclass(frozen=True)
 class Batch:
@@ -63,12 +60,10 @@ def prepared(
 def make_batch(
     pool: Pool, recipe: Recipe, contract: Contract, groups: int, rng: np.random.Generator
 ) -> Batch:
-    """Draw and augment a batch of chips, in groups of one pixel size each, all coarser or none."""
+    """Draw and augment a batch of chips, in groups of one pixel size each."""
     batch: Batch | None = None
-    factor = int(rng.choice(FACTORS, p=SHARES))
-    side = min(recipe.chips.size, scene_file.SIZE // factor)
     for _ in range(groups):
-        values, statistics, gsd = pool.draw(recipe.chips.batch // groups, side, rng, factor)
+        values, statistics, gsd = pool.draw(recipe.chips.batch // groups, recipe.chips.size, rng)
         good, waves = recipe.augment.good_inputs, recipe.augment.waves
         window = augmented(values, statistics, gsd, good, waves)
         truth = values[:, scene_file.INPUTS :]

@@ -40,10 +40,6 @@ class Place:
         Only the first two thirds of its rows, less 200, are used: benchmarks use the rest.
     plots
         A sheet of separate forest plots, which are recombined for each scene.
-    town
-        Some pieces are stretched, so that roofs are wider for their height, or have bright roofs.
-    wooded
-        Many pieces are laid on steep made terrain.
     """
 
     name: str
@@ -52,8 +48,6 @@ class Place:
     step: int = 1
     rest_judges: bool = False
     plots: bool = False
-    town: bool = False
-    wooded: bool = False
 
     def folder(self, data: Path) -> Path:
         """Return its folder below the folder of real rasters."""
@@ -62,27 +56,27 @@ class Place:
 
 
 TRAINED = (
-    Place("queenstown", "queenstown", 10, step=2, town=True),
-    Place("holland_ahn", "ahn", 5, town=True),
-    Place("delft", "ahn", 5, town=True),
-    Place("seville_plaza", "seville", 3, town=True),
+    Place("queenstown", "queenstown", 10, step=2),
+    Place("holland_ahn", "ahn", 5),
+    Place("delft", "ahn", 5),
+    Place("seville_plaza", "seville", 3),
     Place("liberty", "usgs", 1.5),
-    Place("auckland_cbd", "auckland", 7, step=2, town=True),
-    Place("auckland_port", "auckland", 7, step=2, town=True),
-    Place("auckland_suburb", "auckland", 11, step=2, town=True),
-    Place("auckland_wynyard", "auckland", 5, town=True),
-    Place("auckland_domain", "auckland", 6, step=2, wooded=True),
-    Place("auckland_grafton", "auckland", 7, step=2, town=True),
-    Place("auckland_uptown", "auckland", 6, town=True),
-    Place("auckland_victoria", "auckland", 5, town=True),
-    Place("hawaii_forest", "usgs", 11, step=2, wooded=True),
+    Place("auckland_cbd", "auckland", 7, step=2),
+    Place("auckland_port", "auckland", 7, step=2),
+    Place("auckland_suburb", "auckland", 11, step=2),
+    Place("auckland_wynyard", "auckland", 5),
+    Place("auckland_domain", "auckland", 6, step=2),
+    Place("auckland_grafton", "auckland", 7, step=2),
+    Place("auckland_uptown", "auckland", 6),
+    Place("auckland_victoria", "auckland", 5),
+    Place("hawaii_forest", "usgs", 11, step=2),
     Place("teakettle_plots", "neon", 5, step=2, plots=True),
     Place("devils_tower", "usgs", 2),
-    Place("ign_alps_house", "ign", 1.5, wooded=True),
+    Place("ign_alps_house", "ign", 1.5),
     Place("ign_barn", "ign", 1),
-    Place("ign_riverwood", "ign", 1.5, wooded=True),
-    Place("autzen_west", "autzen", 9, rest_judges=True, town=True),
-    Place("alexandria", "alexandria", 1.5, town=True),
+    Place("ign_riverwood", "ign", 1.5),
+    Place("autzen_west", "autzen", 9, rest_judges=True),
+    Place("alexandria", "alexandria", 1.5),
     Place("ign_stbarth", "ign", 1),
     Place("ign_houses", "ign", 1),
 )

@@ -8,13 +8,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 import scene_file
-
-#: Largest pixel size in metres of chips that are made coarser.
-COARSEST = 4.0
 
 
 class Pool:
@@ -65,55 +61,27 @@ class Pool:
         if not self.keep:
             path.unlink(missing_ok=True)
 
-    def draw(
-        self, count: int, side: int, rng: np.random.Generator, factor: int = 1
-    ) -> tuple[Tensor, Tensor, float]:
+    def draw(self, count: int, side: int, rng: np.random.Generator) -> tuple[Tensor, Tensor, float]:
         """Draw chips of one pixel size, rotated and mirrored; half have their images exchanged.
-
-        Parameters
-        ----------
-        factor
-            The chips are means of so many pixels along each side, if these stay below COARSEST.
 
         Returns
         -------
         float32 (count, 7, side, side) with NaN for no data; float32 (count, 4) of the images;
         pixel size in metres.
         """
-        sizes = {
-            gsd: len(scenes)
-            for gsd, scenes in list(self.scenes.items())
-            if factor == 1 or gsd * factor <= COARSEST
-        }
-        if not sizes:
-            return self.draw(count, side, rng)
+        sizes = {gsd: len(scenes) for gsd, scenes in list(self.scenes.items())}
         shares = np.array(list(sizes.values()), float)
         gsd = list(sizes)[int(rng.choice(len(sizes), p=shares / shares.sum()))]
         chips, statistics = [], []
         for _ in range(count):
             planes, figures = self.scenes[gsd][int(rng.integers(sizes[gsd]))]
-            full = side * factor
-            row, column = (int(rng.integers(s - full + 1)) for s in planes.shape[1:])
-            chip = turned(planes[:, row : row + full, column : column + full], int(rng.integers(8)))
+            row, column = (int(rng.integers(s - side + 1)) for s in planes.shape[1:])
+            chip = turned(planes[:, row : row + side, column : column + side], int(rng.integers(8)))
             if rng.random() < 0.5:
                 chip, figures = chip[[0, 2, 1, 3, 4, 5, 6]], figures[[2, 3, 0, 1]]
             chips.append(chip)
             statistics.append(figures)
-        values = coarsened(decoded(torch.stack(chips), self._units), factor)
-        return values, torch.stack(statistics), gsd * factor
-
-
-def coarsened(planes: Tensor, factor: int) -> Tensor:
-    """Return means over blocks of ``factor`` pixels a side; NaN where half of a block is no data.
-
-    Planes (batch, planes, rows, columns), NaN for no data.
-    """
-    if factor == 1:
-        return planes
-    known = torch.isfinite(planes)
-    share = F.avg_pool2d(known.float(), factor)
-    total = F.avg_pool2d(torch.where(known, planes, 0), factor)
-    return torch.where(share > 0.5, total / share.clamp(min=0.5), float("nan"))
+        return decoded(torch.stack(chips), self._units), torch.stack(statistics), gsd
 
 
 def turned(chip: Tensor, way: int) -> Tensor:

@@ -32,9 +32,7 @@ Array = np.ndarray
 #: Share of the scenes that are takes of real places; the others are made land.
 REAL = 0.62
 #: First number of every seed, so that pools of other purposes never repeat these scenes.
-STREAM = 20261127
-#: Share of the scenes of which the brightest pixels are saturated.
-SATURATED = 0.3
+STREAM = 20261126
 _PIXEL_SHARES = (0.1, 0.14, 0.22, 0.12, 0.14, 0.16, 0.06, 0.06)
 
 
@@ -51,8 +49,6 @@ def draw_scene(
     Place or style, pixel size in metres, and float32 (SIZE, SIZE) by layer.
     """
     drawn = varied("stereo", rng)
-    if rng.random() < SATURATED:
-        drawn["sensor"]["saturated"] = float(np.exp(rng.uniform(np.log(0.003), np.log(0.12))))
     if rng.random() < real:
         name, gsd, world, void = real_world(surfaces, weights, rng)
         settings = make_stereo_settings(merged({"size": SIZE, "gsd": gsd}, drawn), name)

@@ -11,7 +11,7 @@ from demiurge.simulation.cover import StereoWorld, draw_reflectance
 from demiurge.simulation.land import make_heights
 from demiurge.simulation.objects import Canvas
 from demiurge.simulation.stereo import MARGIN
-from places import PLACES, Place
+from places import PLACES
 from scene_file import SIZE
 from surfaces import Surface
 
@@ -22,9 +22,6 @@ Random = np.random.Generator
 PIXEL_SIZES = (0.3, 0.4, 0.5, 0.6, 0.75, 1.0, 1.5, 2.0)
 #: Pixels a side, with the margin that the simulation cuts away.
 SIDE = SIZE + 2 * MARGIN
-#: Shares of the pieces of towns that are stretched and have bright roofs, and of those of woods
-#: that lie on steep terrain.
-STRETCHED, BRIGHT, STEEP = 0.3, 0.2, 0.45
 #: Pixels a side of a forest plot, its spacing on the sheet, and the sheet's rows and columns.
 _PLOT, _SPACING, _SHEET = 80, 88, (4, 5)
 
@@ -42,9 +39,8 @@ def real_world(
     names = list(surfaces)
     shares = np.array([weights[name] for name in names])
     name = str(rng.choice(names, p=shares / shares.sum()))
-    if PLACES[name].plots:
-        return name, *_plots(surfaces[name], rng)
-    return name, *_piece(surfaces[name], PLACES[name], rng)
+    make = _plots if PLACES[name].plots else _piece
+    return name, *make(surfaces[name], rng)
 
 
 def _plots(surface: Surface, rng: Random) -> tuple[float, StereoWorld, Array]:
@@ -67,21 +63,17 @@ def _plots(surface: Surface, rng: Random) -> tuple[float, StereoWorld, Array]:
     return gsd, _world(dtm, dsm, np.clip(albedo, 0.02, 0.9)), np.zeros(dsm.shape, bool)
 
 
-def _piece(surface: Surface, place: Place, rng: Random) -> tuple[float, StereoWorld, Array]:
+def _piece(surface: Surface, rng: Random) -> tuple[float, StereoWorld, Array]:
     """Cut a piece at another pixel size, turned, mirrored, and scaled with its heights."""
     step = 1
     if min(surface.dsm.shape) / 2 > 150:
         step = int(rng.choice((1, 2, 3), p=(0.74, 0.2, 0.06)))
     base = surface.gsd * step
-    stretch = 1.0
-    if place.town and rng.random() < STRETCHED:  # 3 m are near the coarsest pixels
-        stretch = max(min(float(rng.uniform(1.3, 2.6)), 3 / base), 1.0)
-    base *= stretch
     near = [g for g in PIXEL_SIZES if 0.62 <= g / base <= 1.6]
     shares = np.array([np.exp(-abs(np.log(g / base)) * 2.5) for g in near])
     gsd = float(rng.choice(near, p=shares / shares.sum()))
-    # Shapes keep their proportions, within 20 %, unless stretched.
-    scale = np.float32(gsd / base * stretch ** rng.uniform(0, 0.5) * rng.uniform(0.85, 1.2))
+    # Shapes keep their proportions, within 20 %.
+    scale = np.float32(gsd / base * rng.uniform(0.85, 1.2))
     coarse = _coarsening(surface, step, rng)
     dsm, dtm = coarse(surface.dsm), coarse(surface.dtm)
     void = coarse(surface.void.astype(np.uint8))
@@ -94,15 +86,10 @@ def _piece(surface: Surface, place: Place, rng: Random) -> tuple[float, StereoWo
     if rng.random() < 0.12:
         relief = _gentle_relief(gsd, rng)
         dsm, dtm = dsm + relief, dtm + relief
-    elif place.wooded and rng.random() < STEEP:
-        relief = _steep_relief(gsd, rng)
-        dsm, dtm = dsm + relief, dtm + relief
     if albedo is not None and rng.random() < 0.8:
         albedo = _sharpened(warp(albedo, cv2.INTER_CUBIC), rng)
     else:
         albedo = _made_albedo(dsm, dtm, gsd, rng)
-    if place.town and rng.random() < BRIGHT:
-        albedo = _bright_roofs(albedo, dsm - dtm, gsd, rng)
     return gsd, _world(dtm, dsm, albedo.astype(np.float32)), void
 
 
@@ -154,26 +141,6 @@ def _gentle_relief(gsd: float, rng: Random) -> Array:
     """Return smooth made terrain to lay under real cover."""
     relief = make_heights((SIDE, SIDE), float(rng.uniform(5, 60)) * gsd / 0.5, 1.1, 0, rng)
     return cv2.GaussianBlur(relief.astype(np.float32), (0, 0), 20)
-
-
-def _steep_relief(gsd: float, rng: Random) -> Array:
-    """Return made mountains to lay under real forest, with slopes up to 45° and more."""
-    side = SIDE * gsd
-    relief = float(rng.uniform(0.15, 0.75)) * side
-    made = make_heights((SIDE, SIDE), relief, float(rng.uniform(0.9, 1.15)), 8, rng)
-    return cv2.GaussianBlur(made.astype(np.float32), (0, 0), float(rng.uniform(1, 8)))
-
-
-def _bright_roofs(albedo: Array, height: Array, gsd: float, rng: Random) -> Array:
-    """Return the albedo with half of the large objects bright and nearly without texture."""
-    count, labels, statistics, _ = cv2.connectedComponentsWithStats(
-        (height > 2.5).astype(np.uint8), connectivity=4
-    )
-    large = statistics[:, cv2.CC_STAT_AREA] > 60 / gsd**2
-    large[0] = False
-    chosen = (large & (rng.random(count) < 0.5))[labels]
-    level = rng.uniform(0.6, 0.9, count).astype(np.float32)[labels]
-    return np.where(chosen, level + np.float32(0.1) * (albedo - level), albedo)
 
 
 def _sharpened(albedo: Array, rng: Random) -> Array:

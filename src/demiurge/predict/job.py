@@ -37,7 +37,6 @@ from demiurge.predict.heights.assessment import Assessment
 from demiurge.predict.heights.coarse import CoarsePass
 from demiurge.predict.heights.gcp import GcpPixels, place_gcps, require_gcps
 from demiurge.predict.heights.prior import PriorConstraint
-from demiurge.predict.heights.wide_ground import WideGround
 from demiurge.predict.inference import Network, predict_rows
 from demiurge.predict.light import sun_for, sun_tags, sun_warnings
 from demiurge.predict.options import Options
@@ -81,7 +80,7 @@ class Job:
         Direction to the sun and its origin, if the bundle sees it.
     started
         Monotonic clock in seconds at the start of the plan.
-    assessment, prior, coarse, adjustment, wide_ground
+    assessment, prior, coarse, adjustment
         What the stages of :mod:`demiurge.predict.pipeline` decide about the heights.
     """
 
@@ -102,7 +101,6 @@ class Job:
     assessment: Assessment | None = None
     coarse: CoarsePass | None = None
     adjustment: Adjustment | None = None
-    wide_ground: WideGround | None = None
 
     @property
     def assesses(self) -> bool:
@@ -228,10 +226,7 @@ class Job:
         stages = {"adjustment": self.adjustment, "coarse": self.coarse, "prior": self.prior}
         how: dict[str, Any] = {"keep_voids": self.options.keep_voids, "advance": advance, **stages}
         for rows in predict_rows(self.scene, network, self.tiling, area=area, **how):
-            values = rows.values
-            if self.wide_ground is not None:
-                values = self.wide_ground.weigh(rows.top, area.col, values, contract.targets)
-            values = values[self.order]
+            values = rows.values[self.order]
             if over_ground(self.scene, self.bundle):
                 add_ground(self.scene, Window(rows.top, area.col, *values.shape[1:]), values[0])
             known = np.isfinite(values[0])
@@ -362,7 +357,7 @@ def _check_path(path: Path, scene: Scene, bundle: Bundle, options: Options) -> N
     )  # fmt: skip
     if mosaic:
         require_replaceable(blocks_of(path), "", BLOCK_NAMES)
-    if mosaic and (options.points is not None or options.ground != "network"):
+    if mosaic and (options.points is not None or options.ground == "interpolated"):
         what = "fitted to ground points" if options.points else "joined to interpolate the ground"
         raise UsageError(f"blocks are not {what}", "name the result .tif")
     if suffix == ZARR:

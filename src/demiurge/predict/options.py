@@ -117,10 +117,11 @@ class Options(OptionModel):
     keep_voids: Annotated[bool, Flag(only=_SURFACES)] = Field(
         False, description="Keep the voids of the input; they are filled otherwise."
     )
-    ground: Annotated[Literal["network", "interpolated"], Flag(only=("refine",))] = Field(
-        "network",
-        description="Bare earth under large roofs: that of the network, or interpolated from the "
-        "reliable ground around them, which is better in towns and worse in closed forest.",
+    ground: Annotated[Literal["wide", "network", "interpolated"], Flag(only=("refine",))] = Field(
+        "wide",
+        description="Bare earth under large roofs: lowered to what the network predicts at coarser "
+        "pixels, where it sees further; that of the network alone; or interpolated from the "
+        "reliable ground around them, which is better in some towns and worse in closed forest.",
     )
     any_pixel_size: Annotated[bool, Flag(tier="expert")] = Field(
         False, description="Accept pixel sizes outside the bundle's range."

@@ -22,7 +22,7 @@ from demiurge.predict.heights.adjustment import adjust, load_adjustment
 from demiurge.predict.heights.assessment import assess
 from demiurge.predict.heights.coarse import CoarsePass, coarse_factor, load_coarse
 from demiurge.predict.heights.gcp import GcpFit, fit_rows
-from demiurge.predict.heights.ground import correct_rows
+from demiurge.predict.heights.ground import can_correct, correct_rows, has_roofs, lower_rows
 from demiurge.predict.heights.solver import SCALES
 from demiurge.predict.heights.wide_ground import WideGround, wide_factor, write_wide_ground
 from demiurge.predict.inference import predict_rows, predict_windows
@@ -64,18 +64,16 @@ def run(job: Job) -> Prediction:
                                    "unit": job.bands[0].unit})  # fmt: skip
         if job.assesses:
             job = _assessed(job)
-        job = _with_wide_ground(_shaped(job, checkpoint), checkpoint)
+        job = _shaped(job, checkpoint)
         if options.cluster is not None:
             job = run_on_cluster(job, checkpoint)
         else:
             _predict(job, checkpoint)
         checkpoint.complete = True
-        rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags | _pass_tags(job), None
+        rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags | _relative_tags(job), None
         uncertainty = _mean_uncertainty(job, checkpoint.counts)
-        if options.ground == "interpolated":
-            names = [band.name for band in bands]
-            rows, corrected = correct_rows(rows, names, job.scene.shape, abs(grid.affine.a))
-            tags |= {"ground": f"interpolated under large roofs ({corrected} pixels)"}
+        rows, how_ground = _with_ground(job, checkpoint, rows)
+        tags |= {"ground": how_ground} if how_ground else {}
         if job.gcps is not None:
             relative, names = bands[0].unit == "relative", [band.name for band in bands]
             rows, fit, uncertainty = fit_rows(rows, names, grid, job.gcps, relative=relative)
@@ -133,33 +131,10 @@ def _shaped(job: Job, checkpoint: Checkpoint) -> Job:
     return _adjusted(job, checkpoint) if job.adjusts else job
 
 
-def _with_wide_ground(job: Job, checkpoint: Checkpoint) -> Job:
-    """Predict the bare earth at reduced resolution, unless an interrupted run has done it."""
-    factor = wide_factor(job.scene, job.bundle)
-    if factor is None or not any(band.name == "dtm" for band in job.bands):
-        return job
-    path = checkpoint.folder / f"ground_{key_of({'key': job.key, 'factor': factor})[:16]}.npy"
-    if path.exists():
-        return replace(job, wide_ground=WideGround(path, factor))
-    scene = reduced(job.scene, factor, least=0.5)
-    tiling = tiling_for(scene, job.bundle, job.options)
-    runtime = job.runtime if tiling.size == job.tiling.size else None
-    small = replace(job, scene=scene, tiling=tiling, runtime=runtime)
-    total = tiling.count * tiling.size**2 / 1e6
-    with progress("ground", total, quiet=job.options.quiet, unit="Mpx of windows") as advance:
-        rows = predict_rows(scene, small.network(), tiling, advance=advance)
-        planes = (part.values for part in rows)
-        targets = [str(target) for target in job.bundle.contract.targets]
-        wide = write_wide_ground(path, planes, targets, scene.shape, factor)
-    return replace(job, wide_ground=wide)
-
-
-def _pass_tags(job: Job) -> dict[str, str]:
+def _relative_tags(job: Job) -> dict[str, str]:
     tags = {"shape": "not checked"} if job.relative else {}
     if job.coarse is not None:
         tags["coarse_pass"] = f"{job.coarse.factor} times"
-    if job.wide_ground is not None:
-        tags["ground"] = f"weighed against a pass at pixels {job.wide_ground.factor} times coarser"
     return tags
 
 
@@ -205,6 +180,60 @@ def _relative_windows(job: Job) -> Iterator[tuple[Window, Array, Array | None]]:
             yield window, heights, scene.read(window, [PRIOR])[0] if job.absolute else None
             scene.release()
             advance(window.height * window.width / 1e6)
+
+
+def _with_ground(job: Job, checkpoint: Checkpoint, rows: Path) -> tuple[Path, str | None]:
+    """Correct the bare earth under large roofs, as the options say; return the rows, and how."""
+    names, gsd = [band.name for band in job.bands], abs(job.scene.grid.affine.a)
+    if job.options.ground == "interpolated":
+        rows, count = correct_rows(rows, names, job.scene.shape, gsd)
+        return rows, f"interpolated under large roofs ({count} pixels)"
+    if not _lowers(job) or not has_roofs(rows, names, job.scene.shape, gsd):
+        return rows, None
+    wide = _wide_ground(job, checkpoint)
+    rows, count = lower_rows(rows, names, job.scene.shape, gsd, wide)
+    return rows, f"lowered under large roofs ({count} pixels) to a view {wide.factor} times coarser"
+
+
+def _lowers(job: Job) -> bool:
+    """Return whether bare earth under large roofs is compared with a wider view."""
+    if job.options.ground != "wide" or wide_factor(job.scene, job.bundle) is None:
+        return False
+    return can_correct([band.name for band in job.bands]) and not _is_mosaic(job)
+
+
+def _is_mosaic(job: Job) -> bool:
+    return isinstance(job.output, Path) and job.output.suffix.lower() == MOSAIC
+
+
+def _on_ground(job: Job) -> list[str]:
+    """Return a note where the bare earth under large roofs stays that of the network alone."""
+    has_ground = "dtm" in [band.name for band in job.bands]
+    if job.options.ground != "wide" or not has_ground or _lowers(job):
+        return []
+    if wide_factor(job.scene, job.bundle) is None:
+        return []
+    cure = "name the result .tif" if _is_mosaic(job) else "leave out --target"
+    return [f"the bare earth under large roofs is not compared with a wider view: for that, {cure}"]
+
+
+def _wide_ground(job: Job, checkpoint: Checkpoint) -> WideGround:
+    """Predict the bare earth at reduced resolution, unless an interrupted run has done it."""
+    factor = wide_factor(job.scene, job.bundle)
+    assert factor is not None
+    path = checkpoint.folder / f"ground_{key_of({'key': job.key, 'factor': factor})[:16]}.npy"
+    if path.exists():
+        return WideGround(path, factor)
+    scene = reduced(job.scene, factor, least=0.5)
+    tiling = tiling_for(scene, job.bundle, job.options)
+    runtime = job.runtime if tiling.size == job.tiling.size else None
+    network = replace(job, scene=scene, tiling=tiling, runtime=runtime).network()
+    total = tiling.count * tiling.size**2 / 1e6
+    with progress("ground", total, quiet=job.options.quiet, unit="Mpx of windows") as advance:
+        parts = predict_rows(scene, network, tiling, advance=advance)
+        targets = [str(target) for target in job.bundle.contract.targets]
+        planes = (part.values for part in parts)
+        return write_wide_ground(path, planes, targets, scene.shape, factor)
 
 
 def _predict(job: Job, checkpoint: Checkpoint) -> None:
@@ -292,6 +321,7 @@ def _notes(job: Job, counts: PixelCounts, fit: GcpFit | None) -> tuple[str, ...]
             f"{job.coarse.factor} times coarser"
         )
     notes += _on_adjustment(job)
+    notes += _on_ground(job)
     if job.relative and fit is None:
         notes.append(
             "nothing in one image confirms the shape of relative heights: it may be wrong, even "

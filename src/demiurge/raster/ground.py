@@ -1,8 +1,9 @@
-"""Bare earth under large roofs, interpolated from the reliable ground around them.
+"""Bare earth under large roofs: lowered to a wider view, or interpolated from reliable ground.
 
 A network that has never seen the ground under a building as wide as its view places it too high.
-It says so by its uncertainty. Such heights are replaced by those of reliable pixels, weighted by
-their uncertainty, from fine to coarse cells and back (pull-push, Gortler et al. 1996, "The
+It says so by its uncertainty. Such heights are lowered towards those that the network predicts at
+coarser pixels; or they are replaced by those of reliable pixels, weighted by their uncertainty,
+from fine to coarse cells and back (pull-push, Gortler et al. 1996, "The
 Lumigraph", section 4.3).
 """
 
@@ -28,6 +29,8 @@ REACH = 40.0
 #: Uncertainty in metres up to which ground is fully reliable, and the power of the decline.
 _RELIABLE, _POWER = 0.7, 8
 _LEAST_WEIGHT = 1e-6
+#: Of a wider view: factor on its uncertainty; least uncertainty in metres that counts.
+_TRUST, _LEAST = 0.5, 0.2
 #: Levels of cells of doubling size that are local to a block of ``CELL`` pixels.
 LEVELS = 5
 CELL = 1 << LEVELS
@@ -59,6 +62,32 @@ def under_roofs(surface: Array, ground: Array, uncertainty: Array, gsd: float) -
     if not large.any():
         return np.asarray(large)
     return np.asarray(ndimage.distance_transform_edt(~large) <= REACH / gsd)
+
+
+def lowered(
+    ground: Array, uncertainty: Array, wide: Array, wide_uncertainty: Array, zone: Mask
+) -> tuple[Array, Array]:
+    """Return bare earth and uncertainty, lowered in a zone towards those of a wider view.
+
+    Means of both, weighted by inverse squares of their uncertainties; those of the wider view
+    count half. A ground that the wider view would raise stays: under large roofs the nearer view
+    errs upwards. The errors are taken for dependent, so that the uncertainties do not cancel.
+
+    Parameters
+    ----------
+    ground, uncertainty, wide, wide_uncertainty
+        float32 (rows, columns) in metres, NaN for no data.
+    """
+    near = np.maximum(uncertainty, _LEAST) ** -2
+    far = (_TRUST * np.maximum(wide_uncertainty, _LEAST)) ** -2
+    with np.errstate(invalid="ignore"):
+        share = np.where(zone & (wide < ground), far / (near + far), 0)
+    change = np.where(share > 0, wide - ground, 0)
+    spread = np.where(share > 0, wide_uncertainty - uncertainty, 0)
+    return (
+        np.asarray(ground + share * change, np.float32),
+        np.asarray(uncertainty + share * spread, np.float32),
+    )
 
 
 def weights(ground: Array, uncertainty: Array, zone: Mask) -> Values:

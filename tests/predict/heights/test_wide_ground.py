@@ -1,4 +1,4 @@
-"""Tests of the bare earth weighed against a wider view."""
+"""Tests of the bare earth from a wider view, and of lowering that under large roofs to it."""
 
 from __future__ import annotations
 
@@ -7,161 +7,143 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import rasterio
-from rasterio.transform import from_origin
 
-import demiurge
-from conftest import LEFT, TOP, make_bundle, terrain
-from demiurge import Options, scene_from_files
+from conftest import make_bundle, terrain
+from demiurge import scene_from_files
 from demiurge.model.bundle import Bundle
+from demiurge.predict.heights import ground as rows_of_ground
+from demiurge.predict.heights.ground import has_roofs, lower_rows
 from demiurge.predict.heights.wide_ground import WideGround, wide_factor, write_wide_ground
+from demiurge.raster.ground import lowered
+from demiurge.scene.grid import Window
 
 Write = Callable[..., Path]
 TARGETS = ("dsm", "dtm")
-SIDE, FACTOR = 96, 4
+BANDS = ["dsm", "dsm_uncertainty", "dtm", "dtm_uncertainty"]
+SHAPE, FACTOR = (320, 280), 4
+HALL = (slice(130, 190), slice(100, 170))
 
 
-def _wide(path: Path, earth: np.ndarray, uncertainty: np.ndarray) -> WideGround:
+def _earth() -> np.ndarray:
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]].astype(np.float32)
+    return 50 + 0.03 * x + 0.02 * y
+
+
+def _rows(path: Path) -> np.ndarray:
+    """Write a plain with a hall, under which the ground is 5 m too high and uncertain."""
+    earth = _earth()
+    planes = np.stack([earth, np.full_like(earth, 0.2), earth, np.full_like(earth, 0.3)])
+    planes[(0, *HALL)] = 80
+    planes[(2, *HALL)] += 5
+    planes[(3, *HALL)] = 4
+    planes[:, 250:260, 10:30] = np.nan
+    planes.tofile(path)
+    return planes
+
+
+def _wide(path: Path, error: float = 0.0, uncertainty: float = 1.0) -> WideGround:
     """Write a wide view in two parts; the planes of the surface are not kept."""
+    earth = _earth().reshape(SHAPE[0] // 4, 4, SHAPE[1] // 4, 4).mean((1, 3)) + error
     nothing = np.zeros_like(earth)
-    planes = np.stack([nothing, earth, nothing, uncertainty]).astype(np.float32)
+    planes = np.stack([nothing, earth, nothing, np.full_like(earth, uncertainty)])
+    planes = planes.astype(np.float32)
     parts = iter([planes[:, :10], planes[:, 10:]])
     return write_wide_ground(path, parts, TARGETS, earth.shape, FACTOR)
 
 
-def _planes() -> tuple[np.ndarray, np.ndarray]:
-    """Return a plain with a hall, whose ground is 5 m too high and uncertain; and the truth."""
-    y, x = np.mgrid[:SIDE, :SIDE].astype(np.float32)
-    earth = 50 + 0.03 * x + 0.02 * y
-    planes = np.stack([earth, earth, np.full_like(earth, 0.3), np.full_like(earth, 0.3)])
-    hall = (slice(30, 70), slice(20, 80))
-    planes[(0, *hall)] += 20
-    planes[(1, *hall)] += 5
-    planes[(3, *hall)] = 6
-    return planes, earth
+def _lowered(folder: Path, wide: WideGround) -> tuple[np.ndarray, np.ndarray, int]:
+    before = _rows(folder / "rows.f32")
+    path, count = lower_rows(folder / "rows.f32", BANDS, SHAPE, 1.0, wide)
+    return before, np.fromfile(path, np.float32).reshape(before.shape), count
 
 
-def _coarse(heights: np.ndarray) -> np.ndarray:
-    return heights.reshape(SIDE // FACTOR, FACTOR, SIDE // FACTOR, FACTOR).mean((1, 3))
+def test_the_ground_under_a_hall_comes_down(tmp_path: Path) -> None:
+    before, after, count = _lowered(tmp_path, _wide(tmp_path / "wide.npy", 0.5))
+    inner = (slice(134, 186), slice(104, 166))
+    error = (after[2] - _earth())[inner]
+    # The wide view, twice as trusted as it says, has 64 times the weight of the near one.
+    np.testing.assert_allclose(error, 0.5 + 4.5 / 65, atol=0.05)
+    np.testing.assert_allclose(after[3][inner], 1 + 3 / 65, atol=0.05)
+    assert 60 * 66 <= count <= 60 * 70
+    np.testing.assert_array_equal(after[:2], before[:2])
+    np.testing.assert_array_equal(np.isnan(after), np.isnan(before))
+    np.testing.assert_array_equal(after[:, :60], before[:, :60])
 
 
-def test_the_surer_view_decides(tmp_path: Path) -> None:
-    planes, earth = _planes()
-    wide = _coarse(earth)
-    view = _wide(tmp_path / "wide.npy", wide + 1, np.full_like(wide, 1.0))
-    out = view.weigh(0, 0, planes, TARGETS)
-    # Under the hall the wide view is surer, on the plain the fine one, which is right.
-    assert np.abs(out[1] - earth)[34:66, 24:76].max() < 1.1
-    assert np.abs(out[1] - earth)[:26].max() < 0.01
-    assert out[3, 50, 50] == pytest.approx(1, abs=0.1)
-    assert out[3, 5, 5] == pytest.approx(0.3, abs=0.01)
-    np.testing.assert_array_equal(out[[0, 2]], planes[[0, 2]])
-    assert not np.shares_memory(out, planes)
+def test_the_ground_is_never_raised_and_an_unsure_view_changes_little(tmp_path: Path) -> None:
+    before, after, count = _lowered(tmp_path, _wide(tmp_path / "above.npy", 30))
+    np.testing.assert_array_equal(after, before)
+    assert count == 0
+    before, after, _ = _lowered(tmp_path, _wide(tmp_path / "unsure.npy", 0, 80))
+    assert np.nanmax(np.abs(after[2] - before[2])) < 0.1
 
 
-def test_equal_views_stay_and_the_ground_is_not_above_the_surface(tmp_path: Path) -> None:
-    planes, earth = _planes()
-    wide = _coarse(earth)
-    same = _wide(tmp_path / "same.npy", wide, np.full_like(wide, 0.01))
-    planes[1] = earth
-    inner = (1, slice(4, -4), slice(4, -4))  # beyond the centres of its pixels it is constant
-    np.testing.assert_allclose(
-        same.weigh(0, 0, planes, TARGETS)[inner], earth[4:-4, 4:-4], atol=0.01
-    )
-    above = _wide(tmp_path / "above.npy", wide + 50, np.full_like(wide, 0.01))
-    out = above.weigh(0, 0, planes, TARGETS)
-    assert (out[1] <= planes[0] + 1e-4).all()
+def test_voids_of_the_wide_view_change_nothing(tmp_path: Path) -> None:
+    wide = _wide(tmp_path / "wide.npy")
+    stored = np.load(wide.path, mmap_mode="r+")
+    stored[:, 35:40, 28:34] = np.nan
+    stored.flush()
+    before, after, _ = _lowered(tmp_path, wide)
+    hidden = (slice(None), slice(140, 160), slice(112, 136))
+    np.testing.assert_array_equal(after[hidden], before[hidden])
+    assert after[2, 180, 160] < before[2, 180, 160] - 4
 
 
-def test_voids_stay_and_those_of_the_wide_view_change_nothing(tmp_path: Path) -> None:
-    planes, earth = _planes()
-    planes[:, :5, :7] = np.nan
-    wide, uncertainty = _coarse(earth), np.full((SIDE // FACTOR,) * 2, 0.5)
-    wide[10:14, 8:12] = uncertainty[10:14, 8:12] = np.nan
-    out = _wide(tmp_path / "wide.npy", wide, uncertainty).weigh(0, 0, planes, TARGETS)
-    np.testing.assert_array_equal(np.isnan(out), np.isnan(planes))
-    hidden = (slice(None), slice(40, 56), slice(32, 48))
-    np.testing.assert_array_equal(out[hidden], planes[hidden])
-    assert out[1, 60, 70] < planes[1, 60, 70] - 3
-
-
-def test_pixels_do_not_depend_on_the_part(tmp_path: Path) -> None:
-    planes, earth = _planes()
-    view = _wide(tmp_path / "wide.npy", _coarse(earth), np.full((SIDE // FACTOR,) * 2, 0.5))
-    whole = view.weigh(0, 0, planes, TARGETS)
-    for top, left, height, width in ((0, 0, 1, 1), (33, 17, 11, 50), (90, 91, 6, 5), (0, 3, 96, 2)):
-        part = (slice(None), slice(top, top + height), slice(left, left + width))
-        out = view.weigh(top, left, planes[part], TARGETS)
-        np.testing.assert_allclose(out, whole[part], atol=1e-4)
-
-
-def _bundle(path: Path, scales: tuple[int, ...], **options: object) -> Bundle:
-    """Predicts a ground between the opening and the DSM, less certain where objects are tall."""
-    from demiurge.model.contract import Contract, InputLayer
-
-    contract = Contract(layers=[InputLayer(name="dsm")], base="dsm", targets=list(TARGETS))
-    graph = _graph(contract.channels)
-    how: dict[str, object] = {"targets": TARGETS, "pixel": (2.0, 8.0), "window": 64, **options}
-    return make_bundle(path, graph=graph, recipe={"chips": {"scales": list(scales)}}, **how)  # type: ignore[arg-type]
-
-
-def _graph(channels: int) -> bytes:
-    """Outputs: nothing, and for ground and uncertainties half of the height above the opening."""
-    import onnx
-    from onnx import numpy_helper
-
-    from conftest import constant_graph
-
-    model = onnx.load_from_string(constant_graph(channels, [0.0] * 4))
-    weight = np.zeros((4, channels, 1, 1), np.float32)
-    weight[1, channels - 1] = weight[3, channels - 1] = 0.5
-    model.graph.initializer[0].CopyFrom(numpy_helper.from_array(weight, "weight"))
-    content: bytes = model.SerializeToString()
-    return content
-
-
-def test_the_view_needs_a_ground_with_uncertainty_and_a_scale(
-    raster: Write, tmp_path: Path
+def test_pixels_do_not_depend_on_the_blocks(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    scene = scene_from_files({"dsm": raster("dsm.tif", terrain(160, 160))})  # pixels of 2 m
+    wide = _wide(tmp_path / "wide.npy", 0.5)
+    _, complete, _ = _lowered(tmp_path, wide)
+    monkeypatch.setattr(rows_of_ground, "_BLOCK", 64)
+    _, parts, _ = _lowered(tmp_path, wide)
+    np.testing.assert_allclose(parts, complete, atol=1e-4)
+
+
+def test_without_large_uncertain_roofs_there_is_nothing_to_do(tmp_path: Path) -> None:
+    planes = _rows(tmp_path / "rows.f32")
+    assert has_roofs(tmp_path / "rows.f32", BANDS, SHAPE, 1.0)
+    planes[3] = 0.3
+    planes.tofile(tmp_path / "rows.f32")
+    assert not has_roofs(tmp_path / "rows.f32", BANDS, SHAPE, 1.0)
+
+
+def test_the_view_is_linear_between_its_pixels(tmp_path: Path) -> None:
+    wide, earth = _wide(tmp_path / "wide.npy"), _earth()
+    for window in (Window(5, 7, 60, 90), Window(0, 0, 1, 1), Window(311, 270, 9, 10)):
+        heights, uncertainty, known = wide.under(window)
+        assert heights.shape == known.shape == window[2:]
+        assert known.all()
+        np.testing.assert_allclose(heights, earth[window.slices], atol=0.08)
+        np.testing.assert_allclose(uncertainty, 1)
+
+
+def test_lowered_needs_a_zone() -> None:
+    ground, one = np.full((2, 2), 10, np.float32), np.ones((2, 2), np.float32)
+    zone = np.array([[True, False], [True, True]])
+    wide = np.array([[5, 5], [15, np.nan]], np.float32)
+    earth, uncertainty = lowered(ground, 2 * one, wide, one, zone)
+    share = 4 / (4 + 0.25)
+    np.testing.assert_allclose(earth, [[10 - 5 * share, 10], [10, 10]])
+    np.testing.assert_allclose(uncertainty, [[2 - share, 2], [2, 2]])
+
+
+def test_the_factor_keeps_a_size_of_the_training(raster: Write, tmp_path: Path) -> None:
     path = tmp_path / "f.bundle"
-    assert wide_factor(scene, _bundle(path, (1, 2, 4))) == 4
-    assert wide_factor(scene, _bundle(path, (1,))) is None
-    assert wide_factor(scene, _bundle(path, (1, 2, 4), pixel=(2.0, 4.0))) == 2
-    only = make_bundle(path, recipe={"chips": {"scales": [1, 4]}}, pixel=(2.0, 8.0))
-    assert wide_factor(scene, only) is None
+
+    def factor(gsd: float, high: float, side: int = 160, **how: object) -> int | None:
+        from rasterio.transform import from_origin
+
+        file = raster("dsm.tif", terrain(side, side), transform=from_origin(5e5, 5e6, gsd, gsd))
+        return wide_factor(scene_from_files({"dsm": file}), _bundle(path, high, **how))
+
+    assert factor(0.5, 2) == 4
+    assert factor(1, 2) == 2
+    assert factor(2, 8) is None  # pixels of 4 m were not tried
+    assert factor(0.5, 1) == 2
+    assert factor(0.5, 0.5) is None
+    assert factor(0.5, 2, 100) == 2  # 25 coarse pixels would be too few
+    assert factor(0.5, 2, uncertainty=False) is None
 
 
-def test_refine_weighs_both_views(raster: Write, tmp_path: Path) -> None:
-    heights = terrain(200, 260)
-    heights[60:120, 80:150] += 30
-    heights[20:30, 40:60] = np.nan
-    file = raster("dsm.tif", heights)
-    blocks = heights.reshape(50, 4, 65, 4)
-    with np.errstate(invalid="ignore"):
-        means = np.where(
-            np.isfinite(blocks).mean((1, 3)) >= 0.5, np.nan_to_num(blocks).sum((1, 3)), np.nan
-        ) / np.maximum(np.isfinite(blocks).sum((1, 3)), 1)
-    small = raster("small.tif", means.astype(np.float32), transform=from_origin(LEFT, TOP, 8, 8))
-    both, one = _bundle(tmp_path / "both.bundle", (1, 4)), _bundle(tmp_path / "one.bundle", (1,))
-
-    def planes(path: Path, name: str, bundle: Bundle, tag: str | None = None) -> np.ndarray:
-        surface = demiurge.refine(path, tmp_path / name, bundle=bundle, options=Options())
-        with rasterio.open(surface.path) as result:
-            assert result.tags().get("ground") == tag
-            order = [list(result.descriptions).index(n) + 1 for n in
-                     ("dsm", "dtm", "dsm_uncertainty", "dtm_uncertainty")]  # fmt: skip
-            return np.asarray(result.read(order, masked=True).filled(np.nan))
-
-    given = planes(file, "both.tif", both, "weighed against a pass at pixels 4 times coarser")
-    fine, wide = planes(file, "fine.tif", one), planes(small, "wide.tif", one)
-    view = write_wide_ground(tmp_path / "w.npy", iter([wide]), TARGETS, (50, 65), 4)
-    np.testing.assert_allclose(given, view.weigh(0, 0, fine, TARGETS), atol=2e-3)
-    assert np.nanmax(np.abs(given[1] - fine[1])) > 1
-    np.testing.assert_array_equal(given[0], fine[0])
-    # An odd last row and column, and an interrupted run, are read from the same file.
-    surface = demiurge.refine(
-        file, tmp_path / "dtm.tif", bundle=both, options=Options(target="dtm")
-    )
-    with rasterio.open(surface.path) as result:
-        np.testing.assert_allclose(result.read(1, masked=True).filled(np.nan), given[1], atol=1e-4)
+def _bundle(path: Path, high: float, **how: object) -> Bundle:
+    return make_bundle(path, targets=TARGETS, pixel=(0.5, high), **how)  # type: ignore[arg-type]

@@ -1,7 +1,8 @@
 """Correction of predicted bare earth under large roofs, block by block over finished rows.
 
-Two passes: the first sums the reliable ground in cells of 32 pixels over the raster, the
-second interpolates from them. Pixels do not depend on the blocks.
+It is lowered to that of a wider view, or interpolated in two passes: the first sums the reliable
+ground in cells of 32 pixels over the raster, the second interpolates from them. Pixels do not
+depend on the blocks.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from demiurge.arrays import Array, Mask, Values
+from demiurge.predict.heights.wide_ground import WideGround
 from demiurge.raster import ground
 from demiurge.raster.ground import CELL
 from demiurge.scene.grid import Window, grown
@@ -71,6 +73,40 @@ def correct_rows(
     return out, count
 
 
+def has_roofs(rows: Path, bands: Sequence[str], shape: tuple[int, int], gsd: float) -> bool:
+    """Return whether there is bare earth to correct; parameters as in :func:`correct_rows`."""
+    source = _Planes(rows, bands, shape, gsd)
+    return any(source.zone(block)[-1].any() for block in _blocks(shape))
+
+
+def lower_rows(
+    rows: Path, bands: Sequence[str], shape: tuple[int, int], gsd: float, wide: WideGround
+) -> tuple[Path, int]:
+    """Lower the bare earth under large roofs to that of a wider view.
+
+    Parameters and results as in :func:`correct_rows`. Its uncertainty changes as well.
+    """
+    source, count = _Planes(rows, bands, shape, gsd), 0
+    full = (len(bands), *shape)
+    given = np.memmap(rows, np.float32, "r", shape=full)
+    out = rows.with_name("lowered.f32")
+    target = np.memmap(out, np.float32, "w+", shape=full)
+    places = [bands.index("dtm"), bands.index("dtm_uncertainty")]
+    for block in _blocks(shape):
+        part = _slices(block)
+        target[:, *part] = given[:, *part]
+        _, earth, uncertainty, zone = source.zone(block)
+        if not zone.any():
+            continue
+        heights, deviations, known = wide.under(block)
+        both = ground.lowered(earth, uncertainty, heights, deviations, zone & known)
+        count += int((both[0] < earth).sum())
+        for place, plane in zip(places, both, strict=True):
+            target[place, *part] = plane
+    target.flush()
+    return out, count
+
+
 @dataclass(frozen=True)
 class _Planes:
     """Surface, bare earth and its uncertainty of finished rows."""
@@ -87,15 +123,18 @@ class _Planes:
         part = _slices(window)
         return [np.array(planes[(self.bands.index(name), *part)]) for name in _NAMES]
 
-    def weighted(self, window: Window) -> tuple[Array, Array, Values, Mask]:
-        """Return surface, bare earth, its weights, and the zone to correct, in a window."""
+    def zone(self, window: Window) -> tuple[Array, Array, Array, Mask]:
+        """Return the three planes and the zone to correct, in a window."""
         wide = grown(window, ground.halo(self.gsd), self.shape)
         surface, earth, uncertainty = self.read(wide)
         zone = ground.under_roofs(surface, earth, uncertainty, self.gsd)
         inner = _slices(window, wide)
-        earth, zone = earth[inner], zone[inner]
-        weight = ground.weights(earth, uncertainty[inner], zone)
-        return surface[inner], earth, weight, zone
+        return surface[inner], earth[inner], uncertainty[inner], zone[inner]
+
+    def weighted(self, window: Window) -> tuple[Array, Array, Values, Mask]:
+        """Return surface, bare earth, its weights, and the zone to correct, in a window."""
+        surface, earth, uncertainty, zone = self.zone(window)
+        return surface, earth, ground.weights(earth, uncertainty, zone), zone
 
 
 def _sums(source: _Planes) -> tuple[Values, Values] | None:
