@@ -15,8 +15,10 @@ from demiurge.model.bundle import Bundle, SunRange
 from demiurge.raster.orientation import ORIENTATIONS, Orientation, unit_vector
 from demiurge.raster.shading import incidence
 from demiurge.scene.camera import Direction
+from demiurge.scene.grid import local_grid
 from demiurge.scene.open import scene_from_files
 from demiurge.scene.scene import Scene
+from demiurge.scene.sunlight import ASSUMED, find_sun
 
 LAYERS = ("dem_prior", "red")
 #: Two layers, their masks, then right, up and high parts of the sun's direction, and incidence.
@@ -231,3 +233,14 @@ def test_another_sun_is_another_result(tmp_path: Path) -> None:
     }
     assert len(keys) == 3
     assert CRS.startswith("EPSG")
+
+
+def test_pictures_without_georeference_have_no_latitude(tmp_path: Path) -> None:
+    """Their frame is projected, but about no place: the sun is assumed."""
+    grid = local_grid((64, 64), 10.0)
+    scene = scene_of(tmp_path)
+    assert find_sun(scene).origin == "expected"
+    picture = replace(scene, grid=grid, sources={"red": scene.sources["red"]})
+    sun = find_sun(picture)
+    assert (sun.origin, sun.direction) == ("assumed", ASSUMED)
+    assert "neither place nor shading" in sun.note

@@ -17,7 +17,7 @@ from demiurge.raster.shading import ShadingFit, ShadingSums
 from demiurge.raster.sun import equation_of_time, sun_position
 from demiurge.scene.camera import Direction, centre_of
 from demiurge.scene.crs import lonlat, on_earth, proj_of, true_north
-from demiurge.scene.grid import Window
+from demiurge.scene.grid import LOCAL_NAME, Window
 from demiurge.scene.scene import Scene
 
 Origin = Literal["given", "estimated", "expected", "assumed"]
@@ -106,9 +106,14 @@ class _Place:
 
 
 def _place(scene: Scene) -> _Place | None:
-    """Return the centre of a scene; None without a CRS that has a place on the Earth."""
+    """Return the centre of a scene; None without a CRS that has a place on the Earth.
+
+    The CRS of pictures without georeference is a projected one, but their place is unknown.
+    """
     crs = scene.grid.crs
     if crs is None or not on_earth(crs) or proj_of(crs).geodetic_crs is None:
+        return None
+    if proj_of(crs).name == LOCAL_NAME:
         return None
     centre = centre_of(scene.grid)
     longitude, latitude = lonlat(*centre, crs)
