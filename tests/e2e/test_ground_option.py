@@ -1,5 +1,6 @@
 """Option --ground of refine."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,13 @@ import rasterio
 
 import demiurge
 from demiurge.errors import UsageError
+from demiurge.model.backend.base import Runtime
+from demiurge.model.backend.choose import Choice, make_runtime
+from demiurge.model.bundle import Bundle
+from demiurge.predict import job as job_module
+from demiurge.predict import pipeline
+from demiurge.predict.checkpoint import Checkpoint
+from demiurge.predict.job import Job
 
 
 def town(path: Path, side: int = 192, hall: int = 70) -> Path:
@@ -69,3 +77,25 @@ def test_a_wider_view_lowers_the_ground_under_a_hall(tmp_path: Path) -> None:
 def test_the_bare_earth_alone_is_not_compared(tmp_path: Path) -> None:
     made = demiurge.refine(town(tmp_path / "dsm.tif"), tmp_path / "a.tif", target="dtm")
     assert any("wider view: for that, leave out --target" in text for text in made.notes)
+
+
+def test_on_a_cluster_this_machine_computes_the_wider_view(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dsm = town(tmp_path / "dsm.tif", 320, 180)
+
+    workers = Choice("torch", "CUDA", "bf16")
+
+    def elsewhere(job: Job, checkpoint: Checkpoint) -> Job:
+        pipeline._predict(job, checkpoint)
+        return replace(job, choice=workers, runtime=None)
+
+    def here(bundle: Bundle, size: int, choice: Choice) -> Runtime:
+        assert choice != workers
+        return make_runtime(bundle, size, choice)
+
+    monkeypatch.setattr(pipeline, "run_on_cluster", elsewhere)
+    monkeypatch.setattr(job_module, "make_runtime", here)
+    made = demiurge.refine(dsm, tmp_path / "a.tif", cluster="local:1")
+    with rasterio.open(made.path) as file:
+        assert file.tags()["ground"].startswith("lowered")

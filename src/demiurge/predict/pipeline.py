@@ -64,7 +64,7 @@ def run(job: Job) -> Prediction:
                                    "unit": job.bands[0].unit})  # fmt: skip
         if job.assesses:
             job = _assessed(job)
-        job = _shaped(job, checkpoint)
+        job = here = _shaped(job, checkpoint)
         if options.cluster is not None:
             job = run_on_cluster(job, checkpoint)
         else:
@@ -72,7 +72,8 @@ def run(job: Job) -> Prediction:
         checkpoint.complete = True
         rows, bands, tags, fit = checkpoint.rows, job.bands, job.tags | _relative_tags(job), None
         uncertainty = _mean_uncertainty(job, checkpoint.counts)
-        rows, how_ground = _with_ground(job, checkpoint, rows)
+        # Workers may have another runtime than this machine.
+        rows, how_ground = _with_ground(here, checkpoint, rows)
         tags |= {"ground": how_ground} if how_ground else {}
         if job.gcps is not None:
             relative, names = bands[0].unit == "relative", [band.name for band in bands]
