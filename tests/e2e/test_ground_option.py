@@ -8,6 +8,7 @@ import pytest
 import rasterio
 
 import demiurge
+from conftest import make_bundle
 from demiurge.errors import UsageError
 from demiurge.model.backend.base import Runtime
 from demiurge.model.backend.choose import Choice, make_runtime
@@ -77,6 +78,12 @@ def test_a_wider_view_lowers_the_ground_under_a_hall(tmp_path: Path) -> None:
 def test_the_bare_earth_alone_is_not_compared(tmp_path: Path) -> None:
     made = demiurge.refine(town(tmp_path / "dsm.tif"), tmp_path / "a.tif", target="dtm")
     assert any("wider view: for that, leave out --target" in text for text in made.notes)
+
+
+def test_a_bundle_of_the_bare_earth_alone_has_no_wider_view(tmp_path: Path) -> None:
+    bundle = make_bundle(tmp_path / "b.bundle", targets=("dtm",), pixel=(0.5, 2.0))
+    made = demiurge.refine(town(tmp_path / "dsm.tif"), tmp_path / "a.tif", bundle=bundle)
+    assert not any("wider view" in text for text in made.notes)
 
 
 def test_on_a_cluster_this_machine_computes_the_wider_view(

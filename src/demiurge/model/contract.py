@@ -217,6 +217,11 @@ class Contract(Strict):
         return len(self.targets) * (2 if self.uncertainty else 1)
 
     @property
+    def surface_and_ground(self) -> bool:
+        """Return whether DSM, DTM and their uncertainties are predicted."""
+        return {"dsm", "dtm"} <= set(self.targets) and self.uncertainty
+
+    @property
     def _masked(self) -> list[int]:
         return [i for i, entry in enumerate(self.layers) if entry.kind is not Kind.MASK]
 

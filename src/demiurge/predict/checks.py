@@ -81,10 +81,7 @@ def require_match(scene: Scene, bundle: Bundle, task: Task, options: Options) ->
 
 def _require_ground(bundle: Bundle, options: Options) -> None:
     """Raise unless surface, bare earth and its uncertainty are written."""
-    contract = bundle.contract
-    if options.target is not None or not (
-        {"dsm", "dtm"} <= set(contract.targets) and contract.uncertainty
-    ):
+    if options.target is not None or not bundle.contract.surface_and_ground:
         raise UsageError(
             "--ground interpolated needs the DSM, the DTM and its uncertainty",
             "leave out --target, or use a bundle that predicts them",

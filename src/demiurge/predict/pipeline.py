@@ -185,22 +185,23 @@ def _relative_windows(job: Job) -> Iterator[tuple[Window, Array, Array | None]]:
 
 def _with_ground(job: Job, checkpoint: Checkpoint, rows: Path) -> tuple[Path, str | None]:
     """Correct the bare earth under large roofs, as the options say; return the rows, and how."""
-    names, gsd = [band.name for band in job.bands], abs(job.scene.grid.affine.a)
+    result = rows, [band.name for band in job.bands], job.scene.shape, job.scene.pixel_size
     if job.options.ground == "interpolated":
-        rows, count = correct_rows(rows, names, job.scene.shape, gsd)
+        rows, count = correct_rows(*result)
         return rows, f"interpolated under large roofs ({count} pixels)"
-    if not _lowers(job) or not has_roofs(rows, names, job.scene.shape, gsd):
+    factor = _wide_factor(job)
+    if factor is None or not has_roofs(*result):
         return rows, None
-    wide = _wide_ground(job, checkpoint)
-    rows, count = lower_rows(rows, names, job.scene.shape, gsd, wide)
-    return rows, f"lowered under large roofs ({count} pixels) to a view {wide.factor} times coarser"
+    rows, count = lower_rows(*result, _wide_ground(job, checkpoint, factor))
+    return rows, f"lowered under large roofs ({count} pixels) to a view {factor} times coarser"
 
 
-def _lowers(job: Job) -> bool:
-    """Return whether bare earth under large roofs is compared with a wider view."""
-    if job.options.ground != "wide" or wide_factor(job.scene, job.bundle) is None:
-        return False
-    return can_correct([band.name for band in job.bands]) and not _is_mosaic(job)
+def _wide_factor(job: Job) -> int | None:
+    """Return how many times coarser the view is that lowers the bare earth; None without one."""
+    if job.options.ground != "wide" or _is_mosaic(job):
+        return None
+    bands = [band.name for band in job.bands]
+    return wide_factor(job.scene, job.bundle) if can_correct(bands) else None
 
 
 def _is_mosaic(job: Job) -> bool:
@@ -208,9 +209,9 @@ def _is_mosaic(job: Job) -> bool:
 
 
 def _on_ground(job: Job) -> list[str]:
-    """Return a note where the bare earth under large roofs stays that of the network alone."""
+    """Return a note where the bare earth could be compared with a wider view, but is not."""
     has_ground = "dtm" in [band.name for band in job.bands]
-    if job.options.ground != "wide" or not has_ground or _lowers(job):
+    if job.options.ground != "wide" or not has_ground or _wide_factor(job) is not None:
         return []
     if wide_factor(job.scene, job.bundle) is None:
         return []
@@ -218,10 +219,8 @@ def _on_ground(job: Job) -> list[str]:
     return [f"the bare earth under large roofs is not compared with a wider view: for that, {cure}"]
 
 
-def _wide_ground(job: Job, checkpoint: Checkpoint) -> WideGround:
+def _wide_ground(job: Job, checkpoint: Checkpoint, factor: int) -> WideGround:
     """Predict the bare earth at reduced resolution, unless an interrupted run has done it."""
-    factor = wide_factor(job.scene, job.bundle)
-    assert factor is not None
     path = checkpoint.folder / f"ground_{key_of({'key': job.key, 'factor': factor})[:16]}.npy"
     if path.exists():
         return WideGround(path, factor)

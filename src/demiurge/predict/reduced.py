@@ -8,8 +8,9 @@ from dataclasses import dataclass, replace
 import numpy as np
 from affine import Affine
 from odc.geo.geobox import GeoBox
+from scipy import ndimage
 
-from demiurge.arrays import Array, Values
+from demiurge.arrays import Array, Mask, Values
 from demiurge.layers import Kind, layer
 from demiurge.predict.sources import ArrayReader, scene_of
 from demiurge.scene.grid import Window, full_window
@@ -111,6 +112,43 @@ def reduced_in_memory(scene: Scene, names: Sequence[str], factor: int) -> Scene:
     planes = reader.read(full_window(reader.grid), names)
     arrays = dict(zip(names, planes, strict=True))
     return _like(scene, scene_of(ArrayReader(arrays, reader.grid), scene.name))
+
+
+def enlarged(planes: Array, window: Window, factor: int) -> tuple[Array, Mask]:
+    """Interpolate planes at reduced resolution linearly to the pixels of a window.
+
+    Parameters
+    ----------
+    planes
+        float32 (planes, rows, columns), NaN for no data. Of planes that are mapped from a file,
+        only those pixels are read that the window needs.
+    window
+        Position in the raster of full resolution.
+    factor
+        Ratio of the pixel sizes.
+
+    Returns
+    -------
+    float32 (planes, height, width), and bool (height, width): where all neighbours are known.
+    """
+    spans, positions = [], []
+    for first, count, length in zip(window[:2], window[2:], planes.shape[1:], strict=True):
+        at = (np.arange(first, first + count) + 0.5) / factor - 0.5
+        start = min(max(int(np.floor(at[0])), 0), length - 1)
+        spans.append(slice(start, max(int(np.floor(at[-1])) + 2, start + 1)))
+        positions.append(at - start)
+    pixels = np.meshgrid(*positions, indexing="ij")
+
+    def sampled(plane: Array) -> Array:
+        values = ndimage.map_coordinates(plane, pixels, order=1, mode="nearest")
+        return np.asarray(values, np.float32)
+
+    part = np.array(planes[(slice(None), *spans)])
+    known = np.isfinite(part).all(axis=0)
+    values = np.stack([sampled(plane) for plane in np.where(known, part, np.float32(0))])
+    if known.all():
+        return values, np.ones(values.shape[1:], bool)
+    return values, np.asarray(sampled(known.astype(np.float32)) > 0.999)
 
 
 def _like(scene: Scene, small: Scene) -> Scene:

@@ -16,6 +16,7 @@ from scipy import ndimage
 from demiurge.arrays import Array, Mask
 from demiurge.model.bundle import Card
 from demiurge.predict.heights.saved import load_arrays, save_arrays
+from demiurge.predict.reduced import enlarged
 from demiurge.raster.voids import fill_voids
 from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
@@ -64,7 +65,7 @@ class CoarsePass:
         float32 of the shape of ``values``. An uncertainty is the larger of both passes.
         """
         inside = (slice(None), slice(window.height), slice(window.width))
-        wide = self._under(window)
+        wide, _ = enlarged(self.values, window, self.factor)
         merged, here = values.copy(), values[inside]
         forms = np.stack([smoothed(h, valid, _WIDTH * self.factor) for h in here[:count]])
         merged[inside][:count] += wide[:count] - forms
@@ -74,13 +75,6 @@ class CoarsePass:
     def save(self, path: Path, key: str) -> None:
         """Write the pass to a file, for an interrupted run to resume with."""
         save_arrays(path, key, factor=self.factor, values=self.values)
-
-    def _under(self, window: Window) -> Array:
-        """Return the values of the pass, interpolated linearly to the pixels of a window."""
-        axes = (np.arange(window.height) + window.row, np.arange(window.width) + window.col)
-        at = np.meshgrid(*((axis + 0.5) / self.factor - 0.5 for axis in axes), indexing="ij")
-        planes = [ndimage.map_coordinates(p, at, order=1, mode="nearest") for p in self.values]
-        return np.stack(planes).astype(np.float32)
 
 
 def load_coarse(path: Path, key: str) -> CoarsePass | None:

@@ -7,7 +7,7 @@ depend on the blocks.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +24,8 @@ _BLOCK = 24 * CELL
 #: Cells around a block that its interpolation depends on.
 _MARGIN = 2 * CELL
 _NAMES = ("dsm", "dtm", "dtm_uncertainty")
+#: Corrected planes of a block by band, and the number of changed pixels.
+_Changes = tuple[dict[str, Array], int]
 
 
 def can_correct(bands: Sequence[str]) -> bool:
@@ -57,20 +59,7 @@ def correct_rows(
     if cells is None:
         return rows, 0
     coarse = ground.complete(*cells)
-    out = rows.with_name("ground.f32")
-    full = (len(bands), *shape)
-    target = np.memmap(out, np.float32, "w+", shape=full)
-    index, count = bands.index("dtm"), 0
-    given = np.memmap(rows, np.float32, "r", shape=full)
-    for block in _blocks(shape):
-        rows_of, columns_of = _slices(block)
-        target[:, rows_of, columns_of] = given[:, rows_of, columns_of]
-        earth, changed = _corrected(source, block, coarse)
-        if changed:
-            target[index, rows_of, columns_of] = earth
-            count += changed
-    target.flush()
-    return out, count
+    return _rewritten(source, lambda block: _interpolated(source, block, coarse))
 
 
 def has_roofs(rows: Path, bands: Sequence[str], shape: tuple[int, int], gsd: float) -> bool:
@@ -86,25 +75,24 @@ def lower_rows(
 
     Parameters and results as in :func:`correct_rows`. Its uncertainty changes as well.
     """
-    source, count = _Planes(rows, bands, shape, gsd), 0
-    full = (len(bands), *shape)
-    given = np.memmap(rows, np.float32, "r", shape=full)
-    out = rows.with_name("lowered.f32")
-    target = np.memmap(out, np.float32, "w+", shape=full)
-    places = [bands.index("dtm"), bands.index("dtm_uncertainty")]
-    for block in _blocks(shape):
+    source = _Planes(rows, bands, shape, gsd)
+    return _rewritten(source, lambda block: _lowered(source, block, wide))
+
+
+def _rewritten(source: _Planes, corrected: Callable[[Window], _Changes]) -> tuple[Path, int]:
+    """Write all rows with the bands that are corrected, block by block; return file and count."""
+    out, full = source.rows.with_name("ground.f32"), (len(source.bands), *source.shape)
+    given = np.memmap(source.rows, np.float32, "r", shape=full)
+    target, total = np.memmap(out, np.float32, "w+", shape=full), 0
+    for block in _blocks(source.shape):
         part = _slices(block)
         target[:, *part] = given[:, *part]
-        _, earth, uncertainty, zone = source.zone(block)
-        if not zone.any():
-            continue
-        heights, deviations, known = wide.under(block)
-        both = ground.lowered(earth, uncertainty, heights, deviations, zone & known)
-        count += int((both[0] < earth).sum())
-        for place, plane in zip(places, both, strict=True):
-            target[place, *part] = plane
+        planes, count = corrected(block)
+        total += count
+        for name, plane in planes.items():
+            target[source.bands.index(name), *part] = plane
     target.flush()
-    return out, count
+    return out, total
 
 
 @dataclass(frozen=True)
@@ -150,19 +138,29 @@ def _sums(source: _Planes) -> tuple[Values, Values] | None:
     return (heights, weight) if any_zone else None
 
 
-def _corrected(source: _Planes, block: Window, coarse: Values) -> tuple[Array, int]:
-    """Return the bare earth of a block, and the number of corrected pixels."""
+def _interpolated(source: _Planes, block: Window, coarse: Values) -> _Changes:
+    """Return the interpolated bare earth of a block."""
     wide = grown(block, _MARGIN, source.shape)
     surface, earth, weight, zone = source.weighted(wide)
     inner = _slices(block, wide)
     if not zone[inner].any():
-        return earth[inner], 0
+        return {}, 0
     levels = ground.gather(np.nan_to_num(earth).astype(np.float64), weight)
     filled = ground.spread(levels, coarse[_cells(wide)]).astype(np.float32)
     changed = (zone & np.isfinite(earth) & (weight < 1))[inner]
     # The ground is not above the surface.
     heights = np.where(changed, np.fmin(filled, surface)[inner], earth[inner])
-    return heights, int(changed.sum())
+    return {"dtm": heights}, int(changed.sum())
+
+
+def _lowered(source: _Planes, block: Window, wide: WideGround) -> _Changes:
+    """Return the lowered bare earth of a block and its uncertainty."""
+    _, earth, uncertainty, zone = source.zone(block)
+    if not zone.any():
+        return {}, 0
+    heights, deviations, known = wide.under(block)
+    lower, spread = ground.lowered(earth, uncertainty, heights, deviations, zone & known)
+    return {"dtm": lower, "dtm_uncertainty": spread}, int((lower < earth).sum())
 
 
 def _blocks(shape: tuple[int, int]) -> Iterator[Window]:

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
 from demiurge.arrays import Array, Mask
 from demiurge.model.bundle import Bundle
 from demiurge.outputs import atomic_file
+from demiurge.predict.reduced import enlarged
 from demiurge.scene.grid import Window
 from demiurge.scene.scene import Scene
 
@@ -49,24 +49,8 @@ class WideGround:
         Bare earth and uncertainty, float32 (height, width), and where they are known.
         """
         stored = np.load(self.path, mmap_mode="r")
-        spans, positions = [], []
-        for first, count, length in zip(window[:2], window[2:], stored.shape[1:], strict=True):
-            at = (np.arange(first, first + count) + 0.5) / self.factor - 0.5
-            start = min(max(int(np.floor(at[0])), 0), length - 1)
-            stop = min(int(np.floor(at[-1])) + 2, length)
-            spans.append(slice(start, max(stop, start + 1)))
-            positions.append(np.clip(at - start, 0, None))
-        planes = np.array(stored[(slice(None), *spans)])
-        known = np.isfinite(planes).all(axis=0)
-        pixels = np.meshgrid(*positions, indexing="ij")
-
-        def sampled(plane: Array) -> Array:
-            values = ndimage.map_coordinates(plane, pixels, order=1, mode="nearest")
-            return np.asarray(values, np.float32)
-
-        complete = np.asarray(sampled(known.astype(np.float32)) > 0.999)
-        earth, uncertainty = (sampled(np.where(known, plane, 0)) for plane in planes)
-        return earth, uncertainty, complete
+        (earth, uncertainty), known = enlarged(stored, window, self.factor)
+        return earth, uncertainty, known
 
 
 def wide_factor(scene: Scene, bundle: Bundle) -> int | None:
@@ -74,8 +58,7 @@ def wide_factor(scene: Scene, bundle: Bundle) -> int | None:
 
     The scene at reduced resolution must be within the pixel sizes of the bundle and at most 2 m.
     """
-    contract = bundle.contract
-    if contract.base != "dsm" or not contract.uncertainty:
+    if bundle.contract.base != "dsm" or not bundle.contract.surface_and_ground:
         return None
     for factor in (4, 2):
         size = scene.pixel_size * factor
