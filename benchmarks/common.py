@@ -65,6 +65,11 @@ def show(claims: Sequence[Claim]) -> None:
         print("  ".join(cells).rstrip())
 
 
+def half_interval(deviation: np.ndarray) -> np.ndarray:
+    """Return half of the 90 % interval of a Laplace distribution of a standard deviation."""
+    return deviation / np.sqrt(2) * np.log(10)
+
+
 def interleaved(works: dict[str, Callable[[], object]], repeats: int) -> dict[str, list[float]]:
     """Time several functions in turn, so that variations of load affect all; seconds."""
     times: dict[str, list[float]] = {name: [] for name in works}

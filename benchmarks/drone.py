@@ -18,7 +18,7 @@ import numpy as np
 import rasterio
 from scipy import ndimage
 
-from common import data_folder, print_rows, write_json
+from common import data_folder, half_interval, print_rows, write_json
 from demiurge import generate, open_scene, train
 from demiurge.predict.options import Options
 from demiurge.scene.grid import Window
@@ -177,7 +177,7 @@ def judged(
     if rest and metric:
         both = np.isfinite(truth) & np.isfinite(predicted)
         # An interval of a Laplace distribution, whose standard deviation is √2 scales.
-        held = np.abs(predicted - truth)[both] <= rest[0][both] * np.log(10) / np.sqrt(2)
+        held = np.abs(predicted - truth)[both] <= half_interval(rest[0][both])
         row["in_90"] = float(held.mean())
     return row
 

@@ -21,6 +21,7 @@ from common import (
     add_bundle_arguments,
     chosen_bundle,
     data_folder,
+    half_interval,
     print_rows,
     read_heights,
     settings_of,
@@ -78,7 +79,7 @@ def compare(bands: dict[str, Array], given: Array, earth: Array, gsd: float) -> 
     if "dtm" in bands:
         statistics["ground_rmse"] = rmse(bands["dtm"], given, earth)
     if "dsm_uncertainty" in bands:
-        limit = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
+        limit = half_interval(bands["dsm_uncertainty"])
         statistics["covered"] = float((np.abs(change) <= limit)[known].mean())
     return statistics
 

@@ -14,7 +14,7 @@ import numpy as np
 import rasterio
 from rasterio.transform import from_origin
 
-from common import Claim, at_most, main
+from common import Claim, at_most, half_interval, main
 from demiurge import Options, generate, train
 from demiurge.demo.rocky import rocky_scenes
 from demiurge.raster.resample import block_means
@@ -127,7 +127,7 @@ def _judged(
     slopes = [np.hypot(*np.gradient(h, scene.pixel_size))[inner] for h in (heights, prior, truth)]
     steep = [np.sqrt(np.nanmean((h - slopes[2]) ** 2)) for h in slopes[:2]]
     # An interval of a Laplace distribution, whose standard deviation is √2 scales.
-    held = np.abs(heights - truth)[inner] <= uncertainty[inner] * np.log(10) / np.sqrt(2)
+    held = np.abs(heights - truth)[inner] <= half_interval(uncertainty[inner])
     return float(rmse[0] / rmse[1]), float(steep[0] / steep[1]), float(np.mean(held))
 
 

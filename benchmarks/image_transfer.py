@@ -18,7 +18,7 @@ from pathlib import Path
 import numpy as np
 import rasterio
 
-from common import Claim, at_least, at_most, data_folder, main, print_rows
+from common import Claim, at_least, at_most, data_folder, half_interval, main, print_rows
 from demiurge import Options, generate
 from demiurge.model.bundle import Bundle, load_bundle
 from demiurge.scene.scene import Scene
@@ -130,9 +130,9 @@ class Generated:
     tags: dict[str, str]
 
     def inside(self, truth: Array, known: Array) -> float:
-        """Return the share in the 90 % interval of a Laplace distribution of that deviation."""
+        """Return the share in the 90 % interval."""
         errors = np.abs(self.heights - truth)[known]
-        return float(np.mean(errors <= self.uncertainty[known] * np.log(10) / np.sqrt(2)))
+        return float(np.mean(errors <= half_interval(self.uncertainty[known])))
 
 
 def judged(scene: Scene, noise: float, bundle: Bundle, folder: Path) -> dict[str, float]:

@@ -49,7 +49,7 @@ print(json.dumps({"seconds": time.perf_counter() - start, "cpu": times.user + ti
 
 
 def measure(quick: bool) -> list[Claim]:
-    """Seconds, processor seconds and memory of a entire tile."""
+    """Seconds, processor seconds and memory of an entire tile."""
     side = QUICK_SIDE if quick else SIDE
     with tempfile.TemporaryDirectory() as name:
         folder = Path(os.environ.get("KEEP", name))

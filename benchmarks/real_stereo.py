@@ -19,6 +19,7 @@ from common import (
     add_bundle_arguments,
     chosen_bundle,
     data_folder,
+    half_interval,
     print_rows,
     read_heights,
     settings_of,
@@ -85,7 +86,7 @@ def compare(result: Path, initial: Array, truth: Array, earth: Array) -> dict[st
         known = compared & np.isfinite(earth) & np.isfinite(bands["dtm"])
         statistics["ground_rmse"] = float(np.sqrt(np.square(bands["dtm"] - earth)[known].mean()))
     if "dsm_uncertainty" in bands:
-        limit = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
+        limit = half_interval(bands["dsm_uncertainty"])
         for name, mask in masks.items():
             key = "covered" if name == "all" else f"covered_{name}"
             statistics[key] = float((error <= limit)[mask].mean())

@@ -21,6 +21,7 @@ from common import (
     at_most,
     chosen_bundle,
     data_folder,
+    half_interval,
     print_rows,
     settings_of,
     show,
@@ -82,7 +83,7 @@ def sums(
     filled = fill_voids(initial)
     error = np.abs(np.where(np.isfinite(bands["dsm"]), bands["dsm"], filled) - truth)
     before = np.abs(filled - truth)
-    limit = bands["dsm_uncertainty"] / np.sqrt(2) * np.log(10)
+    limit = half_interval(bands["dsm_uncertainty"])
     figures: Figures = {}
     for name, mask in classes(truth, earth, gsd).items():
         figures |= {

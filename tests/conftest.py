@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import socket
 import struct
@@ -9,6 +10,7 @@ import tempfile
 from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,7 @@ from demiurge.model.normals import InputLayer
 #: Fixtures of the viewer.
 pytest_plugins = ("view_rasters",)
 
+ROOT = Path(__file__).parents[1]
 LEFT, TOP, PIXEL = 500000.0, 4000000.0, 2.0
 CRS = "EPSG:32633"
 
@@ -46,6 +49,12 @@ def _no_network(monkeypatch: pytest.MonkeyPatch) -> None:
         connect(self, address)
 
     monkeypatch.setattr(socket.socket, "connect", refuse)
+
+
+def importer(monkeypatch: pytest.MonkeyPatch, folder: str) -> Callable[[str], ModuleType]:
+    """Return a function that imports the scripts of a folder of the repository by name."""
+    monkeypatch.syspath_prepend(str(ROOT / folder))
+    return importlib.import_module
 
 
 def write_raster(

@@ -1,30 +1,22 @@
 """A bundle replaces the installed one only within the limits, and carries its figures."""
 
-import importlib
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
-from conftest import make_bundle, write_raster
+from conftest import importer, make_bundle, write_raster
 from demiurge.errors import DataError
 from demiurge.model.bundle import card_summary, load_bundle
 
-SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 SIDE, GSD = 128, 0.5
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    return load
+    return importer(monkeypatch, "benchmarks")
 
 
 def gate(script, **changes: object):

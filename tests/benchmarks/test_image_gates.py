@@ -1,31 +1,23 @@
 """A generate bundle that does harm, or sees nothing, is not installed."""
 
-import importlib
 import sys
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 from rasterio.transform import from_origin
 
-from conftest import make_bundle, write_raster
+from conftest import importer, make_bundle, write_raster
 from demiurge.errors import DataError
 from demiurge.model.bundle import Bundle, load_bundle, save_bundle
 
-SCRIPTS = Path(__file__).parents[2] / "benchmarks"
 SIDE, PIXEL = 120, 10.0
 BANDS = ("red", "green", "blue")
 
 
 @pytest.fixture
 def script(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(SCRIPTS))
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    return load
+    return importer(monkeypatch, "benchmarks")
 
 
 def heights() -> np.ndarray:
@@ -55,6 +47,12 @@ def run(script, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
     script("gates").main()
 
 
+def refused(script, monkeypatch: pytest.MonkeyPatch, *arguments: object) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        run(script, monkeypatch, *arguments)
+    assert exit_.value.code == 3
+
+
 def over_prior(path: Path, answer: float, accuracy: float | None) -> Bundle:
     """A bundle that adds an offset, of which the accuracy of its priors lets some through."""
     plain = make_bundle(
@@ -72,9 +70,7 @@ def test_a_bundle_that_makes_priors_worse_is_refused(
     installed = tmp_path / "generate.bundle"
     installed.write_bytes(b"as before")
     harmful = over_prior(tmp_path / "harmful.bundle", 2.0, 50.0)
-    with pytest.raises(SystemExit) as exit_:
-        run(script, monkeypatch, harmful.path, "--install", installed)
-    assert exit_.value.code == 3
+    refused(script, monkeypatch, harmful.path, "--install", installed)
     text = capsys.readouterr()
     assert "first: toy: RMSE over the prior's, nothing stated, worst prior (4 times" in text.err
     assert installed.read_bytes() == b"as before"
@@ -116,9 +112,7 @@ def test_relative_heights_without_skill_are_refused(
 ) -> None:
     installed = tmp_path / "generate-relative.bundle"
     inverted = relative(tmp_path / "inverted.bundle", sees=False)
-    with pytest.raises(SystemExit) as exit_:
-        run(script, monkeypatch, inverted.path, "--install", installed)
-    assert exit_.value.code == 3
+    refused(script, monkeypatch, inverted.path, "--install", installed)
     assert "first: correlation with the truth, median of 1 images: -1" in capsys.readouterr().err
     assert not installed.exists()
     run(script, monkeypatch, relative(tmp_path / "sees.bundle", sees=True).path, "--install",

@@ -5,15 +5,13 @@ from pathlib import Path
 
 import pytest
 
+from conftest import importer
 from demiurge.model.bundle import load_bundle
 from demiurge.training.recipe import load_recipe
 
-TOOLS = Path(__file__).parents[2] / "tools"
-
 
 def test_settings_change_and_weights_stay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.syspath_prepend(str(TOOLS))
-    import apply_settings
+    apply_settings = importer(monkeypatch, "tools")("apply_settings")
 
     out = tmp_path / "new.bundle"
     changes = ["--set", "shrink=0.75", "--set", "clean_input=null"]

@@ -9,6 +9,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 pytest.importorskip("segmentation_models_pytorch")
 
+from conftest import importer  # noqa: E402
 from demiurge.errors import UsageError  # noqa: E402
 from demiurge.model.bundle import Bundle, Card, PixelSizes, save_bundle  # noqa: E402
 from demiurge.model.contract import Contract  # noqa: E402
@@ -18,7 +19,6 @@ from demiurge.model.network import network_of  # noqa: E402
 from demiurge.model.normals import InputLayer  # noqa: E402
 from demiurge.model.settings import NetworkSettings  # noqa: E402
 
-TOOLS = Path(__file__).parents[2] / "tools"
 SETTINGS = NetworkSettings(depth=3, decoder_channels=[16, 8, 8], detail=4)
 
 
@@ -39,8 +39,7 @@ def _bundle(path: Path, *, sun: bool, layer: str = "red") -> tuple[Bundle, torch
 def test_networks_without_the_sun_ignore_its_planes(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.syspath_prepend(str(TOOLS))
-    import join_networks
+    join_networks = importer(monkeypatch, "tools")("join_networks")
 
     sunny, first = _bundle(tmp_path / "sunny.bundle", sun=True)
     plain, second = _bundle(tmp_path / "plain2.bundle", sun=False)

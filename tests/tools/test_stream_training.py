@@ -1,26 +1,18 @@
 """The tools that train the shipped `refine` on a GPU while scenes are simulated."""
 
-import importlib
 from pathlib import Path
-from types import ModuleType
 
 import numpy as np
 import pytest
 
-from conftest import terrain, write_raster
+from conftest import importer, terrain, write_raster
 
-TOOLS = Path(__file__).parents[2] / "tools" / "stream_training"
 SIDE, GSD = 128, 0.5
 
 
 @pytest.fixture
 def tool(monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.syspath_prepend(str(TOOLS))
-
-    def load(name: str) -> ModuleType:
-        return importlib.import_module(name)
-
-    return load
+    return importer(monkeypatch, "tools/stream_training")
 
 
 def windows() -> np.ndarray:
