@@ -139,16 +139,18 @@ def enlarged(planes: Array, window: Window, factor: int) -> tuple[Array, Mask]:
         positions.append(at - start)
     pixels = np.meshgrid(*positions, indexing="ij")
 
-    def sampled(plane: Array) -> Array:
-        values = ndimage.map_coordinates(plane, pixels, order=1, mode="nearest")
-        return np.asarray(values, np.float32)
+    def sampled(stack: Array) -> Array:
+        found = [ndimage.map_coordinates(p, pixels, order=1, mode="nearest") for p in stack]
+        return np.stack(found).astype(np.float32)
 
     part = np.array(planes[(slice(None), *spans)])
-    known = np.isfinite(part).all(axis=0)
-    values = np.stack([sampled(plane) for plane in np.where(known, part, np.float32(0))])
+    known = np.asarray(np.isfinite(part).all(axis=0))
+    part[:, ~known] = 0
+    values = sampled(part)
     if known.all():
         return values, np.ones(values.shape[1:], bool)
-    return values, np.asarray(sampled(known.astype(np.float32)) > 0.999)
+    share = sampled(known.astype(np.float32)[None])[0]
+    return values, np.asarray(share > 0.999)
 
 
 def _like(scene: Scene, small: Scene) -> Scene:
